@@ -1,0 +1,1 @@
+"""Models held by workers. Imports neither ray nor pipelines."""

@@ -1,0 +1,81 @@
+"""What a model is (Actor) and what a deployment chooses (Pool)."""
+
+from __future__ import annotations
+
+import time
+from abc import ABC, abstractmethod
+from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import ClassVar, Generic, TypeVar
+
+import pyarrow as pa
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class Settings(BaseModel):
+    """A frozen group of settings; an unknown key is an error, not a silent default."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    #: False for groups that change where and how fast a run works, never what it writes.
+    affects_results: ClassVar[bool] = True
+    #: The same for single fields of a group that does.
+    operational: ClassVar[frozenset[str]] = frozenset()
+
+
+C = TypeVar("C", bound=Settings)
+
+
+class Actor(ABC, Generic[C]):
+    """A model held by a worker; appends columns to a batch of rows.
+
+    Failures of single items are values: the column ``<verb>_failure`` (see `actors.failures`) is
+    filled, the other written columns are null. An exception means that the model itself is at
+    fault; the caller bisects the batch and quarantines the culprit.
+    """
+
+    reads: ClassVar[pa.Schema]  #: columns that must already be present
+    writes: ClassVar[pa.Schema]  #: columns appended, in this order; never overwritten
+    failure_column: ClassVar[str]  #: which of `writes` holds the FAILURE struct
+
+    def __init__(self, config: C) -> None:
+        """Load weights once, in the worker. What is wrong with them fails here, not at a row."""
+        self.config = config
+        self.seconds: dict[str, float] = defaultdict(
+            float
+        )  #: busy seconds by step; the caller drains it
+
+    @abstractmethod
+    def __call__(self, rows: pa.Table) -> pa.Table:
+        """Return the same rows, in the same order, with `writes` appended."""
+
+    def provenance(self) -> dict[str, str]:
+        """Name, revision and digest of the weights, and the engine that runs them."""
+        return {}
+
+    @contextmanager
+    def timed(self, step: str) -> Iterator[None]:
+        """Add the wall time of the block to ``seconds[step]``."""
+        start = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.seconds[step] += time.perf_counter() - start
+
+
+class Pool(Settings):
+    """How many workers hold a model, and what each may use."""
+
+    affects_results: ClassVar[bool] = False
+
+    min_size: int = Field(1, ge=1, description="workers kept even when idle")
+    max_size: int | None = Field(
+        1, ge=1, description="workers at most; null: as many as the cluster has room for"
+    )
+    batch_size: int = Field(16, ge=1, description="rows handed to the model at once")
+    num_cpus: float = Field(1.0, ge=0, description="CPU cores reserved per worker")
+    num_gpus: float = Field(0.0, ge=0, description="GPUs reserved per worker; may be a fraction")
+    py_executable: str | None = Field(
+        None, description="python of a prebuilt environment for engines that cannot share ours"
+    )

@@ -1,0 +1,67 @@
+"""The closed list of what can be wrong with one item, and the Arrow type that carries it."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+import pyarrow as pa
+
+
+class FailureKind(StrEnum):
+    """Names the condition, not the place where it was noticed."""
+
+    # the object
+    OBJECT_MISSING = "OBJECT_MISSING"  # listed by the plan, gone now
+    OBJECT_CHANGED = "OBJECT_CHANGED"  # other bytes than the plan saw (etag, size or mtime)
+    PERMISSION_DENIED = "PERMISSION_DENIED"
+    STORAGE_ERROR = "STORAGE_ERROR"  # retries exhausted
+    EMPTY_FILE = "EMPTY_FILE"  # zero bytes
+    TOO_MANY_BYTES = "TOO_MANY_BYTES"  # file or archive member above the limit (zip bombs)
+    CORRUPT_ARCHIVE = "CORRUPT_ARCHIVE"
+    UNSUPPORTED_KIND = "UNSUPPORTED_KIND"  # content is no document or image that we read
+    # its content
+    CORRUPT_IMAGE = "CORRUPT_IMAGE"  # undecodable or truncated
+    CORRUPT_PDF = "CORRUPT_PDF"
+    ENCRYPTED_PDF = "ENCRYPTED_PDF"  # no password, or a wrong one
+    EMPTY_DOCUMENT = "EMPTY_DOCUMENT"  # zero pages
+    PAGE_MISSING = "PAGE_MISSING"  # the document has fewer pages than the plan counted
+    TOO_MANY_PIXELS = "TOO_MANY_PIXELS"
+    # what happened while working on it
+    RENDER_TIMEOUT = "RENDER_TIMEOUT"  # killed at the wall limit
+    RENDER_CRASH = "RENDER_CRASH"  # native code killed its process
+    OUT_OF_MEMORY = "OUT_OF_MEMORY"
+    ENGINE_FAULT = "ENGINE_FAULT"  # unknown exception inside a model, traceback in the message
+    ENGINE_CRASH = "ENGINE_CRASH"  # this item alone killed its worker process, twice
+
+
+FAILURE = pa.struct([("kind", pa.string()), ("message", pa.string())])
+
+
+def failure(kind: FailureKind, message: str) -> dict[str, str]:
+    """A value of type FAILURE. Messages are cut at 2,000 characters (tracebacks)."""
+    return {"kind": kind.value, "message": message[:2000]}
+
+
+class ItemFailure(Exception):
+    """Carries a known fault of one item from where it is seen to the row; never leaves a stage."""
+
+    def __init__(self, kind: FailureKind, message: str) -> None:
+        super().__init__(f"{kind.value}: {message}")
+        self.kind = kind
+        self.message = message
+
+    def as_value(self) -> dict[str, str]:
+        """The FAILURE struct for the row."""
+        return failure(self.kind, self.message)
+
+
+class SetupError(Exception):
+    """A model cannot start: weights, device or engine missing. Stops the run, with a remedy."""
+
+    def __init__(self, message: str, remedy: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.remedy = remedy
+
+    def __reduce__(self) -> tuple[type[SetupError], tuple[str, str]]:
+        return type(self), (self.message, self.remedy)  # shipped between processes by pickle

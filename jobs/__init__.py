@@ -1,0 +1,1 @@
+"""The command `nightjar`: parse, run, exit code."""

@@ -1,0 +1,102 @@
+"""The command `nightjar`. Heavy imports wait until a command needs them: `--help` is instant."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+app = typer.Typer(
+    name="nightjar",
+    help="Label everything by morning: boxes, masks and text for large sets of images and pages.",
+    epilog="Exit codes: 0 done, 2 config, 3 source, 4 weights or device, 5 run directory in "
+    "conflict or busy, 6 output not writable, 7 cluster, 8 run failed, 9 no such run, 130 stopped.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+config_app = typer.Typer(no_args_is_help=True, help="Check a config, or print the schema of all.")
+app.add_typer(config_app, name="config")
+
+ConfigFile = Annotated[Path, typer.Argument(help="a YAML file, see configs/")]
+Overrides = Annotated[
+    list[str] | None, typer.Option("--set", metavar="A.B=C", help="override a key; repeatable")
+]
+New = Annotated[bool, typer.Option("--new", help="start beside an existing run directory")]
+
+
+@app.command()
+def plan(
+    config: ConfigFile,
+    overrides: Overrides = None,
+    new: New = False,
+    sample: Annotated[int, typer.Option(min=0, help="pages to time for the estimate")] = 4,
+) -> None:
+    """List the source, freeze the manifest, and say how long the run will take."""
+    from jobs import commands
+
+    commands.plan(Console(), config, overrides or [], new=new, sample=sample)
+
+
+@app.command()
+def run(config: ConfigFile, overrides: Overrides = None, new: New = False) -> None:
+    """Run a job to its end, or go on with one that was interrupted."""
+    from jobs import commands
+
+    commands.run(Console(), config, overrides or [], new=new)
+
+
+@app.command()
+def show(
+    run_dir: Annotated[Path, typer.Argument(help="the run_dir of a run")],
+    row: Annotated[int | None, typer.Option("--row", help="everything known of one row_id")] = None,
+) -> None:
+    """The summary of a run, or everything known of one of its rows."""
+    from jobs import commands
+
+    commands.show(Console(), run_dir, row)
+
+
+@config_app.command("check")
+def config_check(config: ConfigFile, overrides: Overrides = None) -> None:
+    """Validate a config and plan its flow without running anything."""
+    from jobs import commands
+
+    commands.check(Console(), config, overrides or [])
+
+
+@config_app.command("schema")
+def config_schema(
+    job: Annotated[str | None, typer.Argument(help="one job; all without it")] = None,
+) -> None:
+    """Print the JSON Schema of the configs, for editors."""
+    from jobs import commands
+
+    commands.schema(job)
+
+
+def main() -> None:
+    """Run the command; a NightjarError becomes its message, its remedy and its exit code."""
+    from pipelines.errors import NightjarError
+
+    try:
+        app(standalone_mode=True)
+    except NightjarError as error:
+        console = Console(stderr=True, highlight=False)
+        console.print(f"[bold red]{type(error).__name__}[/]: ", end="")
+        console.print(error.message, markup=False)
+        if error.remedy:
+            console.print("[bold]What to do[/]: ", end="")
+            console.print(error.remedy, markup=False)
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        Console(stderr=True).print("Stopped. What is committed is kept; the same command goes on.")
+        sys.exit(130)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,115 @@
+"""What each command does, without the parsing."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from pipelines.manifest import ManifestSummary, load_summary
+from rich.console import Console
+from rich.table import Table
+
+from jobs.estimate import print_estimate
+from jobs.tables import print_run
+from jobs.view import RunView
+from pipelines.config import JobConfig
+from pipelines.errors import NightjarError
+from pipelines.job import MODULES, Job, find_job, load
+from pipelines.run import execute, open_run, owed, run_dir_of
+from pipelines.run import plan as freeze_plan
+from pipelines.rundir import RunDir
+from pipelines.shards import find_row, totals
+
+
+def plan(console: Console, path: Path, overrides: Sequence[str], *, new: bool, sample: int) -> None:
+    """`nightjar plan`."""
+    job, config = load(path, overrides)
+    run = run_dir_of(config, new=new)
+    with run.locked():
+        open_run(job, config, run)
+        summary = _planned(console, job, config, run)
+        left = sum(rows.num_rows for _, rows in owed(run))
+        console.print(f"{summary.pages - left:,} {job.unit}s are done already, {left:,} to do")
+        if left and sample:
+            print_estimate(console, job, config, run, left, sample)
+
+
+def _planned(console: Console, job: Job, config: JobConfig, run: RunDir) -> ManifestSummary:
+    frozen = load_summary(run.manifest)
+    if frozen:
+        console.print(f"manifest of {frozen.listed_at} ({run.manifest})")
+        _print_manifest(console, frozen, job.unit)
+        return frozen
+    with console.status("listing the source") as status:
+        summary = freeze_plan(
+            config,
+            run,
+            lambda files, pages, size: status.update(
+                f"listing the source: {files:,} files, {pages:,} {job.unit}s, {size / 1e6:,.0f} MB"
+            ),
+        )
+    _print_manifest(console, summary, job.unit)
+    return summary
+
+
+def _print_manifest(console: Console, summary: ManifestSummary, unit: str) -> None:
+    kinds = ", ".join(f"{count:,} {kind}" for kind, count in sorted(summary.kinds.items()))
+    console.print(
+        f"{summary.files:,} files, {summary.pages:,} {unit}s, "
+        f"{summary.bytes / 1e6:,.1f} MB ({kinds})"
+    )
+    if summary.skipped:
+        console.print(f"{summary.skipped:,} files skipped: no document or image")
+    if summary.duplicates:
+        console.print(f"{summary.duplicates:,} listed twice, taken once")
+
+
+def run(console: Console, path: Path, overrides: Sequence[str], *, new: bool) -> None:
+    """`nightjar run`."""
+    job, config = load(path, overrides)
+    run = run_dir_of(config, new=new)
+    with run.locked():
+        open_run(job, config, run)
+        summary = _planned(console, job, config, run)
+        with RunView(console, job.unit) as view:
+            session = execute(job, config, run, summary.pages, view)
+        if "rows" not in session:
+            console.print("[bold]Everything is done already.[/] Nothing was started.")
+        print_run(console, run, job.unit, summary.pages, totals(run))
+
+
+def show(console: Console, run_dir: Path, row_id: int | None) -> None:
+    """`nightjar show`."""
+    run = RunDir(run_dir)
+    record = run.read_record()
+    job = find_job(record["job"])
+    summary = load_summary(run.manifest)
+    if row_id is None:
+        print_run(console, run, job.unit, summary.pages if summary else 0, totals(run))
+        return
+    row = find_row(run, row_id)
+    if row is None:
+        raise NightjarError(
+            f"{run_dir} has no finished row {row_id}",
+            "row ids are in the column row_id of its shards; one that is not there is still owed",
+        )
+    console.print_json(json.dumps(row, default=str))
+
+
+def check(console: Console, path: Path, overrides: Sequence[str]) -> None:
+    """`nightjar config check`."""
+    job, config = load(path, overrides)
+    table = Table("stage", "reads", "writes", "where", title=f"{path}: {job.name}", box=None)
+    for line in job.flow(config).explain():
+        table.add_row(*line)
+    console.print(table)
+
+
+def schema(job: str | None) -> None:
+    """`nightjar config schema`. With no job: one schema that accepts any of them."""
+    schemas = [find_job(name).config.model_json_schema() for name in ([job] if job else MODULES)]
+    out = schemas[0] if len(schemas) == 1 else {"oneOf": schemas}
+    json.dump(out, sys.stdout, indent=2)
+    sys.stdout.write("\n")

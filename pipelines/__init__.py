@@ -1,0 +1,1 @@
+"""Dataflow and storage. No model code."""

@@ -1,0 +1,139 @@
+"""From finished blocks to committed shards, on the driver: it moves references, never rows.
+
+Blocks gather until a shard is full or has waited long enough; a Ray task writes it to staging; the
+driver checks its row ids against what is still owed and renames it into place. That check is the
+invariant of the whole system: every row of the manifest is written exactly once.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import ray
+from ray.exceptions import RayTaskError
+
+from pipelines.errors import RunFailed
+from pipelines.rundir import RunDir, output_error
+from pipelines.shards import SinkConfig, StagedShard, stage_shard
+
+#: Writers at once; more only queue for the same disk.
+_WRITERS = 4
+
+
+@dataclass
+class Committed:
+    """What this session has committed so far."""
+
+    rows: int = 0
+    shards: int = 0
+    bytes: int = 0
+    outcomes: Counter[str] = field(default_factory=Counter)
+    failures: Counter[str] = field(default_factory=Counter)
+    write_s: float = 0.0
+    first_at: float | None = None
+
+
+class Committer:
+    """Commits the rows of one manifest part. `owed`: int64 row ids that must come, each once."""
+
+    def __init__(
+        self, run: RunDir, part: str, owed: np.ndarray, sink: SinkConfig, done: Committed
+    ) -> None:
+        self._run, self._part, self._sink, self._done = run, part, sink, done
+        self._owed = np.sort(owed)
+        self._arrived = np.zeros(len(owed), dtype=bool)
+        self._gathered: list[tuple[Any, int, int]] = []  # (block ref, first row, end row)
+        self._rows = 0
+        self._since = time.monotonic()
+        self._writing: dict[Any, float] = {}
+
+    def add(self, bundle: Any) -> None:
+        """Take a finished bundle (Ray's RefBundle); start a shard when enough has gathered."""
+        if not self._gathered:
+            self._since = time.monotonic()
+        for entry, part in zip(bundle.blocks, bundle.slices, strict=True):
+            first = part.start_offset if part else 0
+            end = part.end_offset if part else entry.metadata.num_rows
+            self._gathered.append((entry.ref, first, end))
+            self._rows += end - first
+        if self._rows >= self._sink.rows_per_shard:
+            self.flush()
+
+    def tick(self) -> None:
+        """Flush what has waited long enough; commit what has been written."""
+        if self._gathered and time.monotonic() - self._since >= self._sink.flush_seconds:
+            self.flush()
+        self._collect(wait=False)
+
+    def flush(self) -> None:
+        """Start writing what has gathered."""
+        while len(self._writing) >= _WRITERS:
+            self._collect(wait=True)
+        spans = [(first, end) for _, first, end in self._gathered]
+        refs = [ref for ref, _, _ in self._gathered]
+        task = _write.remote(str(self._run.path), self._part, self._sink, spans, *refs)
+        self._writing[task] = time.monotonic()
+        self._gathered, self._rows = [], 0
+
+    def finish(self) -> None:
+        """Write and commit the rest. Raises RunFailed if a row is owed and did not come."""
+        if self._gathered:
+            self.flush()
+        while self._writing:
+            self._collect(wait=True)
+        missing = self._owed[~self._arrived]
+        if len(missing):
+            raise RunFailed(
+                f"{len(missing)} of {len(self._owed)} rows went in and did not come out "
+                f"(first row_id: {missing[0]})",
+                "start the same command again: they are still owed. Please report this",
+            )
+
+    def _collect(self, *, wait: bool) -> None:
+        timeout = None if wait else 0
+        ready, _ = ray.wait(list(self._writing), timeout=timeout) if self._writing else ([], [])
+        for task in ready:
+            started = self._writing.pop(task)
+            try:
+                shard: StagedShard = ray.get(task)
+            except RayTaskError as error:
+                if isinstance(error.cause, OSError):
+                    raise output_error(self._run.path, error.cause) from error
+                raise
+            self._commit(shard)
+            self._done.write_s += time.monotonic() - started
+
+    def _commit(self, shard: StagedShard) -> None:
+        at = np.searchsorted(self._owed, shard.row_ids)
+        known = (at < len(self._owed)) & (
+            self._owed[np.minimum(at, len(self._owed) - 1)] == shard.row_ids
+        )
+        if not known.all() or self._arrived[at].any() or len(np.unique(at)) != len(at):
+            raise RunFailed(
+                f"shard {shard.name} holds a row that is not owed, or is there already",
+                "nothing of it was committed; start the same command again. Please report this",
+            )
+        self._arrived[at] = True
+        self._run.commit(shard.name)
+        done = self._done
+        done.rows += len(shard.row_ids)
+        done.shards += 1
+        done.bytes += shard.bytes
+        done.outcomes += shard.outcomes
+        done.failures += shard.failures
+        done.first_at = done.first_at or time.time()
+
+
+@ray.remote(num_cpus=0, max_retries=3)
+def _write(
+    run_dir: str, part: str, sink: SinkConfig, spans: list[tuple[int, int]], *blocks: pa.Table
+) -> StagedShard:
+    tables = [
+        block.slice(first, end - first) for block, (first, end) in zip(blocks, spans, strict=True)
+    ]
+    return stage_shard(RunDir(run_dir), part, tables, sink)

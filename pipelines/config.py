@@ -1,0 +1,147 @@
+"""Config files: pydantic models in YAML, unknown keys refused with the nearest name suggested."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, get_args
+
+import yaml
+from pydantic import BaseModel, Field, ValidationError
+
+from actors.contract import Settings
+from pipelines.errors import ConfigError
+from pipelines.shards import SinkConfig
+from pipelines.source import SourceConfig
+
+
+class RayConfig(Settings):
+    """Where the run executes."""
+
+    affects_results = False
+
+    address: str | None = Field(
+        None, description="of a running cluster ('auto', 'ray://...'); null: one on this machine"
+    )
+    num_cpus: int | None = Field(None, ge=1, description="cores to use here; null: all")
+    object_store_mb: int | None = Field(None, ge=80, description="shared memory here; null: Ray's")
+    start_timeout_s: float = Field(
+        300.0, gt=0, description="give up when no worker of a pool has started by then"
+    )
+
+
+class Prices(Settings):
+    """What an hour costs, in any currency; the plan then names a price."""
+
+    affects_results = False
+
+    cpu_hour: float = Field(0.0, ge=0)
+    gpu_hour: float = Field(0.0, ge=0)
+    currency: str = "USD"
+
+
+class JobConfig(Settings):
+    """What every job's config has."""
+
+    operational = frozenset({"run_dir"})
+
+    job: str
+    run_dir: str = Field(description="directory of this run; started again, it goes on")
+    source: SourceConfig
+    sink: SinkConfig = SinkConfig()
+    ray: RayConfig = RayConfig()
+    prices: Prices = Prices()
+
+
+def read_yaml(path: Path, overrides: Sequence[str] = ()) -> dict[str, Any]:
+    """The mapping in a YAML file with ``a.b=c`` overrides applied. Raises ConfigError."""
+    try:
+        raw = yaml.safe_load(path.read_text())
+    except FileNotFoundError:
+        raise ConfigError(f"no config file {path}", "see configs/ for ready ones") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"cannot read config {path}: {error}") from None
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{path} is not valid YAML: {error}") from None
+    if not isinstance(raw, dict):
+        raise ConfigError(f"{path} must hold a mapping of keys to values")
+    for override in overrides:
+        _override(raw, override)
+    return raw
+
+
+def _override(raw: dict[str, Any], override: str) -> None:
+    key, equals, value = override.partition("=")
+    if not equals or not key:
+        raise ConfigError(f"--set {override}: not of the form a.b=value")
+    *parents, last = key.split(".")
+    for parent in parents:
+        raw = raw.setdefault(parent, {})
+        if not isinstance(raw, dict):
+            raise ConfigError(f"--set {override}: {parent} holds a value, not a group of keys")
+    raw[last] = yaml.safe_load(value)
+
+
+def validated(model: type[JobConfig], raw: Mapping[str, Any], where: str) -> JobConfig:
+    """Build the config, or raise ConfigError with one line per fault and the nearest key name."""
+    try:
+        return model.model_validate(raw)
+    except ValidationError as error:
+        lines = [_fault(model, dict(e)) for e in error.errors(include_url=False)]
+        raise ConfigError(
+            f"{where}:\n" + "\n".join(f"  {line}" for line in lines),
+            "nightjar config schema prints every key with its meaning",
+        ) from None
+
+
+def _fault(model: type[BaseModel], error: dict[str, Any]) -> str:
+    location = [str(part) for part in error["loc"]]
+    key = ".".join(location)
+    if error["type"] == "extra_forbidden":
+        names = list(_fields_at(model, location[:-1]))
+        close = difflib.get_close_matches(location[-1], names, n=1, cutoff=0.5)
+        hint = f"; did you mean {close[0]!r}?" if close else f"; there are {', '.join(names)}"
+        return f"{key}: unknown key{hint}"
+    if error["type"] == "missing":
+        return f"{key}: missing"
+    shown = "" if isinstance(error["input"], dict) else f" (got {error['input']!r})"
+    return f"{key}: {error['msg']}{shown}"
+
+
+def _fields_at(model: type[BaseModel], location: Sequence[str]) -> Mapping[str, Any]:
+    for part in location:
+        candidates = get_args(model.model_fields[part].annotation) or (
+            model.model_fields[part].annotation,
+        )
+        nested = [c for c in candidates if isinstance(c, type) and issubclass(c, BaseModel)]
+        if not nested:
+            return {}
+        model = nested[0]
+    return model.model_fields
+
+
+def result_keys(config: Settings, prefix: str = "") -> dict[str, Any]:
+    """Dotted key -> JSON value of everything that can change what a run writes."""
+    found: dict[str, Any] = {}
+    if not config.affects_results:
+        return found
+    dumped = config.model_dump(mode="json")
+    for name in type(config).model_fields:
+        if name in config.operational:
+            continue
+        value = getattr(config, name)
+        if isinstance(value, Settings):
+            found |= result_keys(value, f"{prefix}{name}.")
+        else:
+            found[prefix + name] = dumped[name]
+    return found
+
+
+def changed_keys(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """``key: old -> new`` for each result-relevant key that differs."""
+    return [
+        f"{key}: {before.get(key)!r} -> {now.get(key)!r}"
+        for key in sorted({*before, *now})
+        if before.get(key) != now.get(key)
+    ]

@@ -1,0 +1,79 @@
+"""Errors that stop a run. What is wrong with one item is a value instead (`actors.failures`).
+
+NightjarError                exit
+ +- ConfigError                2   the config file or an override is wrong
+ |   +- SchemaMismatch         2   a stage reads a column that no earlier stage writes
+ +- SourceUnavailable          3   source missing, bucket unreachable, nothing listed
+ +- WeightsMissing             4   a model's weights are not where the config says
+ |   +- DeviceUnavailable      4   the config asks for a device that is not there
+ +- RunConflict                5   the run directory belongs to another config
+ |   +- RunBusy                5   another process is writing to the run directory
+ +- OutputUnwritable           6   the run directory cannot be written, or its disk is full
+ +- ClusterUnreachable         7   Ray did not start or cannot be reached, or lacks resources
+ +- RunFailed                  8   the run stopped for a reason that none of the above names
+ +- RunNotFound                9   no run at this path
+
+1 is left to Python itself (a defect of ours), 130 to Ctrl-C.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class NightjarError(Exception):
+    """Stops the run. The message names the culprit; `remedy` says what to do next."""
+
+    exit_code: ClassVar[int] = 8
+
+    def __init__(self, message: str, remedy: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.remedy = remedy
+
+    def __reduce__(self) -> tuple[type[NightjarError], tuple[str, str]]:
+        return type(self), (self.message, self.remedy)  # Ray ships errors between processes
+
+
+class ConfigError(NightjarError):
+    exit_code = 2
+
+
+class SchemaMismatch(ConfigError):
+    pass
+
+
+class SourceUnavailable(NightjarError):
+    exit_code = 3
+
+
+class WeightsMissing(NightjarError):
+    exit_code = 4
+
+
+class DeviceUnavailable(WeightsMissing):
+    pass
+
+
+class RunConflict(NightjarError):
+    exit_code = 5
+
+
+class RunBusy(RunConflict):
+    pass
+
+
+class OutputUnwritable(NightjarError):
+    exit_code = 6
+
+
+class ClusterUnreachable(NightjarError):
+    exit_code = 7
+
+
+class RunFailed(NightjarError):
+    exit_code = 8
+
+
+class RunNotFound(NightjarError):
+    exit_code = 9

@@ -1,0 +1,165 @@
+"""Flow: a dataflow as a list of stages over rows, checked before anything starts.
+
+    flow = (Flow(MANIFEST)
+        .through(PageFetcher, cfg.fetch, cfg.fetch_pool)
+        .through(RapidOcr, cfg.ocr, cfg.ocr_pool)
+        .map(settle, cfg.routing)
+        .drop("image"))
+
+`through` names a model held by workers, `map` a pure step, `drop` columns that go no further.
+Pure steps and drops run in the worker of the stage before them, so that a page image leaves the
+object store as early as possible and no hop is paid for a millisecond of work.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import pyarrow as pa
+
+from actors.contract import Actor, Pool, Settings
+from pipelines.errors import SchemaMismatch
+
+
+@dataclass(frozen=True)
+class Step:
+    """A pure function over a batch: same rows, same order, `writes` appended."""
+
+    name: str
+    reads: pa.Schema
+    writes: pa.Schema
+    run: Callable[[pa.Table, Any], pa.Table]
+
+
+def step(*, reads: pa.Schema, writes: pa.Schema) -> Callable[[Callable[..., pa.Table]], Step]:
+    """Declare the columns of a pure step: ``@step(reads=..., writes=...)`` above its function."""
+
+    def declare(run: Callable[..., pa.Table]) -> Step:
+        return Step(run.__name__, reads, writes, run)
+
+    return declare
+
+
+@dataclass(frozen=True)
+class BoundStep:
+    """A step with its settings, or a drop (``step`` is None)."""
+
+    step: Step | None
+    settings: Settings | None = None
+    dropped: tuple[str, ...] = ()
+
+    def __call__(self, rows: pa.Table) -> pa.Table:
+        if self.step is None:
+            return rows.drop_columns(list(self.dropped))
+        return self.step.run(rows, self.settings)
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One model and the pure steps that ride in its workers."""
+
+    actor: type[Actor[Any]]
+    config: Settings
+    pool: Pool
+    then: tuple[BoundStep, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """The class name in snake case: what the terminal and run.json call this stage."""
+        name = self.actor.__name__
+        return "".join(
+            f"_{c.lower()}" if c.isupper() and i else c.lower() for i, c in enumerate(name)
+        )
+
+
+@dataclass(frozen=True)
+class Flow:
+    """An immutable dataflow. Every method returns a new one, or raises SchemaMismatch."""
+
+    source: pa.Schema
+    stages: tuple[Stage, ...] = ()
+    schema: pa.Schema = field(default=None)
+
+    def __post_init__(self) -> None:
+        if self.schema is None:
+            object.__setattr__(self, "schema", self.source)
+
+    def through(self, actor: type[Actor[Any]], config: Settings, pool: Pool) -> Flow:
+        """Send every row through a pool of `actor`. Its `reads` must be there already."""
+        schema = _joined(actor.__name__, self.schema, actor.reads, actor.writes)
+        return Flow(self.source, (*self.stages, Stage(actor, config, pool)), schema)
+
+    def map(self, pure: Step, settings: Settings) -> Flow:
+        """Apply a pure step where the rows already are."""
+        schema = _joined(pure.name, self.schema, pure.reads, pure.writes)
+        return self._ride(BoundStep(pure, settings), schema)
+
+    def drop(self, *columns: str) -> Flow:
+        """Let columns go no further."""
+        for column in columns:
+            if column not in self.schema.names:
+                raise SchemaMismatch(
+                    f"drop({column!r}): no such column; there are {', '.join(self.schema.names)}"
+                )
+        kept = pa.schema([f for f in self.schema if f.name not in columns])
+        return self._ride(BoundStep(None, dropped=columns), kept)
+
+    def _ride(self, bound: BoundStep, schema: pa.Schema) -> Flow:
+        if not self.stages:
+            raise SchemaMismatch(
+                "a flow starts with a stage; put `through` before `map` and `drop`"
+            )
+        last = self.stages[-1]
+        ridden = Stage(last.actor, last.config, last.pool, (*last.then, bound))
+        return Flow(self.source, (*self.stages[:-1], ridden), schema)
+
+    def explain(self) -> Iterator[tuple[str, str, str, str]]:
+        """(stage, reads, writes, pool) of each stage and rider, for people."""
+        for stage in self.stages:
+            pool = stage.pool
+            workers = "as many as fit" if pool.max_size is None else f"{pool.max_size}"
+            per = f"{pool.num_cpus:g} CPU" + (f" {pool.num_gpus:g} GPU" if pool.num_gpus else "")
+            yield (
+                stage.name,
+                ", ".join(stage.actor.reads.names),
+                ", ".join(stage.actor.writes.names),
+                f"{workers} x {per}, batches of {pool.batch_size}",
+            )
+            for rider in stage.then:
+                if rider.step is None:
+                    yield "  drop", ", ".join(rider.dropped), "", "same worker"
+                else:
+                    reads, writes = rider.step.reads.names, rider.step.writes.names
+                    yield f"  {rider.step.name}", ", ".join(reads), ", ".join(writes), "same worker"
+
+    def run_here(self, rows: pa.Table) -> pa.Table:
+        """The whole flow in this process, without Ray: samples, tests, the benchmark's floor."""
+        for stage in self.stages:
+            rows = functools.reduce(
+                lambda table, rider: rider(table), stage.then, stage.actor(stage.config)(rows)
+            )
+        return rows
+
+
+def _joined(who: str, have: pa.Schema, reads: pa.Schema, writes: pa.Schema) -> pa.Schema:
+    for column in reads:
+        if column.name not in have.names:
+            raise SchemaMismatch(
+                f"{who} reads {column.name}: {column.type}, which no earlier stage writes",
+                f"columns at this point: {', '.join(have.names)}",
+            )
+        there = have.field(column.name).type
+        if there != column.type:
+            raise SchemaMismatch(
+                f"{who} reads {column.name}: {column.type}, "
+                f"but an earlier stage writes it as {there}"
+            )
+    for column in writes:
+        if column.name in have.names:
+            raise SchemaMismatch(
+                f"{who} writes {column.name}, which is there already; columns are never overwritten"
+            )
+    return pa.schema([*have, *writes])

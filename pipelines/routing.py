@@ -1,0 +1,141 @@
+"""Pure decisions: what a page's readings are worth, and where the page ends.
+
+Fail closed: no score, an empty page, ink that no line explains, or garbled text never passes as
+accepted. A page-mean score hardly predicts the error on real receipts (FACTS: 0.979 with 17 % CER,
+0.945 with 0 %), so a page is judged by its weak lines and by what was not read, not by its mean.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+import numpy as np
+from pydantic import Field
+
+from actors.contract import Settings
+
+
+class Outcome(StrEnum):
+    """Where a page ends; each ends in exactly one."""
+
+    NATIVE_TEXT = "native_text"  # the PDF's own text layer, accepted
+    OCR = "ocr"  # read by an OCR engine, accepted
+    REVIEW = "review"  # there is a reading, but nobody should trust it unseen
+    FAILED = "failed"  # there is no reading; a <verb>_failure says why
+
+
+class Floors(Settings):
+    """What a reading of one engine must reach. Below any of them the page goes on to review."""
+
+    mean_score: float = Field(0.90, ge=0, le=1, description="mean line score, weighted by length")
+    p10_score: float = Field(0.70, ge=0, le=1, description="10th percentile of the line scores")
+    min_score: float = Field(0.0, ge=0, le=1, description="the weakest line; 0 switches it off")
+    line_score: float = Field(0.80, ge=0, le=1, description="a line below this is a weak line")
+    max_weak_share: float = Field(
+        0.15, ge=0, le=1, description="characters in weak lines / characters of the page"
+    )
+    min_ink_covered: float = Field(
+        0.5, ge=0, le=1, description="ink inside found lines / ink on the page"
+    )
+    max_garbled: float = Field(0.05, ge=0, le=1, description="characters that no text should hold")
+
+
+class RoutingConfig(Settings):
+    """Floors by engine; an engine that is not named has the default floors."""
+
+    floors: dict[str, Floors] = Field(default_factory=dict)
+    blank_ink_share: float = Field(
+        0.002, ge=0, le=1, description="a page with less ink than this is blank"
+    )
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What is measured about one reading of a page. Null where nothing could be measured."""
+
+    lines: int
+    characters: int
+    mean_score: float | None
+    p10_score: float | None
+    min_score: float | None
+    weak_share: float | None
+    unscored_lines: int
+    garbled: float
+    ink_share: float | None
+    ink_covered: float | None
+
+
+def garbled_share(text: str) -> float:
+    """Share (0..1) of characters that no text holds: U+FFFD, private use, control, unassigned."""
+    if not text:
+        return 0.0
+    bad = sum(
+        ch == "\N{REPLACEMENT CHARACTER}"
+        or (unicodedata.category(ch) in ("Co", "Cn", "Cc", "Cs") and ch not in "\n\r\t")
+        for ch in text
+    )
+    return bad / len(text)
+
+
+def weigh(
+    lines: Sequence[dict[str, Any]],
+    floors: Floors,
+    ink_share: float | None,
+    ink_covered: float | None,
+) -> Evidence:
+    """Evidence of one reading. `lines`: dicts of actors.ocr.line.LINE; score None means unknown."""
+    texts = [line["text"] or "" for line in lines]
+    lengths = np.array([max(len(text), 1) for text in texts], dtype=np.float64)
+    known = np.array([line["score"] is not None for line in lines], dtype=bool)
+    scores = np.array([line["score"] or 0.0 for line in lines], dtype=np.float64)
+    if not known.any():
+        mean = p10 = low = weak = None
+    else:
+        mean = float(np.average(scores[known], weights=lengths[known]))
+        p10 = float(np.percentile(scores[known], 10))
+        low = float(scores[known].min())
+        weak = float(lengths[known & (scores < floors.line_score)].sum() / lengths.sum())
+    return Evidence(
+        lines=len(lines),
+        characters=sum(map(len, texts)),
+        mean_score=mean,
+        p10_score=p10,
+        min_score=low,
+        weak_share=weak,
+        unscored_lines=int((~known).sum()),
+        garbled=garbled_share("".join(texts)),
+        ink_share=ink_share,
+        ink_covered=ink_covered,
+    )
+
+
+def doubts(evidence: Evidence, floors: Floors, blank_ink_share: float) -> list[str]:
+    """Why an OCR reading is not to be trusted; empty if it is. Each is `name` or `name=value`."""
+    if evidence.lines == 0 or evidence.characters == 0:
+        blank = evidence.ink_share is not None and evidence.ink_share < blank_ink_share
+        return ["blank_page" if blank else "no_text_found"]
+    if evidence.mean_score is None:
+        return ["no_scores"]
+    checks = [
+        ("mean_score_below_floor", evidence.mean_score, floors.mean_score),
+        ("p10_score_below_floor", evidence.p10_score, floors.p10_score),
+        ("min_score_below_floor", evidence.min_score, floors.min_score),
+        ("ink_not_covered", evidence.ink_covered, floors.min_ink_covered),
+    ]
+    found = [name for name, value, floor in checks if value is None or value < floor]
+    if evidence.weak_share is None or evidence.weak_share > floors.max_weak_share:
+        found.append("too_many_weak_lines")
+    if evidence.unscored_lines:
+        found.append("lines_without_score")
+    if evidence.garbled > floors.max_garbled:
+        found.append("garbled_text")
+    return found
+
+
+def reasons_of_failure(*failures: dict[str, str] | None) -> list[str]:
+    """The kinds of the failures that are there, in stage order."""
+    return [failure["kind"] for failure in failures if failure is not None]

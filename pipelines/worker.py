@@ -1,0 +1,169 @@
+"""The adapter that turns an Actor into a Ray Data callable: the one place that catches everything.
+
+An exception out of a model is not a value of that model. The batch is halved until the culprit is
+alone; it is quarantined as ENGINE_FAULT with the traceback, its neighbours keep their results.
+"""
+
+from __future__ import annotations
+
+import gc
+import time
+import traceback
+from collections import Counter
+from collections.abc import Callable
+from typing import Any, Protocol
+
+import pyarrow as pa
+
+from actors.contract import Actor
+from actors.failures import FAILURE, FailureKind, SetupError, failure
+from pipelines.board import LONE_DEATHS_LIMIT
+from pipelines.flow import Stage
+
+Model = Callable[[pa.Table], pa.Table]
+
+
+class BoardLink(Protocol):
+    """How a worker reaches the scoreboard: a Ray actor handle, or the Board itself in tests."""
+
+    def begin(self, stage: str, rows: list[int]) -> dict[int, int]: ...
+    def release(self, stage: str, rows: list[int]) -> None: ...
+    def end(
+        self,
+        stage: str,
+        rows: list[int],
+        failures: dict[str, int],
+        seconds: dict[str, float],
+        busy_s: float,
+    ) -> None: ...
+    def report_setup(self, stage: str, provenance: dict[str, str]) -> None: ...
+    def report_setup_error(self, stage: str, message: str, remedy: str) -> None: ...
+
+
+class RayBoardLink:
+    """Calls the scoreboard actor; only `begin` waits for its answer (about 1 ms)."""
+
+    def __init__(self, handle: Any) -> None:
+        self._handle = handle
+
+    def begin(self, stage: str, rows: list[int]) -> dict[int, int]:
+        import ray
+
+        answer: dict[int, int] = ray.get(self._handle.begin.remote(stage, rows))
+        return answer
+
+    def release(self, stage: str, rows: list[int]) -> None:
+        self._handle.release.remote(stage, rows)
+
+    def end(
+        self,
+        stage: str,
+        rows: list[int],
+        failures: dict[str, int],
+        seconds: dict[str, float],
+        busy_s: float,
+    ) -> None:
+        self._handle.end.remote(stage, rows, failures, seconds, busy_s)
+
+    def report_setup(self, stage: str, provenance: dict[str, str]) -> None:
+        self._handle.report_setup.remote(stage, provenance)
+
+    def report_setup_error(self, stage: str, message: str, remedy: str) -> None:
+        import ray
+
+        ray.get(self._handle.report_setup_error.remote(stage, message, remedy))
+
+
+class StageWorker:
+    """Holds one model in a worker process and never lets a row get lost in it."""
+
+    def __init__(self, stage: Stage, board: BoardLink) -> None:
+        self._stage = stage
+        self._board = board
+        try:
+            self._actor: Actor[Any] = stage.actor(stage.config)
+        except SetupError as error:
+            board.report_setup_error(stage.name, error.message, error.remedy)
+            raise
+        except Exception:
+            board.report_setup_error(stage.name, traceback.format_exc(limit=-6), "")
+            raise
+        board.report_setup(stage.name, self._actor.provenance())
+
+    def __call__(self, rows: pa.Table) -> pa.Table:
+        """`rows` (columns of the flow so far, `row_id` among them) with the stage's columns."""
+        name, ids = self._stage.name, rows["row_id"].to_pylist()
+        suspects = self._board.begin(name, ids)
+        start = time.perf_counter()
+        out = self._one_by_one(rows) if suspects else self._bisected(rows)
+        busy_s = time.perf_counter() - start
+        self._board.end(name, ids, _failure_counts(out, self._actor), self._drained(), busy_s)
+        for rider in self._stage.then:
+            out = rider(out)
+        return out
+
+    def _bisected(self, rows: pa.Table) -> pa.Table:
+        try:
+            return checked(self._actor, self._actor(rows), rows)
+        except (Exception, SystemExit):  # a sys.exit in a worker hangs Ray's pool (ray#62746)
+            if rows.num_rows == 1:
+                return quarantined(
+                    self._actor, rows, FailureKind.ENGINE_FAULT, traceback.format_exc()
+                )
+        gc.collect()  # frees what the failed call still holds before the halves need memory
+        half = rows.num_rows // 2
+        return pa.concat_tables(
+            [self._bisected(rows.slice(0, half)), self._bisected(rows.slice(half))]
+        )
+
+    def _one_by_one(self, rows: pa.Table) -> pa.Table:
+        """A batch whose worker died: each row alone, so that the next death has one suspect."""
+        name, ids = self._stage.name, rows["row_id"].to_pylist()
+        self._board.release(name, ids)
+        return pa.concat_tables(
+            [self._alone(name, row, rows.slice(i, 1)) for i, row in enumerate(ids)]
+        )
+
+    def _alone(self, name: str, row: int, rows: pa.Table) -> pa.Table:
+        lone_deaths = self._board.begin(name, [row]).get(row, 0)
+        if lone_deaths >= LONE_DEATHS_LIMIT:
+            what = f"{name} died {lone_deaths} times with this row alone in hand"
+            out = quarantined(self._actor, rows, FailureKind.ENGINE_CRASH, what)
+        else:
+            out = self._bisected(rows)
+        self._board.release(name, [row])
+        return out
+
+    def _drained(self) -> dict[str, float]:
+        seconds = dict(self._actor.seconds)
+        self._actor.seconds.clear()
+        return seconds
+
+
+def checked(actor: Actor[Any], out: pa.Table, rows: pa.Table) -> pa.Table:
+    """`out`, if the model kept its contract: same rows, same order, declared columns appended.
+
+    Raises TypeError or ValueError, which the caller treats like any exception out of the model.
+    """
+    expected = pa.schema([*rows.schema, *actor.writes])
+    if not out.schema.equals(expected):
+        raise TypeError(f"{type(actor).__name__} wrote {out.schema} where it declared {expected}")
+    if out.num_rows != rows.num_rows or not out["row_id"].equals(rows["row_id"]):
+        raise ValueError(f"{type(actor).__name__} lost, added or reordered rows")
+    return out
+
+
+def quarantined(actor: Actor[Any], rows: pa.Table, kind: FailureKind, message: str) -> pa.Table:
+    """`rows` (one row) with null in every written column but the failure."""
+    for column in actor.writes:
+        if column.name == actor.failure_column:
+            value = pa.array([failure(kind, message[-2000:])] * rows.num_rows, FAILURE)
+        else:
+            value = pa.nulls(rows.num_rows, column.type)
+        rows = rows.append_column(column, value)
+    return rows
+
+
+def _failure_counts(out: pa.Table, actor: Actor[Any]) -> dict[str, int]:
+    values = out[actor.failure_column].to_pylist()
+    return dict(Counter(value["kind"] for value in values if value is not None))

@@ -1,0 +1,12 @@
+"""Its weights are not where they should be."""
+
+from __future__ import annotations
+
+from doubles.counting_reader import CountingReader, ReaderConfig
+
+from actors.failures import SetupError
+
+
+class CannotStart(CountingReader):
+    def __init__(self, config: ReaderConfig) -> None:
+        raise SetupError("no weights at /models/none", "download them first")
