@@ -17,10 +17,10 @@ from jobs.view import RunView
 from pipelines.config import JobConfig
 from pipelines.errors import NightjarError
 from pipelines.job import MODULES, Job, find_job, load
-from pipelines.run import execute, open_run, owed, run_dir_of
+from pipelines.run import execute, open_run, run_dir_of
 from pipelines.run import plan as freeze_plan
 from pipelines.rundir import RunDir
-from pipelines.shards import find_row, totals
+from pipelines.shards import find_row, owed, totals
 
 
 def plan(console: Console, path: Path, overrides: Sequence[str], *, new: bool, sample: int) -> None:

@@ -13,8 +13,8 @@ from jobs.view import duration
 from pipelines.config import JobConfig
 from pipelines.flow import Flow
 from pipelines.job import Job
-from pipelines.run import owed
 from pipelines.rundir import RunDir
+from pipelines.shards import owed
 
 
 def print_estimate(

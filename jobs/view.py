@@ -12,7 +12,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from pipelines.run import Progress
+from pipelines.progress import Progress
 
 #: Rates are over this many seconds, so that an ETA follows the present, not the start-up.
 _WINDOW_S = 30.0

@@ -30,6 +30,7 @@ class StageScore:
     busy_s: float = 0.0
     deaths: int = 0
     first_batch_at: float | None = None
+    last_batch_at: float | None = None
 
 
 class Board:
@@ -83,6 +84,7 @@ class Board:
         for step, spent in seconds.items():
             score.seconds[step] = score.seconds.get(step, 0.0) + spent
         score.busy_s += busy_s
+        score.last_batch_at = time.time()
 
     def report_setup(self, stage: str, provenance: dict[str, str]) -> None:
         """A worker of `stage` is up, holding these weights."""

@@ -8,8 +8,6 @@ invariant of the whole system: every row of the manifest is written exactly once
 from __future__ import annotations
 
 import time
-from collections import Counter
-from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -18,24 +16,12 @@ import ray
 from ray.exceptions import RayTaskError
 
 from pipelines.errors import RunFailed
+from pipelines.progress import Committed
 from pipelines.rundir import RunDir, output_error
 from pipelines.shards import SinkConfig, StagedShard, stage_shard
 
 #: Writers at once; more only queue for the same disk.
 _WRITERS = 4
-
-
-@dataclass
-class Committed:
-    """What this session has committed so far."""
-
-    rows: int = 0
-    shards: int = 0
-    bytes: int = 0
-    outcomes: Counter[str] = field(default_factory=Counter)
-    failures: Counter[str] = field(default_factory=Counter)
-    write_s: float = 0.0
-    first_at: float | None = None
 
 
 class Committer:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 import math
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -32,8 +31,6 @@ _TASKS_IN_FLIGHT = 2
 def cluster(config: RayConfig) -> Iterator[None]:
     """Connect to the cluster of the config, or hold one on this machine for as long as needed."""
     here = config.address is None
-    # A cluster of our own listens on loopback alone and asks for its token.
-    os.environ.setdefault("RAY_AUTH_MODE", "token")
     memory = config.object_store_mb * 2**20 if config.object_store_mb else None
     local: dict[str, Any] = {
         "include_dashboard": False,

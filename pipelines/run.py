@@ -6,46 +6,28 @@ off; a config that would write other results is refused.
 
 from __future__ import annotations
 
-import queue
-import threading
+import os
 import time
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable
+from dataclasses import asdict
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
-
 from pipelines.board import StageScore
-from pipelines.commit import Committed, Committer
 from pipelines.config import JobConfig, changed_keys, result_keys
-from pipelines.errors import NightjarError, RunConflict, RunFailed, WeightsMissing
-from pipelines.flow import Flow
+from pipelines.errors import RunConflict
 from pipelines.job import Job
-from pipelines.manifest import ManifestSummary, freeze, iter_parts, load_summary, read_part
+from pipelines.manifest import ManifestSummary, freeze, iter_parts, load_summary
+from pipelines.progress import OnProgress, Progress
 from pipelines.rundir import RunDir
-from pipelines.shards import done_ids, pending_rows, totals
+from pipelines.shards import done_ids, totals
 from pipelines.versions import versions
 
-#: Seconds between two looks at the scoreboard.
-_TICK_S = 0.5
 
-
-@dataclass
-class Progress:
-    """What a display needs to know. Rows; seconds."""
-
-    total: int
-    done_before: int
-    stages: tuple[str, ...]
-    scores: dict[str, StageScore] = field(default_factory=dict)
-    committed: Committed = field(default_factory=Committed)
-    started: float = field(default_factory=time.time)
-
-
-OnProgress = Callable[[Progress], None]
+def run_dir_of(config: JobConfig, *, new: bool) -> RunDir:
+    """The directory to run in: the config's own, or the first free one beside it."""
+    run = RunDir(config.run_dir)
+    return run.beside() if new else run
 
 
 def open_run(job: Job, config: JobConfig, run: RunDir) -> None:
@@ -54,40 +36,33 @@ def open_run(job: Job, config: JobConfig, run: RunDir) -> None:
     Raises RunConflict naming the keys that differ, OutputUnwritable.
     """
     now = result_keys(config)
-    if not run.record.exists():
+    if run.record.exists():
+        changed = changed_keys(run.read_record()["result_keys"], now)
+        if changed:
+            raise RunConflict(
+                f"{run.path} holds results of another config:\n"
+                + "\n".join(f"  {line}" for line in changed),
+                "take the old values, or start beside it with --new",
+            )
         run.create()
-        run.write_record(
-            {
-                "job": job.name,
-                "created": _now(),
-                "config": config.model_dump(mode="json"),
-                "result_keys": now,
-                "sessions": [],
-            }
-        )
         return
-    changed = changed_keys(run.read_record()["result_keys"], now)
-    if changed:
-        raise RunConflict(
-            f"{run.path} holds results of another config:\n"
-            + "\n".join(f"  {line}" for line in changed),
-            "take the old values, or start beside it with --new",
-        )
     run.create()
+    run.write_record(
+        {
+            "job": job.name,
+            "created": _now(),
+            "config": config.model_dump(mode="json"),
+            "result_keys": now,
+            "sessions": [],
+        }
+    )
 
 
 def plan(config: JobConfig, run: RunDir, on_progress: Callable[..., None]) -> ManifestSummary:
     """The frozen manifest of a run; lists the source if that has not happened yet."""
     return load_summary(run.manifest) or freeze(
-        config.source, run.manifest, on_progress=on_progress, storage=config.storage()
+        config.source, run.manifest, storage=config.fetch.storage, on_progress=on_progress
     )
-
-
-def owed(run: RunDir) -> Iterator[tuple[str, pa.Table]]:
-    """(part name, rows that no shard holds yet) of each manifest part, one part in memory."""
-    for part in iter_parts(run.manifest):
-        rows = pending_rows(read_part(part), done_ids(run, part.stem))
-        yield part.stem, rows
 
 
 def execute(
@@ -102,99 +77,17 @@ def execute(
     done_before = sum(len(done_ids(run, part.stem)) for part in iter_parts(run.manifest))
     progress = Progress(total, done_before, tuple(s.name for s in flow.stages))
     session: dict[str, Any] = {"started": _now(), "versions": versions()}
-    if done_before < total:
-        with ExitStack() as stack:
-            stack.callback(lambda: _close(run, session, progress))
-            _waves(flow, config, run, progress, on_progress, session)
-    return session
+    if done_before >= total:
+        return session
+    # Ray reads this when it is imported: a cluster of our own asks for its token.
+    os.environ.setdefault("RAY_AUTH_MODE", "token")
+    from pipelines.waves import run_waves  # imports Ray: 2 s that `show` and `plan` do not pay
 
-
-def _waves(
-    flow: Flow,
-    config: JobConfig,
-    run: RunDir,
-    progress: Progress,
-    on_progress: OnProgress,
-    session: dict[str, Any],
-) -> None:
-    from pipelines import engine  # starts no Ray before it is needed: importing it takes 2 s
-
-    with engine.cluster(config.ray):
-        flow = engine.sized(flow, config.ray)
-        board = engine.start_board()
-        session["pools"] = {s.name: s.pool.model_dump() for s in flow.stages}
-        session["start_up_s"] = round(time.time() - progress.started, 2)
-        for part, rows in owed(run):
-            if rows.num_rows:
-                committer = Committer(
-                    run, part, rows["row_id"].to_numpy(), config.sink, progress.committed
-                )
-                _wave(flow, rows, board, committer, lambda: _look(board, progress, on_progress))
-        session["models"] = _ask(board.setup)["provenance"]
-
-
-def _wave(
-    flow: Flow, rows: pa.Table, board: Any, committer: Committer, look: Callable[[], None]
-) -> None:
-    from pipelines import engine
-
-    arrivals: queue.Queue[Any] = queue.Queue(maxsize=64)
-
-    def pump() -> None:
-        try:
-            for bundle in engine.stream(flow, rows, board):
-                arrivals.put(bundle)
-            arrivals.put(None)
-        except Exception as error:
-            arrivals.put(error)
-
-    threading.Thread(target=pump, name="nightjar-pump", daemon=True).start()
-    next_look = 0.0
-    while True:
-        try:
-            arrived = arrivals.get(timeout=_TICK_S)
-        except queue.Empty:
-            arrived = ()
-        if arrived is None:
-            break
-        if isinstance(arrived, Exception):
-            raise _explained(arrived, board)
-        if arrived != ():
-            committer.add(arrived)
-        committer.tick()
-        if time.monotonic() >= next_look:
-            look()
-            next_look = time.monotonic() + _TICK_S
-    committer.finish()
-    look()
-
-
-def _look(board: Any, progress: Progress, on_progress: OnProgress) -> None:
-    progress.scores = _ask(board.snapshot)
-    on_progress(progress)
-
-
-def _ask(method: Any) -> Any:
-    import ray
-
-    return ray.get(method.remote(), timeout=60)
-
-
-def _explained(error: Exception, board: Any) -> NightjarError:
-    """The error to stop with: a worker's own setup error if there is one, else what Ray says."""
-    if isinstance(error, NightjarError):
-        return error
     try:
-        setup_errors = _ask(board.setup)["errors"]
-    except Exception:  # the cluster itself is gone; then `error` is all there is
-        setup_errors = []
-    if setup_errors:
-        stage, message, remedy = setup_errors[0]
-        return WeightsMissing(f"{stage} cannot start: {message}", remedy)
-    return RunFailed(
-        f"the run stopped: {type(error).__name__}: {error}",
-        "what is committed is kept; start the same command again",
-    )
+        run_waves(flow, config, run, progress, on_progress, session)
+    finally:
+        _close(run, session, progress)
+    return session
 
 
 def _close(run: RunDir, session: dict[str, Any], progress: Progress) -> None:
@@ -204,7 +97,7 @@ def _close(run: RunDir, session: dict[str, Any], progress: Progress) -> None:
         "ended": _now(),
         "seconds": round(seconds, 2),
         "rows": done.rows,
-        "rows_per_s": round(done.rows / seconds, 3) if seconds else None,
+        "rows_per_s": round(done.rows / seconds, 3),
         "first_commit_s": round(done.first_at - progress.started, 2) if done.first_at else None,
         "write_s": round(done.write_s, 2),
         "stages": {name: _score_record(score) for name, score in progress.scores.items()},
@@ -223,14 +116,10 @@ def _score_record(score: StageScore) -> dict[str, Any]:
         "seconds": {step: round(s, 2) for step, s in score.seconds.items()},
         "failures": dict(score.failures),
         "worker_deaths": score.deaths,
+        "first_batch_at": score.first_batch_at,
+        "last_batch_at": score.last_batch_at,
     }
 
 
 def _now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
-
-
-def run_dir_of(config: JobConfig, *, new: bool) -> RunDir:
-    """The directory to run in: the config's own, or the first free one beside it."""
-    run = RunDir(Path(config.run_dir))
-    return run.beside() if new else run

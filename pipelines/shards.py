@@ -22,6 +22,7 @@ import pyarrow.parquet as pq
 from pydantic import Field
 
 from actors.contract import Settings
+from pipelines.manifest import iter_parts, read_part
 from pipelines.rundir import RunDir
 
 
@@ -93,6 +94,12 @@ def done_ids(run: RunDir, part: str) -> np.ndarray:
 def pending_rows(manifest: pa.Table, done: np.ndarray) -> pa.Table:
     """The rows of a manifest part that no shard holds yet."""
     return manifest.filter(pa.array(~np.isin(manifest["row_id"].to_numpy(), done)))
+
+
+def owed(run: RunDir) -> Iterator[tuple[str, pa.Table]]:
+    """(part name, rows that no shard holds yet) of each manifest part, one part in memory."""
+    for part in iter_parts(run.manifest):
+        yield part.stem, pending_rows(read_part(part), done_ids(run, part.stem))
 
 
 @dataclass

@@ -1,0 +1,102 @@
+"""One page of a PDF, with pypdfium2. Runs inside the sandbox's child only."""
+
+from __future__ import annotations
+
+import math
+from contextlib import closing
+from functools import lru_cache
+
+import pypdfium2 as pdfium
+import pypdfium2.raw as pdfium_c
+
+from actors.failures import FailureKind, ItemFailure
+from pipelines import pdf_text
+from pipelines.image_page import encode
+from pipelines.native_text import decide
+from pipelines.render import Page, RenderOptions, page_missing, too_many_pixels
+
+_POINTS_PER_INCH = 72
+_LOCKED = (pdfium_c.FPDF_ERR_PASSWORD, pdfium_c.FPDF_ERR_SECURITY)
+
+
+def count(data: bytes, options: RenderOptions) -> int:
+    """Pages. Raises ItemFailure(CORRUPT_PDF, ENCRYPTED_PDF, EMPTY_DOCUMENT)."""
+    return len(_opened(data, options.passwords))
+
+
+def render(data: bytes, page: int, options: RenderOptions) -> Page:
+    """Page `page` (1-based): its text layer if that is good, else (or also) its picture.
+
+    Rotation, annotations and form fields are honoured. A page of text at 200 dpi takes 3 ms to
+    measure, 9 ms to draw and 30 ms to compress.
+    Raises ItemFailure: those of `count`, PAGE_MISSING, TOO_MANY_PIXELS.
+    """
+    document = _opened(data, options.passwords)
+    if page > len(document):
+        raise page_missing(page, len(document))
+    try:
+        with closing(document[page - 1]) as loaded:
+            return _rendered(loaded, options)
+    except pdfium.PdfiumError as error:
+        raise ItemFailure(FailureKind.CORRUPT_PDF, f"page {page}: {error}") from error
+
+
+def _rendered(page: pdfium.PdfPage, options: RenderOptions) -> Page:
+    scale, width, height = _size(page, options)
+    lines, layer = pdf_text.read(page, scale, trust_hidden=options.native_text.trust_hidden)
+    accepted, reason = decide(layer, options.native_text)
+    image = None
+    if not accepted or options.keep_image_for_native:
+        image = encode(page.render(scale=scale).to_numpy())
+    return Page(
+        image=image,
+        width=width,
+        height=height,
+        native_text="\n".join(line.text for line in lines) if accepted else None,
+        native_lines=lines if accepted else None,
+        native_reason=reason,
+    )
+
+
+def _size(page: pdfium.PdfPage, options: RenderOptions) -> tuple[float, int, int]:
+    """(pixels per point, width, height) of the picture, from the page's size alone."""
+    points_wide, points_high = page.get_size()
+    scale = options.dpi / _POINTS_PER_INCH
+    width, height = math.ceil(points_wide * scale), math.ceil(points_high * scale)
+    if width * height <= options.max_pixels:
+        return scale, width, height
+    inches = f"{points_wide / _POINTS_PER_INCH:.0f} x {points_high / _POINTS_PER_INCH:.0f} inches"
+    if options.oversize == "fail":
+        raise too_many_pixels(width, height, options, f"page of {inches} at {options.dpi} dpi")
+    # One pixel less on each side makes room for rounding up.
+    scale *= math.sqrt(options.max_pixels / (width * height)) * (1 - 1 / min(width, height))
+    return scale, math.ceil(points_wide * scale), math.ceil(points_high * scale)
+
+
+@lru_cache(maxsize=1)  # neighbouring pages of one document parse it once
+def _opened(data: bytes, passwords: tuple[str, ...]) -> pdfium.PdfDocument:
+    if not _is_complete(data):
+        raise ItemFailure(FailureKind.CORRUPT_PDF, "truncated: no end marker after its objects")
+    for password in (None, *passwords):
+        try:
+            document = pdfium.PdfDocument(data, password=password)
+        except pdfium.PdfiumError as error:
+            if error.err_code in _LOCKED:
+                continue
+            raise _unopenable(error) from error
+        document.init_forms()  # before any page is loaded, or form fields are not drawn
+        return document
+    tried = f"{len(passwords)} passwords tried" if passwords else "no password given"
+    raise ItemFailure(FailureKind.ENCRYPTED_PDF, tried)
+
+
+def _unopenable(error: pdfium.PdfiumError) -> ItemFailure:
+    if error.err_code == pdfium_c.FPDF_ERR_SUCCESS:  # it was parsed; pypdfium2 refuses zero pages
+        return ItemFailure(FailureKind.EMPTY_DOCUMENT, "a PDF without pages")
+    return ItemFailure(FailureKind.CORRUPT_PDF, str(error))
+
+
+def _is_complete(data: bytes) -> bool:
+    """Is there an end after the last object? pdfium repairs a cut file into a shorter document."""
+    end = max(data.rfind(b"%%EOF"), data.rfind(b"startxref"))
+    return end > data.rfind(b"endobj")

@@ -1,0 +1,112 @@
+"""The driver's loop: one wave per manifest part, from Ray's stream to committed shards."""
+
+from __future__ import annotations
+
+import queue
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pyarrow as pa
+import ray
+
+from pipelines import engine
+from pipelines.commit import Committer
+from pipelines.config import JobConfig
+from pipelines.errors import NightjarError, RunFailed, WeightsMissing
+from pipelines.flow import Flow
+from pipelines.progress import OnProgress, Progress
+from pipelines.rundir import RunDir
+from pipelines.shards import owed
+
+#: Seconds between two looks at the scoreboard.
+_TICK_S = 0.5
+
+
+def run_waves(
+    flow: Flow,
+    config: JobConfig,
+    run: RunDir,
+    progress: Progress,
+    on_progress: OnProgress,
+    session: dict[str, Any],
+) -> None:
+    """Send everything owed through the flow; what ran where goes into `session`."""
+    with engine.cluster(config.ray):
+        flow = engine.sized(flow, config.ray)
+        board = engine.start_board()
+        session["pools"] = {s.name: s.pool.model_dump() for s in flow.stages}
+        session["start_up_s"] = round(time.time() - progress.started, 2)
+        for part, rows in owed(run):
+            if rows.num_rows:
+                ids = rows["row_id"].to_numpy()
+                committer = Committer(run, part, ids, config.sink, progress.committed)
+                _wave(flow, rows, board, committer, lambda: _look(board, progress, on_progress))
+        session["models"] = _ask(board.setup)["provenance"]
+
+
+def _wave(
+    flow: Flow, rows: pa.Table, board: Any, committer: Committer, look: Callable[[], None]
+) -> None:
+    arrivals: queue.Queue[Any] = queue.Queue(maxsize=64)
+    # A thread, so that the loop can flush and draw while Ray has nothing finished to hand over.
+    threading.Thread(target=_pump, args=(flow, rows, board, arrivals), daemon=True).start()
+    next_look = 0.0
+    while (arrived := _next(arrivals)) is not _END:
+        if isinstance(arrived, Exception):
+            raise _explained(arrived, board)
+        if arrived is not _NOTHING:
+            committer.add(arrived)
+        committer.tick()
+        if time.monotonic() >= next_look:
+            look()
+            next_look = time.monotonic() + _TICK_S
+    committer.finish()
+    look()
+
+
+_END = object()
+_NOTHING = object()
+
+
+def _pump(flow: Flow, rows: pa.Table, board: Any, arrivals: queue.Queue[Any]) -> None:
+    try:
+        for bundle in engine.stream(flow, rows, board):
+            arrivals.put(bundle)
+        arrivals.put(_END)
+    except Exception as error:
+        arrivals.put(error)
+
+
+def _next(arrivals: queue.Queue[Any]) -> Any:
+    try:
+        return arrivals.get(timeout=_TICK_S)
+    except queue.Empty:
+        return _NOTHING
+
+
+def _look(board: Any, progress: Progress, on_progress: OnProgress) -> None:
+    progress.scores = _ask(board.snapshot)
+    on_progress(progress)
+
+
+def _ask(method: Any) -> Any:
+    return ray.get(method.remote(), timeout=60)
+
+
+def _explained(error: Exception, board: Any) -> NightjarError:
+    """The error to stop with: a worker's own setup error if there is one, else what Ray says."""
+    if isinstance(error, NightjarError):
+        return error
+    try:
+        setup_errors = _ask(board.setup)["errors"]
+    except Exception:  # the cluster itself is gone; then `error` is all there is
+        setup_errors = []
+    if setup_errors:
+        stage, message, remedy = setup_errors[0]
+        return WeightsMissing(f"{stage} cannot start: {message}", remedy)
+    return RunFailed(
+        f"the run stopped: {type(error).__name__}: {error}",
+        "what is committed is kept; start the same command again",
+    )

@@ -1,0 +1,102 @@
+"""kill -9 at random moments: after the rerun every row of the manifest is written exactly once."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import subprocess
+import time
+from collections import Counter
+from pathlib import Path
+
+import psutil
+import pyarrow.dataset as ds
+import pyarrow.parquet as pq
+import pytest
+from bad_files import many_pages
+from conftest import nightjar_argv, write_config
+
+PAGES = 160
+
+
+class Night:
+    """A run that is started, killed in some way, and started again."""
+
+    def __init__(self, folder: Path) -> None:
+        pages = folder / "pages"
+        pages.mkdir()
+        many_pages(pages, PAGES)
+        self.run = folder / "run"
+        sink = {"rows_per_shard": 8, "flush_seconds": 1.0}
+        self.config = write_config(folder, pages, sink=sink)
+
+    def start(self) -> subprocess.Popen[bytes]:
+        log = (self.run.parent / "log.txt").open("ab")
+        return subprocess.Popen(
+            nightjar_argv("run", self.config), stdout=log, stderr=log, start_new_session=True
+        )
+
+    def written(self) -> list[int]:
+        files = sorted((self.run / "shards").glob("*.parquet"))
+        return [i for f in files for i in pq.read_table(f, columns=["row_id"])["row_id"].to_pylist()]
+
+    def wait_for(self, rows: int, process: subprocess.Popen[bytes]) -> None:
+        while process.poll() is None and len(self.written()) < rows:
+            time.sleep(0.05)
+
+    def finish(self) -> None:
+        process = self.start()
+        assert process.wait(timeout=200) == 0, (self.run.parent / "log.txt").read_text()[-3000:]
+
+    def assert_exactly_once(self) -> None:
+        listed = ds.dataset(sorted((self.run / "manifest").glob("*.parquet"))).to_table()
+        owed = Counter(listed["row_id"].to_pylist())
+        assert len(owed) == PAGES
+        assert Counter(self.written()) == owed
+        assert all(path.suffix == ".parquet" for path in (self.run / "shards").iterdir())
+
+
+def kill_driver(process: subprocess.Popen[bytes], _: random.Random) -> None:
+    process.kill()
+
+
+def kill_everything(process: subprocess.Popen[bytes], _: random.Random) -> None:
+    parent = psutil.Process(process.pid)
+    for child in [parent, *parent.children(recursive=True)]:
+        try:
+            child.kill()
+        except psutil.NoSuchProcess:
+            continue
+
+
+def kill_one_worker(process: subprocess.Popen[bytes], chance: random.Random) -> None:
+    children = psutil.Process(process.pid).children(recursive=True)
+    workers = [c for c in children if "MapWorker" in " ".join(c.cmdline())]
+    if workers:
+        os.kill(chance.choice(workers).pid, signal.SIGKILL)
+
+
+def survive(night: Night, kills: list, chance: random.Random) -> None:
+    for kill in kills:
+        process = night.start()
+        goal = len(night.written()) + chance.randint(1, max(PAGES // (2 * len(kills)), 1))
+        night.wait_for(goal, process)
+        time.sleep(chance.random())
+        kill(process, chance)
+        process.wait(timeout=200)
+    night.finish()
+    night.assert_exactly_once()
+
+
+def test_killed_driver_killed_worker_killed_everything(tmp_path: Path) -> None:
+    survive(Night(tmp_path), [kill_driver, kill_one_worker, kill_everything], random.Random(7))
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("seed", range(3))
+def test_ten_kills_in_one_night(tmp_path: Path, seed: int) -> None:
+    chance = random.Random(seed)
+    kills = [kill_driver, kill_one_worker, kill_everything] * 3 + [kill_driver]
+    chance.shuffle(kills)
+    survive(Night(tmp_path), kills, chance)
