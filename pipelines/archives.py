@@ -139,6 +139,7 @@ class TarArchive(Archive):
 
     def _index(self) -> str | None:
         """Fill `_spans`. Returns what is wrong with the archive, if anything."""
+        self._file.seek(0)
         try:
             with tarfile.open(
                 fileobj=_Headers(self._file), mode="r:", encoding="utf-8", errors="backslashreplace"

@@ -32,7 +32,7 @@ def count_frames(data: bytes) -> int:
         return frames
 
 
-def render(data: bytes, kind: Kind, page: int, options: RenderOptions) -> Page:
+def render_image(data: bytes, kind: Kind, page: int, options: RenderOptions) -> Page:
     """Frame `page` of a TIFF, the only (or first) frame of the others, upright.
 
     A JPEG or PNG that is upright 8-bit gray or RGB already keeps its bytes, once it has been

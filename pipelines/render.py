@@ -85,13 +85,13 @@ def count_pages(data: bytes, options: RenderOptions) -> int:
     """
     kind = sniff(data)
     if kind == "pdf":
-        from pipelines import pdf_page
+        from pipelines.pdf_page import count_pdf_pages
 
-        return pdf_page.count(data, options)
+        return count_pdf_pages(data, options)
     if kind == "tiff":
-        from pipelines import image_page
+        from pipelines.image_page import count_frames
 
-        return image_page.count_frames(data)
+        return count_frames(data)
     if kind == "unknown":
         raise unsupported()
     return 1
@@ -104,14 +104,14 @@ def render_page(data: bytes, page: int, options: RenderOptions) -> Page:
     """
     kind = sniff(data)
     if kind == "pdf":
-        from pipelines import pdf_page
+        from pipelines.pdf_page import render_pdf_page
 
-        return pdf_page.render(data, page, options)
+        return render_pdf_page(data, page, options)
     if kind == "unknown":
         raise unsupported()
-    from pipelines import image_page
+    from pipelines.image_page import render_image
 
-    return image_page.render(data, kind, page, options)
+    return render_image(data, kind, page, options)
 
 
 def unsupported() -> ItemFailure:

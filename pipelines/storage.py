@@ -94,7 +94,9 @@ class Storage:
                 return self._open_s3_archive(uri, etag)
             with ExitStack() as files:
                 file = files.enter_context(self.local.open(uri, etag))
-                if is_zip(file.read(4)):
+                head = file.read(4)
+                check_size(uri, len(head), len(head))
+                if is_zip(head):
                     return ZipArchive(uri, file, files.pop_all())
                 return open_tar(uri, file, files, self.settings.max_archive_bytes)
         except OSError as error:  # the temporary file: most often no space
@@ -145,7 +147,7 @@ class Storage:
                 spool.seek(0)
                 self.s3.put(uri, spool)
 
-    def write_bytes(self, uri: str, data: bytes) -> None:
+    def write_bytes(self, uri: str, data: bytes | memoryview) -> None:
         """Write or replace an object atomically. Raises OutputUnwritable."""
         with self.open_output(uri) as file:
             file.write(data)

@@ -1,59 +1,167 @@
 """A source given as a list: a .parquet, .csv or .jsonl file with a column `uri`, maybe `page`.
 
-Relative URIs are below the folder of the list. A list can only name files (if it is one itself)
-and objects in S3: what it says is data, and must not make workers talk to other hosts.
+Relative URIs are below the folder of the list. A list is data: it can name objects in S3 and, if
+it is itself a local file, local files; no other host is ever asked because of what it says.
 """
 
 from __future__ import annotations
 
 import csv
+import io
 import itertools
 import json
+import math
 import os
 import re
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import IO, Any
+from pathlib import Path
+from typing import IO, Any, NamedTuple
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipelines.errors import SourceUnavailable
-from pipelines.objects import is_s3, local_path
+from pipelines.objects import is_s3, local_path, split_member
 from pipelines.storage import Storage
 
 LIST_SUFFIXES = (".parquet", ".csv", ".jsonl")
 
-_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:/")
+_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 _MAX_LIST_BYTES = 64 << 30
 _BATCH_ROWS = 10_000
 
 
-def read_uri_list(path: str, storage: Storage) -> Iterator[tuple[str, str, tuple[int, ...]]]:
-    """(uri, uri as written, pages) of each document; pages of one document next to each other join.
+class Line(NamedTuple):
+    """One row of a list. `number`: from 1, for people. `page`: from 1; None: all pages."""
 
-    Raises SourceUnavailable naming the row, ItemFailure if the list itself cannot be read.
+    number: int
+    uri: str
+    page: int | None
+
+
+def read_uri_list(path: str, storage: Storage) -> Iterator[tuple[str, tuple[int, ...]]]:
+    """(absolute URI, pages) of each document, no pages meaning all of them.
+
+    Rows of one document that follow each other become one. Raises SourceUnavailable naming the
+    row, ItemFailure if the list itself cannot be read.
     """
+    if not is_s3(path):
+        path = str(Path(os.fsdecode(local_path(path))).expanduser().absolute())
     folder = path.rpartition("/")[0]
     with _opened(path, storage) as file:
-        rows = _checked(path, _rows(path, file))
-        for written, same in itertools.groupby(rows, key=lambda row: row[1]):
-            number, _, page = next(same)
-            pages = [page, *(page for _, _, page in same)]
-            try:
-                uri = resolved(written, folder)
-            except ValueError as error:
-                raise _bad_row(path, number, str(error)) from None
-            yield uri, written, () if None in pages else tuple(p for p in pages if p is not None)
+        lines = _absolute(path, folder, _lines(path, file))
+        for uri, same in itertools.groupby(lines, key=lambda line: line.uri):
+            pages = [line.page for line in same]
+            yield uri, () if None in pages else tuple(page for page in pages if page)
 
 
 def resolved(uri: str, folder: str) -> str:
-    """An absolute URI for one in a list that lies in `folder` (a URI too). Raises ValueError."""
+    """The absolute URI of what a list in `folder` (a URI as well) names. Raises ValueError."""
     if is_s3(uri):
         return uri
     if _SCHEME.match(uri) and not uri.startswith("file:///"):
-        raise ValueError(f"{uri!r}: only files and s3:// objects can be read")
-    if not is_s3(folder):
-        return uri if uri.startswith("file:///") else os.path.normpath(f"{folder or '.'}/{uri}")
-    raise NotImplementedError
+        raise ValueError(f"{uri!r} is neither a file nor in s3://, nothing else is read")
+    absolute = uri.startswith(("/", "file:///"))
+    if is_s3(folder):
+        if absolute:
+            raise ValueError(f"{uri!r}: a list in a bucket cannot name local files")
+        return f"{folder}/{uri.removeprefix('./')}"
+    if uri.startswith("file:///"):
+        return uri
+    archive, member = split_member(uri)
+    file = os.path.normpath(archive if absolute else f"{folder}/{archive}")
+    return file if member is None else f"{file}!/{member}"
+
+
+@contextmanager
+def _opened(path: str, storage: Storage) -> Iterator[IO[bytes]]:
+    if not is_s3(path):
+        with storage.local.open(path) as file:
+            yield file
+        return
+    with tempfile.TemporaryFile() as copy:
+        storage.s3.download(path, copy, max_bytes=_MAX_LIST_BYTES, etag=None)
+        yield copy
+
+
+def _absolute(path: str, folder: str, lines: Iterator[tuple[int, Any, Any]]) -> Iterator[Line]:
+    while True:
+        try:
+            number, uri, page = next(lines)
+        except StopIteration:
+            return
+        except (csv.Error, ValueError, pa.ArrowException) as error:  # also bad JSON, bad UTF-8
+            raise _unreadable(path, str(error)) from error
+        try:
+            if not isinstance(uri, str) or not uri:
+                raise ValueError("no uri")
+            yield Line(number, resolved(uri, folder), _page(page))
+        except ValueError as error:
+            raise _unreadable(path, f"row {number}: {error}") from None
+
+
+def _page(value: Any) -> int | None:
+    """None, "" and NaN (what pandas writes for a missing number) ask for all pages."""
+    if value is None or value == "":
+        return None
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        number = -1.0
+    if math.isnan(number):
+        return None
+    if number < 1 or not number.is_integer():
+        raise ValueError(f"page {value!r} is not a whole number from 1")
+    return int(number)
+
+
+def _lines(path: str, file: IO[bytes]) -> Iterator[tuple[int, Any, Any]]:
+    """(row number, uri, page) as they stand in the file."""
+    if path.lower().endswith(".parquet"):
+        return _parquet(file)
+    text = io.TextIOWrapper(file, "utf-8-sig", newline="")
+    return _csv(text) if path.lower().endswith(".csv") else _jsonl(text)
+
+
+def _parquet(file: IO[bytes]) -> Iterator[tuple[int, Any, Any]]:
+    table = pq.ParquetFile(file)
+    _need_uri(table.schema_arrow.names)
+    columns = [name for name in ("uri", "page") if name in table.schema_arrow.names]
+    number = itertools.count(1)
+    for batch in table.iter_batches(_BATCH_ROWS, columns=columns):
+        for row in batch.to_pylist():
+            yield next(number), row["uri"], row.get("page")
+
+
+def _csv(text: io.TextIOWrapper) -> Iterator[tuple[int, Any, Any]]:
+    rows = csv.DictReader(text, strict=True)
+    _need_uri(rows.fieldnames or ())
+    for number, row in enumerate(rows, 1):
+        yield number, row["uri"], row.get("page")
+
+
+def _jsonl(text: io.TextIOWrapper) -> Iterator[tuple[int, Any, Any]]:
+    for number, line in enumerate(text, 1):
+        if line.strip():
+            try:
+                row = json.loads(line)
+            except ValueError as error:
+                raise ValueError(f"row {number}: {error}") from None
+            if not isinstance(row, dict):
+                raise ValueError(f"row {number} is no JSON object")
+            _need_uri(row)
+            yield number, row["uri"], row.get("page")
+
+
+def _need_uri(names: Any) -> None:
+    if "uri" not in names:
+        raise ValueError(f"no column `uri`; there are {', '.join(names) or 'none'}")
+
+
+def _unreadable(path: str, why: str) -> SourceUnavailable:
+    return SourceUnavailable(
+        f"list {path}: {why}",
+        "a list has a column `uri` (files relative to it, or s3://) and maybe `page`, from 1",
+    )

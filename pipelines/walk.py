@@ -24,14 +24,21 @@ class Walk:
 
     What cannot be looked into (a folder without permission, a dangling link) is an entry with no
     etag and no bytes, so that it ends as a failure with a name and not as silence. `skipped`
-    counts by reason what is left out. Raises OSError for `root` itself.
+    counts by reason what is left out. `max_depth`: folders, 1 for `root` alone. Raises OSError for
+    `root` itself.
     """
 
     def __init__(
-        self, root: bytes, *, recursive: bool, hidden: bool, links: bool, skipped: Counter[str]
+        self,
+        root: bytes,
+        *,
+        max_depth: int | None,
+        hidden: bool,
+        links: bool,
+        skipped: Counter[str],
     ) -> None:
         self._root = root.rstrip(b"/") + b"/"
-        self._recursive = recursive
+        self._max_depth = max_depth
         self._hidden = hidden
         self._links = links
         self._skipped = skipped
@@ -52,7 +59,7 @@ class Walk:
                 status = self._status(below)
                 if status is None or not stat.S_ISDIR(status.st_mode):
                     yield from self._file(below, status)
-                elif self._recursive and self._is_new(status):
+                elif len(stack) != self._max_depth and self._is_new(status):
                     try:
                         stack.append((below + b"/", sorted_names(self._path(below))))
                     except OSError:
