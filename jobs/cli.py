@@ -54,11 +54,14 @@ def run(config: ConfigFile, overrides: Overrides = None, new: New = False) -> No
 def show(
     run_dir: Annotated[Path, typer.Argument(help="the run_dir of a run")],
     row: Annotated[int | None, typer.Option("--row", help="everything known of one row_id")] = None,
+    image: Annotated[
+        Path | None, typer.Option("--image", help="with --row: draw its page with its lines here")
+    ] = None,
 ) -> None:
     """The summary of a run, or everything known of one of its rows."""
     from jobs import commands
 
-    commands.show(Console(), run_dir, row)
+    commands.show(Console(), run_dir, row, image)
 
 
 @config_app.command("check")

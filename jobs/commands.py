@@ -7,7 +7,6 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from pipelines.manifest import ManifestSummary, load_summary
 from rich.console import Console
 from rich.table import Table
 
@@ -15,8 +14,9 @@ from jobs.estimate import print_estimate
 from jobs.tables import print_run
 from jobs.view import RunView
 from pipelines.config import JobConfig
-from pipelines.errors import NightjarError
+from pipelines.errors import ConfigError, NightjarError
 from pipelines.job import MODULES, Job, find_job, load
+from pipelines.manifest import ManifestSummary, load_summary
 from pipelines.run import execute, open_run, run_dir_of
 from pipelines.run import plan as freeze_plan
 from pipelines.rundir import RunDir
@@ -80,8 +80,10 @@ def run(console: Console, path: Path, overrides: Sequence[str], *, new: bool) ->
         print_run(console, run, job.unit, summary.pages, totals(run))
 
 
-def show(console: Console, run_dir: Path, row_id: int | None) -> None:
+def show(console: Console, run_dir: Path, row_id: int | None, image: Path | None) -> None:
     """`nightjar show`."""
+    if image is not None and row_id is None:
+        raise ConfigError("--image draws one row", "name it with --row ID")
     run = RunDir(run_dir)
     record = run.read_record()
     job = find_job(record["job"])
@@ -95,7 +97,13 @@ def show(console: Console, run_dir: Path, row_id: int | None) -> None:
             f"{run_dir} has no finished row {row_id}",
             "row ids are in the column row_id of its shards; one that is not there is still owed",
         )
-    console.print_json(json.dumps(row, default=str))
+    if image is None:
+        console.print_json(json.dumps(row, default=str))
+        return
+    from jobs.overlay import draw_row
+
+    draw_row(run, row, image)
+    console.print(f"{row['uri']} page {row['page']}: {image}")
 
 
 def check(console: Console, path: Path, overrides: Sequence[str]) -> None:

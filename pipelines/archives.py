@@ -28,8 +28,8 @@ MAX_RATIO = 200
 _RATIO_FLOOR = 128 << 20
 
 _CHUNK = 1 << 20
-#: bz2 and lzma unpack whatever they are given at once: 4 KiB of bz2 can be 80 MB, 1 MiB too much.
-_BLIND_CHUNK = 4096
+#: The others, rare in zips, zipfile unpacks without a limit: 4 KiB of bzip2 can be 5 GB of zeros.
+_BOUNDED_METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 #: A tar header that claims more is an attack on our memory (names are at most some KiB).
 _MAX_TAR_HEADER = 1 << 20
 
@@ -65,7 +65,7 @@ class Archive(ABC):
 
     @abstractmethod
     def read_head(self, name: str, size: int) -> bytes:
-        """Its first bytes, `size` at most. Raises ItemFailure."""
+        """Its first bytes, `size` at most; EMPTY_FILE if there are none. Raises ItemFailure."""
 
     def _missing(self, name: str) -> ItemFailure:
         if self.damage is not None:
@@ -102,7 +102,9 @@ class ZipArchive(Archive):
         return data
 
     def read_head(self, name: str, size: int) -> bytes:
-        return self._unpacked(self._info(name), size)
+        info = self._info(name)
+        check_size(f"{self.uri}!/{name}", info.file_size, max(size, info.file_size))
+        return self._unpacked(info, size)
 
     def _info(self, name: str) -> zipfile.ZipInfo:
         info = self._zip.NameToInfo.get(name)
@@ -113,11 +115,15 @@ class ZipArchive(Archive):
     def _unpacked(self, info: zipfile.ZipInfo, size: int) -> bytes:
         """At most `size` bytes: zipfile stops at the declared size, then checks the CRC."""
         where = f"{self.uri}!/{info.filename}"
-        bounded = info.compress_type in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
-        chunk, data = _CHUNK if bounded else _BLIND_CHUNK, bytearray()
+        if info.compress_type not in _BOUNDED_METHODS:
+            raise ItemFailure(
+                FailureKind.UNSUPPORTED_KIND,
+                f"{where} is packed by zip method {info.compress_type}, only deflate is read",
+            )
+        data = bytearray()
         try:
             with self._zip.open(info) as file:
-                while len(data) < size and (more := file.read(min(chunk, size - len(data)))):
+                while len(data) < size and (more := file.read(min(_CHUNK, size - len(data)))):
                     data += more
         except (ItemFailure, MemoryError):
             raise
@@ -189,6 +195,7 @@ class TarArchive(Archive):
 
     def read_head(self, name: str, size: int) -> bytes:
         offset, whole = self._span(name)
+        check_size(f"{self.uri}!/{name}", whole, max(size, whole))
         return os.pread(self._file.fileno(), min(size, whole), offset)
 
     def _span(self, name: str) -> tuple[int, int]:
@@ -257,7 +264,7 @@ def _gunzip(uri: str, file: IO[bytes], plain: IO[bytes], max_bytes: int) -> str 
     with gzip.GzipFile(fileobj=file) as unpacker:
         while True:
             try:
-                chunk = unpacker.read(_CHUNK)
+                chunk = unpacker.read1(_CHUNK)  # `read` drops what precedes a fault
             except (EOFError, OSError, zlib.error) as error:
                 return f"{type(error).__name__}: {error}"
             if not chunk:

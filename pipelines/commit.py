@@ -91,10 +91,11 @@ class Committer:
                 if isinstance(error.cause, OSError):
                     raise output_error(self._run.path, error.cause) from error
                 raise
-            self._commit(shard)
+            self.commit(shard)
             self._done.write_s += time.monotonic() - started
 
-    def _commit(self, shard: StagedShard) -> None:
+    def commit(self, shard: StagedShard) -> None:
+        """Check a staged shard against what is owed and make it visible. Raises RunFailed."""
         at = np.searchsorted(self._owed, shard.row_ids)
         known = (at < len(self._owed)) & (
             self._owed[np.minimum(at, len(self._owed) - 1)] == shard.row_ids

@@ -10,8 +10,9 @@ from typing import Any, get_args
 import yaml
 from pydantic import BaseModel, Field, ValidationError
 
-from actors.contract import Settings
+from actors.contract import Pool, Settings
 from pipelines.errors import ConfigError
+from pipelines.fetch import FetchConfig
 from pipelines.shards import SinkConfig
 from pipelines.source import SourceConfig
 
@@ -49,6 +50,8 @@ class JobConfig(Settings):
     job: str
     run_dir: str = Field(description="directory of this run; started again, it goes on")
     source: SourceConfig
+    fetch: FetchConfig = FetchConfig()
+    fetch_pool: Pool = Pool(num_cpus=0.25)
     sink: SinkConfig = SinkConfig()
     ray: RayConfig = RayConfig()
     prices: Prices = Prices()

@@ -64,7 +64,7 @@ def _configure(config: RayConfig) -> None:
     context.print_on_execution_start = False
     context.enable_auto_log_stats = False
     context.wait_for_min_actors_s = int(config.start_timeout_s)
-    logging.getLogger("ray.data").setLevel(logging.ERROR)
+    logging.getLogger("ray.data").setLevel(logging.CRITICAL)  # its errors reach us as exceptions
 
 
 def sized(flow: Flow, config: RayConfig) -> Flow:

@@ -21,7 +21,7 @@ class NativeText(Settings):
     enabled: bool = True
     min_chars: int = Field(16, ge=1, description="characters (no spaces) a layer must hold")
     min_coverage: float = Field(
-        0.7, ge=0, le=1, description="ink inside the text boxes / ink on the page, rules left out"
+        0.8, ge=0, le=1, description="ink inside the text boxes / ink on the page, rules left out"
     )
     max_garbled: float = Field(
         0.05, ge=0, le=1, description="characters without meaning / characters of the layer"

@@ -12,7 +12,7 @@ from actors.contract import Pool
 from actors.failures import FAILURE
 from actors.ocr.line import LINES
 from pipelines.config import JobConfig
-from pipelines.fetch import FetchConfig, PageFetcher
+from pipelines.fetch import PageFetcher
 from pipelines.flow import Flow, step
 from pipelines.job import Job
 from pipelines.manifest import MANIFEST
@@ -31,8 +31,6 @@ class OcrBackfillConfig(JobConfig):
     """Config of the job `ocr_backfill`."""
 
     job: Literal["ocr_backfill"] = "ocr_backfill"
-    fetch: FetchConfig = FetchConfig()
-    fetch_pool: Pool = Pool(num_cpus=0.25)
     ocr: RapidOcrConfig = RapidOcrConfig()
     ocr_pool: Pool = Pool(num_cpus=0.75, max_size=None)
     routing: RoutingConfig = RoutingConfig()

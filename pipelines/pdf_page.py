@@ -27,8 +27,8 @@ def count_pdf_pages(data: bytes, options: RenderOptions) -> int:
 def render_pdf_page(data: bytes, page: int, options: RenderOptions) -> Page:
     """Page `page` (1-based): its text layer if that is good, else (or also) its picture.
 
-    Rotation, annotations and form fields are honoured. A page of text at 200 dpi takes 3 ms to
-    measure, 9 ms to draw and 30 ms to compress.
+    Rotation, annotations and form fields are honoured. One thread, A4: 25 ms for 2,600 characters
+    of native text; at 200 dpi 10 ms to draw and 20 to 30 ms to compress.
     Raises ItemFailure: those of `count_pdf_pages`, PAGE_MISSING, TOO_MANY_PIXELS.
     """
     document = _opened(data, options.passwords)

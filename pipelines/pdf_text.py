@@ -25,7 +25,7 @@ _SKETCH_SCALE = 1.0
 #: Gray levels of 255 by which ink differs from paper: above the JPEG noise of scans.
 _INK_CONTRAST = 32
 #: Sketch pixels: straight runs of an inch and more are rules and panels, not letters.
-_RULE = 72
+_RULE = 73  # odd, so that opening does not shift
 #: Sketch pixels around a text box that still belong to it (anti-aliasing).
 _MARGIN = 2
 _INVISIBLE = (pdfium_c.FPDF_TEXTRENDERMODE_INVISIBLE, pdfium_c.FPDF_TEXTRENDERMODE_CLIP)
@@ -246,7 +246,7 @@ def _coverage(ink: MatLike, boxes: list[Box]) -> float:
     inside = int(ink.sum()) - int(outside.sum())
     across = cv2.morphologyEx(outside, cv2.MORPH_OPEN, np.ones((1, _RULE), np.uint8))
     down = cv2.morphologyEx(outside, cv2.MORPH_OPEN, np.ones((_RULE, 1), np.uint8))
-    unread = int((outside - np.maximum(across, down)).sum())
+    unread = int(cv2.subtract(outside, cv2.max(across, down)).sum())
     return inside / max(1, inside + unread)
 
 

@@ -16,12 +16,18 @@ from typing import Any
 from pipelines.board import StageScore
 from pipelines.config import JobConfig, changed_keys, result_keys
 from pipelines.errors import RunConflict
+from pipelines.fetch import open_sandbox
 from pipelines.job import Job
 from pipelines.manifest import ManifestSummary, freeze, iter_parts, load_summary
 from pipelines.progress import OnProgress, Progress
 from pipelines.rundir import RunDir
 from pipelines.shards import done_ids, totals
+from pipelines.storage import Storage
 from pipelines.versions import versions
+
+#: Rows of a manifest part, which is a wave: each is handed to Ray as blocks of one batch, which the
+#: driver holds (0.3 KB each), and each rebuilds the worker pools (seconds to a minute).
+ROWS_PER_WAVE = 250_000
 
 
 def run_dir_of(config: JobConfig, *, new: bool) -> RunDir:
@@ -61,7 +67,12 @@ def open_run(job: Job, config: JobConfig, run: RunDir) -> None:
 def plan(config: JobConfig, run: RunDir, on_progress: Callable[..., None]) -> ManifestSummary:
     """The frozen manifest of a run; lists the source if that has not happened yet."""
     return load_summary(run.manifest) or freeze(
-        config.source, run.manifest, storage=config.fetch.storage, on_progress=on_progress
+        config.source,
+        run.manifest,
+        storage=Storage(config.fetch.storage),
+        open_counter=lambda: open_sandbox(config.fetch),
+        rows_per_part=ROWS_PER_WAVE,
+        on_progress=on_progress,
     )
 
 

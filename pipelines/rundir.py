@@ -1,9 +1,10 @@
 """The layout of a run directory, and the lock that lets one process write to it.
 
-run.json             provenance and summary; config.yaml: the config as resolved
+run.json             provenance and summary, config as resolved
 manifest/            the frozen plan (pipelines.manifest)
 shards/              finished rows; a shard that is listed here is whole and final
 rejects/             the failed rows of each shard once more, for people who look for them
+error.log            the last exception that stopped the run, whole
 staging/             what a writer has not handed over yet; emptied at the next start
 """
 
@@ -38,6 +39,7 @@ class RunDir:
         self.rejects = self.path / "rejects"
         self.staging = self.path / "staging"
         self.record = self.path / "run.json"
+        self.error_log = self.path / "error.log"
 
     def create(self) -> None:
         """Make the directories and empty `staging`. Raises OutputUnwritable."""

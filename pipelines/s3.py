@@ -195,6 +195,6 @@ def _refused(uri: str, error: Any) -> ItemFailure:
         return ItemFailure(FailureKind.PERMISSION_DENIED, message)
     if status == 404:
         return ItemFailure(FailureKind.OBJECT_MISSING, message)
-    if status == 412:
-        return ItemFailure(FailureKind.OBJECT_CHANGED, message)
+    if status == 416:  # a range that starts at 0 is refused by an empty object only
+        return ItemFailure(FailureKind.EMPTY_FILE, message)
     return ItemFailure(FailureKind.STORAGE_ERROR, message)

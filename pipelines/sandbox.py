@@ -23,7 +23,7 @@ import time
 import weakref
 from collections.abc import Callable
 from pathlib import Path
-from typing import TypeVar
+from typing import IO, TypeVar
 
 import psutil
 from pydantic import Field, ValidationError
@@ -80,7 +80,8 @@ class Sandbox:
         self._configured = Request(what="start", renderer=renderer, options=limited)
         self._limits = limits
         self._child: _Child | None = None
-        self._refused: tuple[str, ItemFailure] | None = None  # the last document, if unreadable
+        #: Key of the last document that could not be opened, and why.
+        self._refused: tuple[str, FailureKind, str] | None = None
 
     def start(self) -> None:
         """Start the child now instead of at the first page. Raises SetupError if it cannot."""
@@ -93,12 +94,11 @@ class Sandbox:
         ENGINE_FAULT (an exception inside the renderer, with its traceback).
         """
         if self._refused is not None and self._refused[0] == key:
-            failure = self._refused[1]
-            raise ItemFailure(failure.kind, failure.message)
+            raise ItemFailure(*self._refused[1:])
         try:
             return self._fairly(lambda: self._open(key, data)[1])
         except ItemFailure as failure:
-            self._refused = (key, failure)
+            self._refused = (key, failure.kind, failure.message)
             raise
 
     def render(self, key: str, data: bytes, page: int) -> Page:
@@ -211,7 +211,7 @@ class _Child:
         theirs.close()
         os.close(lifeline)
         self._channel.setblocking(False)
-        self.end = weakref.finalize(self, _end, self._process, self._channel, ours)
+        self.end = weakref.finalize(self, _end, self._process, self._channel, self._stderr, ours)
 
     @property
     def alive(self) -> bool:
@@ -285,9 +285,12 @@ class _Child:
         return ChildLost(FailureKind.RENDER_CRASH, f"the renderer died of {how}: {said}")
 
 
-def _end(process: subprocess.Popen[bytes], channel: socket.socket, lifeline: int) -> None:
-    """Kill and reap: no orphan, no zombie."""
+def _end(
+    process: subprocess.Popen[bytes], channel: socket.socket, stderr: IO[bytes], lifeline: int
+) -> None:
+    """Kill and reap: no orphan, no zombie, nothing left open."""
     process.kill()
     process.wait()
     channel.close()
+    stderr.close()
     os.close(lifeline)

@@ -128,6 +128,7 @@ class _Served:
     def _attempt(self, request: Request, body: bytes) -> tuple[Reply, bytes]:
         if request.what == "start":
             self._renderer = importlib.import_module(request.renderer)
+            importlib.import_module("pipelines.pdf_page")  # decoders load on nobody's clock
             self._options = request.options or RenderOptions()
             return Reply(pages=0), b""
         if request.what == "open":

@@ -22,6 +22,7 @@ from pipelines.uri_list import LIST_SUFFIXES, read_uri_list
 from pipelines.walk import Walk
 
 _MAGIC = re.compile(r"[*?\[]")
+_HIDDEN = re.compile(r"(?:^|/)\.(?!\.?(?:/|$))")  # "./a" and "../a", as tar writes them, are not
 
 
 def _valid_glob(glob: str) -> str:
@@ -110,7 +111,7 @@ class Source:
 
     def shows(self, name: str) -> bool:
         """Whether no component of `name` is hidden, or hidden ones are wanted."""
-        if self.config.hidden or not re.search(r"(?:^|/)\.", name):
+        if self.config.hidden or not _HIDDEN.search(name):
             return True
         self.skipped["hidden"] += 1
         return False

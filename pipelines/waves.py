@@ -5,6 +5,7 @@ from __future__ import annotations
 import queue
 import threading
 import time
+import traceback
 from collections.abc import Callable
 from typing import Any
 
@@ -42,20 +43,31 @@ def run_waves(
             if rows.num_rows:
                 ids = rows["row_id"].to_numpy()
                 committer = Committer(run, part, ids, config.sink, progress.committed)
-                _wave(flow, rows, board, committer, lambda: _look(board, progress, on_progress))
+                run_wave(
+                    flow, rows, board, committer, run, lambda: look(board, progress, on_progress)
+                )
         session["models"] = _ask(board.setup)["provenance"]
 
 
-def _wave(
-    flow: Flow, rows: pa.Table, board: Any, committer: Committer, look: Callable[[], None]
+def run_wave(
+    flow: Flow,
+    rows: pa.Table,
+    board: Any,
+    committer: Committer,
+    run: RunDir,
+    look: Callable[[], None],
 ) -> None:
+    """Send `rows` through the flow until `committer` has all of them; `look` draws meanwhile.
+
+    Raises NightjarError; what was committed until then stays.
+    """
     arrivals: queue.Queue[Any] = queue.Queue(maxsize=64)
     # A thread, so that the loop can flush and draw while Ray has nothing finished to hand over.
     threading.Thread(target=_pump, args=(flow, rows, board, arrivals), daemon=True).start()
     next_look = 0.0
     while (arrived := _next(arrivals)) is not _END:
         if isinstance(arrived, Exception):
-            raise _explained(arrived, board)
+            raise _explained(arrived, board, run)
         if arrived is not _NOTHING:
             committer.add(arrived)
         committer.tick()
@@ -86,7 +98,8 @@ def _next(arrivals: queue.Queue[Any]) -> Any:
         return _NOTHING
 
 
-def _look(board: Any, progress: Progress, on_progress: OnProgress) -> None:
+def look(board: Any, progress: Progress, on_progress: OnProgress) -> None:
+    """Fetch the scoreboard and hand it to the display."""
     progress.scores = _ask(board.snapshot)
     on_progress(progress)
 
@@ -95,7 +108,7 @@ def _ask(method: Any) -> Any:
     return ray.get(method.remote(), timeout=60)
 
 
-def _explained(error: Exception, board: Any) -> NightjarError:
+def _explained(error: Exception, board: Any, run: RunDir) -> NightjarError:
     """The error to stop with: a worker's own setup error if there is one, else what Ray says."""
     if isinstance(error, NightjarError):
         return error
@@ -106,7 +119,9 @@ def _explained(error: Exception, board: Any) -> NightjarError:
     if setup_errors:
         stage, message, remedy = setup_errors[0]
         return WeightsMissing(f"{stage} cannot start: {message}", remedy)
+    run.error_log.write_text("".join(traceback.format_exception(error)))
+    last_line = (str(error).strip() or type(error).__name__).splitlines()[-1].strip()
     return RunFailed(
-        f"the run stopped: {type(error).__name__}: {error}",
+        f"the run stopped: {type(error).__name__}: {last_line} (all of it: {run.error_log})",
         "what is committed is kept; start the same command again",
     )

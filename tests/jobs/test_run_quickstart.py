@@ -112,7 +112,13 @@ def test_run_json_tells_who_made_it(finished) -> None:
 
 def test_the_summary_names_outcomes_failures_and_places(finished) -> None:
     out = finished[1].out
-    for word in ("pages by outcome", "native_text", "ENCRYPTED_PDF", "where the time went", "shards"):
+    for word in (
+        "pages by outcome",
+        "native_text",
+        "ENCRYPTED_PDF",
+        "where the time went",
+        "shards",
+    ):
         assert word in out
 
 

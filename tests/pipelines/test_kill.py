@@ -39,7 +39,9 @@ class Night:
 
     def written(self) -> list[int]:
         files = sorted((self.run / "shards").glob("*.parquet"))
-        return [i for f in files for i in pq.read_table(f, columns=["row_id"])["row_id"].to_pylist()]
+        return [
+            i for f in files for i in pq.read_table(f, columns=["row_id"])["row_id"].to_pylist()
+        ]
 
     def wait_for(self, rows: int, process: subprocess.Popen[bytes]) -> None:
         while process.poll() is None and len(self.written()) < rows:

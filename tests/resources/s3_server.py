@@ -1,8 +1,12 @@
-"""A real S3 server (moto's, its own process on a free loopback port) and buckets in it."""
+"""Fixtures: a real S3 server (moto's, its own process on a free loopback port), buckets in it.
+
+A test module gets them by ``pytest_plugins = ["s3_server"]``.
+"""
 
 from __future__ import annotations
 
 import contextlib
+import os
 import socket
 import subprocess
 import sys
@@ -26,12 +30,21 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
+@pytest.fixture
+def dead_endpoint() -> str:
+    """URL of a port that nobody listens on."""
+    return f"http://127.0.0.1:{free_port()}"
+
+
 @pytest.fixture(scope="session")
 def s3_server() -> Iterator[str]:
     """Endpoint URL of an S3 server that takes any credentials."""
     port = free_port()
     command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
-    server = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    environment = os.environ | {"MOTO_S3_DEFAULT_MAX_KEYS": "50"}  # a page of a listing
+    server = subprocess.Popen(
+        command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
     try:
         for _ in range(300):
             with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 0.2):

@@ -1,0 +1,230 @@
+"""Manifest rows -> page images or native text: the first stage of every document flow."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable
+from concurrent.futures import Future, ThreadPoolExecutor
+from importlib.metadata import version
+from typing import Any, ClassVar, Literal, NamedTuple
+
+import pyarrow as pa
+from pydantic import Field
+
+from actors.contract import Actor, Settings
+from actors.failures import FAILURE, ItemFailure, SetupError
+from actors.ocr.line import LINES
+from pipelines.native_text import NativeText
+from pipelines.render import Page, RenderOptions
+from pipelines.sandbox import Sandbox, SandboxLimits
+from pipelines.storage import Storage, StorageSettings
+
+
+class FetchConfig(Settings):
+    """How documents are read and their pages rendered."""
+
+    operational: ClassVar[frozenset[str]] = frozenset({"threads", "read_ahead_mb"})
+
+    dpi: int = Field(200, ge=36, le=1200, description="resolution at which PDF pages are rendered")
+    oversize: Literal["fail", "shrink"] = Field(
+        "fail",
+        description="a PDF page above limits.max_pixels: `fail` (TOO_MANY_PIXELS) or `shrink` "
+        "(render it at a lower dpi)",
+    )
+    max_bytes: int = Field(512 << 20, ge=1, description="of a document -> TOO_MANY_BYTES")
+    check_version: bool = Field(
+        True, description="fail with OBJECT_CHANGED if a document is not the one that was planned"
+    )
+    passwords_env: tuple[str, ...] = Field(
+        (), description="environment variables of the workers that hold passwords of PDFs"
+    )
+    native_text: NativeText = NativeText()
+    keep_image_for_native: bool = Field(
+        False, description="render a page even when its native text is taken"
+    )
+    limits: SandboxLimits = SandboxLimits()
+    renderer: str = Field(
+        "pipelines.render", description="module with count_pages and render_page, run in a sandbox"
+    )
+    storage: StorageSettings = StorageSettings()
+    threads: int = Field(8, ge=1, description="documents read at once, ahead of the renderer")
+    read_ahead_mb: int = Field(
+        256, ge=1, description="bytes of documents held per worker; one may be larger"
+    )
+
+
+class Document(NamedTuple):
+    """One version of one document, as the manifest names it."""
+
+    uri: str
+    etag: str | None
+    bytes: int
+
+    @property
+    def key(self) -> str:
+        """Stands for its content."""
+        return f"{self.uri} {self.etag}"
+
+
+class PageFetcher(Actor[FetchConfig]):
+    """Reads documents and renders one page per row, in a sandbox.
+
+    A row ends with `image` (a JPEG or PNG file, 8-bit gray or RGB, upright), or with `native_text`
+    where a PDF's own text layer is good enough, or with `fetch_failure`. `width` and `height`:
+    pixels of the upright page; `native_lines` are in these pixels. `native_reason`: why the text
+    layer was taken or refused, null for images.
+    """
+
+    reads = pa.schema(
+        [
+            ("uri", pa.string()),
+            ("page", pa.int32()),
+            ("etag", pa.string()),
+            ("bytes", pa.int64()),
+        ]
+    )
+    writes = pa.schema(
+        [
+            ("image", pa.binary()),
+            ("width", pa.int32()),
+            ("height", pa.int32()),
+            ("native_text", pa.string()),
+            ("native_lines", LINES),
+            ("native_reason", pa.string()),
+            ("fetch_failure", FAILURE),
+        ]
+    )
+    failure_column = "fetch_failure"
+
+    def __init__(self, config: FetchConfig) -> None:
+        super().__init__(config)
+        self._sandbox = open_sandbox(config)
+        self._sandbox.start()
+        self._storage = Storage(config.storage)
+        self._documents = ReadAhead(self._read, config.threads, config.read_ahead_mb << 20)
+
+    def __call__(self, rows: pa.Table) -> pa.Table:
+        wanted = rows.select(self.reads.names).to_pylist()
+        documents = [Document(row["uri"], row["etag"], row["bytes"] or 0) for row in wanted]
+        self._documents.expect(documents)
+        pages = [
+            self._page(document, row["page"])
+            for document, row in zip(documents, wanted, strict=True)
+        ]
+        for column in self.writes:
+            values = [page.get(column.name) for page in pages]
+            rows = rows.append_column(column, pa.array(values, column.type))
+        return rows
+
+    def _page(self, document: Document, page: int) -> dict[str, Any]:
+        """One page's life: read, rendered, or a named failure."""
+        try:
+            with self.timed("fetch"):
+                data = self._documents.get(document)
+            with self.timed("render"):
+                return _as_columns(self._sandbox.render(document.key, data, page))
+        except ItemFailure as failure:
+            return {"fetch_failure": failure.as_value()}
+
+    def _read(self, document: Document) -> bytes:
+        etag = document.etag if self.config.check_version else None
+        return self._storage.read(document.uri, max_bytes=self.config.max_bytes, etag=etag)
+
+    def provenance(self) -> dict[str, str]:
+        """Versions of what decodes."""
+        packages = ("pypdfium2", "pillow", "opencv-python-headless")
+        return {"renderer": self.config.renderer} | {name: version(name) for name in packages}
+
+
+def open_sandbox(config: FetchConfig) -> Sandbox:
+    """The sandbox that this config asks for; its process starts when it is needed.
+
+    Raises SetupError for a password that is not in the environment.
+    """
+    options = RenderOptions(
+        dpi=config.dpi,
+        oversize=config.oversize,
+        native_text=config.native_text,
+        keep_image_for_native=config.keep_image_for_native,
+        passwords=tuple(_secret(name) for name in config.passwords_env),
+    )
+    return Sandbox(options, config.limits, config.renderer)
+
+
+def _as_columns(page: Page) -> dict[str, Any]:
+    lines = page.native_lines
+    return {
+        "image": page.image,
+        "width": page.width,
+        "height": page.height,
+        "native_text": page.native_text,
+        "native_lines": lines if lines is None else [line.model_dump() for line in lines],
+        "native_reason": page.native_reason,
+    }
+
+
+def _secret(name: str) -> str:
+    if name not in os.environ:
+        raise SetupError(
+            f"passwords_env names {name}, which is not set where the worker runs",
+            f"export {name} before the cluster starts, or take it out of fetch.passwords_env",
+        )
+    return os.environ[name]
+
+
+class ReadAhead:
+    """Documents in memory: those that come next, read by threads, and the one in use.
+
+    Holds at most `budget` bytes by the manifest's count, and one document whatever its size. A
+    failed read is held too: 300 pages of a missing document cost one request.
+    """
+
+    #: Charged for the smallest document, so that the number of those held is bounded as well.
+    _LEAST = 64 << 10
+
+    def __init__(self, read: Callable[[Document], bytes], threads: int, budget: int) -> None:
+        self._read = read
+        self._threads = ThreadPoolExecutor(threads, thread_name_prefix="fetch")
+        self._budget = budget
+        self._held: dict[Document, Future[bytes]] = {}  # oldest first
+        self._wanted: dict[Document, None] = {}  # in the order of the batch
+        self._in_use: Document | None = None
+
+    def expect(self, documents: Iterable[Document]) -> None:
+        """Start to read what will be asked for, in this order."""
+        self._wanted = dict.fromkeys(documents)
+        self._advance()
+
+    def get(self, document: Document) -> bytes:
+        """Its bytes. Waits for them. Raises ItemFailure."""
+        self._in_use = document
+        self._wanted.pop(document, None)
+        if document not in self._held:
+            self._make_room(document)
+            self._start(document)
+        self._advance()
+        return self._held[document].result()
+
+    def _advance(self) -> None:
+        for document in self._wanted:
+            if document not in self._held:
+                if not self._make_room(document):
+                    return
+                self._start(document)
+
+    def _start(self, document: Document) -> None:
+        self._held[document] = self._threads.submit(self._read, document)
+
+    def _make_room(self, document: Document) -> bool:
+        """Let go of what is done with, oldest first, until the document fits; does it?"""
+        free = self._budget - sum(map(self._cost, self._held)) - self._cost(document)
+        for held in list(self._held):
+            if free >= 0:
+                break
+            if held != self._in_use and held not in self._wanted:
+                del self._held[held]
+                free += self._cost(held)
+        return free >= 0
+
+    def _cost(self, document: Document) -> int:
+        return max(document.bytes, self._LEAST)

@@ -1,0 +1,144 @@
+"""Rows in = rows out through real Ray, whatever the model does."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+from doubles.cannot_start import CannotStart
+from doubles.counting_reader import CountingReader
+from doubles.exits_on_one_row import ExitsOnOneRow
+from doubles.kills_process_on_one_row import KillsProcessOnOneRow
+from doubles.loses_a_row import LosesARow
+from doubles.tiny_job import tiny_flow, tiny_rows
+
+from pipelines import engine, waves
+from pipelines.commit import Committer
+from pipelines.config import RayConfig
+from pipelines.errors import ClusterUnreachable, OutputUnwritable, RunFailed, WeightsMissing
+from pipelines.flow import Flow
+from pipelines.progress import Committed, Progress
+from pipelines.rundir import RunDir
+from pipelines.shards import SinkConfig, stage_shard, totals
+
+ROWS = 160
+
+
+@pytest.fixture(scope="module", autouse=True)
+def cluster() -> Iterator[None]:
+    with engine.cluster(RayConfig(object_store_mb=100)):
+        yield
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> RunDir:
+    run = RunDir(tmp_path / "run")
+    run.create()
+    return run
+
+
+def wave(flow: Flow, run: RunDir, sink: SinkConfig | None = None) -> Progress:
+    """What `run_waves` does for one part."""
+    progress = Progress(ROWS, 0, tuple(s.name for s in flow.stages))
+    rows = tiny_rows(ROWS)
+    committer = Committer(
+        run, "part-00000", rows["row_id"].to_numpy(), sink or SinkConfig(), progress.committed
+    )
+    board = engine.start_board()
+    flow = engine.sized(flow, RayConfig())
+    waves.run_wave(flow, rows, board, committer, run, lambda: waves.look(board, progress, _ignore))
+    return progress
+
+
+def _ignore(_: Progress) -> None:
+    return None
+
+
+def rows_of(run: RunDir) -> list[dict[str, Any]]:
+    return [row for f in run.shard_files() for row in pq.read_table(f).to_pylist()]
+
+
+def failures(run: RunDir) -> dict[int, str]:
+    return {r["row_id"]: r["read_failure"]["kind"] for r in rows_of(run) if r["read_failure"]}
+
+
+def test_a_healthy_wave_writes_each_row_once_in_shards_of_the_size_asked_for(run: RunDir) -> None:
+    progress = wave(tiny_flow(CountingReader), run, SinkConfig(rows_per_shard=64))
+    assert Counter(r["row_id"] for r in rows_of(run)) == Counter(range(ROWS))
+    assert len(run.shard_files()) == 3
+    assert progress.scores["counting_reader"].rows == ROWS
+    assert progress.committed.outcomes == {"ocr": ROWS}
+
+
+def test_a_row_that_kills_its_process_is_quarantined_and_the_rest_is_read(run: RunDir) -> None:
+    progress = wave(tiny_flow(KillsProcessOnOneRow, poison_row=77), run)
+    assert Counter(r["row_id"] for r in rows_of(run)) == Counter(range(ROWS))
+    assert failures(run) == {77: "ENGINE_CRASH"}
+    assert progress.scores["kills_process_on_one_row"].deaths == 3, "batch, alone, alone again"
+
+
+def test_a_model_that_exits_does_not_hang_the_pool(run: RunDir) -> None:
+    wave(tiny_flow(ExitsOnOneRow, poison_row=3), run)
+    assert failures(run) == {3: "ENGINE_FAULT"}
+
+
+def test_a_model_that_loses_rows_loses_none_here(run: RunDir) -> None:
+    wave(tiny_flow(LosesARow), run)
+    assert Counter(r["row_id"] for r in rows_of(run)) == Counter(range(ROWS))
+
+
+def test_a_model_that_cannot_start_stops_the_run_with_its_own_words(run: RunDir) -> None:
+    with pytest.raises(WeightsMissing, match="cannot_start cannot start: no weights at") as caught:
+        wave(tiny_flow(CannotStart), run)
+    assert caught.value.remedy == "download them first"
+
+
+def test_an_impossible_request_is_refused_at_once(run: RunDir) -> None:
+    with pytest.raises(ClusterUnreachable, match="asks for 1 x 1 GPU, this machine has 0"):
+        wave(tiny_flow(CountingReader, num_gpus=1), run)
+
+
+def test_rows_that_are_not_owed_are_never_committed(run: RunDir) -> None:
+    owed = np.arange(4, dtype=np.int64)
+    committer = Committer(run, "p", owed, SinkConfig(), Committed())
+    done = tiny_flow(CountingReader).run_here(tiny_rows(6))
+    shard = stage_shard(run, "p", [done], SinkConfig())
+    with pytest.raises(RunFailed, match="not owed"):
+        committer.commit(shard)
+    twice = stage_shard(run, "p", [done.slice(0, 2)], SinkConfig())
+    committer.commit(twice)
+    with pytest.raises(RunFailed, match="or is there already"):
+        committer.commit(twice)
+    with pytest.raises(RunFailed, match="2 of 4 rows went in and did not come out"):
+        committer.finish()
+    assert totals(run).rows == 2
+
+
+@pytest.fixture
+def full_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 64 KB."""
+    mount = tmp_path / "small"
+    mount.mkdir()
+    command = ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(mount)]
+    if os.geteuid() or subprocess.run(command, capture_output=True).returncode:
+        pytest.skip("needs the right to mount a small tmpfs")
+    yield mount
+    subprocess.run(["umount", "-l", str(mount)], check=True)
+
+
+def test_a_full_disk_stops_the_run_and_keeps_what_is_committed(full_disk: Path) -> None:
+    run = RunDir(full_disk / "run")
+    run.create()
+    (full_disk / "ballast").write_bytes(os.urandom(52_000))
+    with pytest.raises(OutputUnwritable, match="No space left") as caught:
+        wave(tiny_flow(CountingReader), run, SinkConfig(rows_per_shard=16))
+    assert "start the same command again" in caught.value.remedy
+    for path in run.shard_files():
+        assert pq.read_table(path).num_rows, "what is visible is whole"
