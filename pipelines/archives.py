@@ -60,6 +60,10 @@ class Archive(ABC):
         """Its files in archive order, each name once; no folders, links or devices."""
 
     @abstractmethod
+    def size(self, name: str) -> int:
+        """Unpacked bytes of a member, as declared. Raises ItemFailure."""
+
+    @abstractmethod
     def read(self, name: str, max_bytes: int) -> bytes:
         """A member. Raises ItemFailure."""
 
@@ -90,6 +94,9 @@ class ZipArchive(Archive):
         for info in self._zip.NameToInfo.values():
             if not info.is_dir():
                 yield Member(info.filename, info.file_size)
+
+    def size(self, name: str) -> int:
+        return self._info(name).file_size
 
     def read(self, name: str, max_bytes: int) -> bytes:
         info = self._info(name)
@@ -183,8 +190,11 @@ class TarArchive(Archive):
         for name, (_, size) in self._spans.items():
             yield Member(name, size)
 
+    def size(self, name: str) -> int:
+        return self._span(name)[1]
+
     def read(self, name: str, max_bytes: int) -> bytes:
-        _, size = self._span(name)
+        size = self.size(name)
         check_size(f"{self.uri}!/{name}", size, max_bytes)
         data = self.read_head(name, size)
         if len(data) < size:

@@ -116,7 +116,7 @@ def load_summary(directory: Path) -> ManifestSummary | None:
     path = directory / SUMMARY_NAME
     try:
         summary = ManifestSummary.model_validate_json(path.read_bytes())
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
     except ValidationError as error:
         raise _foreign(path, f"{error.error_count()} fields differ") from error

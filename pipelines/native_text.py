@@ -46,6 +46,8 @@ class TextLayer:
     annotated: float  #: ink drawn by annotations and form fields, which hold no layer text
 
 
+NO_TEXT = TextLayer(chars=0, hidden=0, garbled=0, coverage=0, annotated=0)
+
 #: A layer that is mostly invisible is an earlier OCR; a little of it is a watermark or an artefact.
 _MOSTLY = 0.5
 #: Filled-in form fields are the most wanted text of a page, and the text layer lacks them.

@@ -42,7 +42,7 @@ class StorageSettings(Settings):
     read_timeout_s: float = Field(60.0, gt=0, description="silence on a connection before a retry")
     follow_links: bool = Field(True, description="follow symbolic links of a local folder")
     max_archive_bytes: int = Field(
-        32 << 30, ge=1, description="temporary disk that one archive may take per worker"
+        32 << 30, ge=1, description="temporary disk that one tar may take; a worker holds two"
     )
 
 

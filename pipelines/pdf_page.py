@@ -12,8 +12,8 @@ import pypdfium2.raw as pdfium_c
 from actors.failures import FailureKind, ItemFailure
 from pipelines import pdf_text
 from pipelines.image_page import encode
-from pipelines.native_text import decide
-from pipelines.render import Page, RenderOptions, page_missing, too_many_pixels
+from pipelines.native_text import NO_TEXT, decide
+from pipelines.render import Line, Page, RenderOptions, page_missing, too_many_pixels
 
 _POINTS_PER_INCH = 72
 _LOCKED = (pdfium_c.FPDF_ERR_PASSWORD, pdfium_c.FPDF_ERR_SECURITY)
@@ -43,8 +43,12 @@ def render_pdf_page(data: bytes, page: int, options: RenderOptions) -> Page:
 
 def _rendered(page: pdfium.PdfPage, options: RenderOptions) -> Page:
     scale, width, height = _size(page, options)
-    lines, layer = pdf_text.read(page, scale, trust_hidden=options.native_text.trust_hidden)
-    accepted, reason = decide(layer, options.native_text)
+    wanted = options.native_text
+    lines: list[Line] = []
+    layer = NO_TEXT
+    if wanted.enabled:
+        lines, layer = pdf_text.read(page, scale, trust_hidden=wanted.trust_hidden)
+    accepted, reason = decide(layer, wanted)
     image = None
     if not accepted or options.keep_image_for_native:
         image = encode(page.render(scale=scale).to_numpy())

@@ -105,7 +105,7 @@ class Prober:
     def _documents(self) -> Iterator[_Document]:
         for listed, opening in self._ahead():
             if opening is None:
-                if self._source.takes(listed.name.rstrip("/")):
+                if self._source.takes(listed.name):
                     yield _Document(listed)
                 continue
             listed, opened = opening.result()

@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable
-from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any
 
@@ -115,7 +114,7 @@ def _close(run: RunDir, session: dict[str, Any], progress: Progress) -> None:
     }
     record = run.read_record()
     record["sessions"].append(session)
-    record["totals"] = asdict(totals(run))
+    record["totals"] = vars(totals(run))
     run.write_record(record)
 
 

@@ -5,6 +5,7 @@ manifest/            the frozen plan (pipelines.manifest)
 shards/              finished rows; a shard that is listed here is whole and final
 rejects/             the failed rows of each shard once more, for people who look for them
 error.log            the last exception that stopped the run, whole
+native.log           what Ray's C++ side had to say on stderr
 staging/             what a writer has not handed over yet; emptied at the next start
 """
 
@@ -40,6 +41,7 @@ class RunDir:
         self.staging = self.path / "staging"
         self.record = self.path / "run.json"
         self.error_log = self.path / "error.log"
+        self.native_log = self.path / "native.log"
 
     def create(self) -> None:
         """Make the directories and empty `staging`. Raises OutputUnwritable."""

@@ -170,7 +170,7 @@ class Sandbox:
         return reply.page.model_copy(update={"image": image or None})
 
     def _ask(
-        self, child: _Child, request: Request, body: bytes = b"", wall_s: float = 0
+        self, child: _Child, request: Request, body: bytes = b"", wall_s: float | None = None
     ) -> tuple[Reply, bytes]:
         try:
             answer = child.exchange(frame(request, body), wall_s or self._limits.wall_s)
@@ -276,7 +276,8 @@ class _Child:
             return ChildLost(FailureKind.RENDER_CRASH, "the renderer closed its channel")
         if code == -signal.SIGKILL:
             return ChildLost(
-                FailureKind.OUT_OF_MEMORY, "the renderer was killed, by the system's memory guard"
+                FailureKind.OUT_OF_MEMORY,
+                "the renderer was killed from outside: the system ran low",
             )
         how = signal.Signals(-code).name if code < 0 else f"exit code {code}"
         size = self._stderr.seek(0, os.SEEK_END)

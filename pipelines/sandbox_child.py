@@ -18,7 +18,7 @@ import socket
 import struct
 import traceback
 from pathlib import Path
-from typing import Annotated, Any, Literal, Protocol
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -27,13 +27,7 @@ from pipelines.render import Page, RenderOptions
 
 LENGTHS = struct.Struct(">QQ")
 _OPENCV_NO_MEMORY = -4
-
-
-class Renderer(Protocol):
-    """What the module named by `renderer` offers; see `pipelines.render`."""
-
-    def count_pages(self, data: bytes, options: RenderOptions) -> int: ...
-    def render_page(self, data: bytes, page: int, options: RenderOptions) -> Page: ...
+_MAX_FILE = 16 << 20  # bytes; decoders write nothing, but one could flood its stderr
 
 
 class _Strict(BaseModel):
@@ -75,6 +69,7 @@ def serve(channel_fd: int, lifeline_fd: int) -> None:
     die_with(lifeline_fd)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (_MAX_FILE, _MAX_FILE))
     faulthandler.enable()  # a segfault leaves its Python stack on stderr, for the row's message
     with contextlib.suppress(OSError):  # Linux: if the machine runs out of memory, take this one
         Path("/proc/self/oom_score_adj").write_text("1000")
@@ -107,7 +102,7 @@ class _Served:
     """The renderer and the last document."""
 
     def __init__(self) -> None:
-        self._renderer: Any = None
+        self._renderer: Any = None  # a module that offers what `pipelines.render` does
         self._options = RenderOptions()
         self._document = b""
 

@@ -100,11 +100,17 @@ class Source:
             raise _unavailable(path, fault) from fault
 
     def takes(self, *names: str) -> bool:
-        """Whether the globs take an object of these names: its own and its archive's."""
-        if any(glob.match(name) for glob in self._exclude for name in names):
+        """Whether the globs take an object of these names: its own and its archive's.
+
+        A name that ends in a slash is a folder that cannot be looked into; nobody knows whether
+        `include` would take what is in it, so only `exclude` keeps it out.
+        """
+        both = {*names, *(name.rstrip("/") for name in names)}
+        if any(glob.match(name) for glob in self._exclude for name in both):
             self.skipped["excluded"] += 1
             return False
-        if self._include and not any(g.match(name) for g in self._include for name in names):
+        dark = names[0].endswith("/")
+        if self._include and not dark and not any(g.match(n) for g in self._include for n in both):
             self.skipped["not included"] += 1
             return False
         return True
@@ -142,7 +148,8 @@ class Source:
         matches = re.compile(glob_translate(glob)).match if glob else None
         for below, entry in walk:
             name = below.decode("utf-8", "surrogateescape")
-            if matches is None or matches(name):
+            dark = name.endswith("/")  # cannot be looked into: see `takes`
+            if matches is None or dark or matches(name):
                 yield Listed(*entry, name)
 
     def _bucket(self, path: str) -> Iterator[Listed]:

@@ -19,6 +19,7 @@ from pipelines.local import LocalFiles, replacing
 from pipelines.objects import (
     Entry,
     StorageSettings,
+    check_etag,
     check_size,
     is_s3,
     local_path,
@@ -30,6 +31,9 @@ __all__ = ["Entry", "Storage", "StorageSettings"]
 
 #: Bytes per request when a zip is read from S3 in place: one covers most scans and their header.
 _ZIP_READ_AHEAD = 256 << 10
+
+#: Where rows pass from one archive to the next, threads read from both.
+_OPEN_ARCHIVES = 2
 
 _UNWRITABLE = {
     errno.ENOSPC: "free space there, then start the same command again: what is written is kept",
@@ -48,7 +52,7 @@ class Storage:
         self.s3 = S3(self.settings)
         self.local = LocalFiles(self.settings)
         self._lock = threading.Lock()
-        self._last: tuple[str, str, Archive] | None = None
+        self._open: dict[tuple[str, str], Archive] = {}  # (URI, etag), oldest first
 
     def read(self, uri: str, *, max_bytes: int, etag: str | None = None) -> bytes:
         """The object or archive member. `etag`: the version to insist on (of the archive).
@@ -59,7 +63,7 @@ class Storage:
         archive_uri, member = split_member(uri)
         if member is None:
             return self._backend(uri).get(uri, max_bytes=max_bytes, etag=etag)
-        archive = self._last_archive(archive_uri, etag)
+        archive = self._archive(archive_uri, etag)
         if member:
             return archive.read(member, max_bytes)
         raise ItemFailure(  # the plan writes `x.zip!/` for what it could not list
@@ -71,7 +75,7 @@ class Storage:
         """The first bytes, `size` at most; fewer only if there are no more. Raises ItemFailure."""
         archive_uri, member = split_member(uri)
         if member is not None:
-            return self._last_archive(archive_uri, None).read_head(member, size)
+            return self._archive(archive_uri, None).read_head(member, size)
         return self._backend(uri).get(uri, max_bytes=size, span=(0, size))
 
     def stat(self, uri: str) -> Entry:
@@ -80,8 +84,7 @@ class Storage:
         entry = self._backend(archive_uri).stat(archive_uri)
         if member is None:
             return entry
-        archive = self._last_archive(archive_uri, entry.etag)
-        size = next((m.bytes for m in archive.members() if m.name == member), 0)
+        size = self._archive(archive_uri, entry.etag).size(member)
         return Entry(uri, entry.etag, size)
 
     def open_archive(self, uri: str, etag: str | None = None) -> Archive:
@@ -107,9 +110,7 @@ class Storage:
 
     def _open_s3_archive(self, uri: str, etag: str | None) -> Archive:
         entry = self.s3.stat(uri)
-        if etag and etag != entry.etag:
-            raise ItemFailure(FailureKind.OBJECT_CHANGED, f"{uri} is no longer version {etag}")
-        check_size(uri, entry.bytes, self.settings.max_archive_bytes)
+        check_etag(uri, entry.etag, etag)
         if is_zip(self.s3.get(uri, max_bytes=4, span=(0, 4))):
             raw = _Remote(self.s3, entry)
             return ZipArchive(uri, io.BufferedReader(raw, _ZIP_READ_AHEAD), ExitStack())
@@ -119,14 +120,15 @@ class Storage:
             self.s3.download(uri, file, max_bytes=limit, etag=entry.etag)
             return open_tar(uri, file, files, limit)
 
-    def _last_archive(self, uri: str, etag: str | None) -> Archive:
-        """Kept open, as rows of one archive come one after the other."""
-        etag = etag or self._backend(uri).stat(uri).etag
+    def _archive(self, uri: str, etag: str | None) -> Archive:
+        """Kept open, as the rows of one archive come one after the other."""
+        key = (uri, etag or self._backend(uri).stat(uri).etag)
         with self._lock:  # also keeps two threads from unpacking the same one
-            if self._last is None or self._last[:2] != (uri, etag):
-                self._last = None  # frees its disk before the next one takes some
-                self._last = (uri, etag, self.open_archive(uri, etag))
-            return self._last[2]
+            if key not in self._open:
+                while len(self._open) >= _OPEN_ARCHIVES:  # frees its disk before more is taken
+                    self._open.pop(next(iter(self._open)))
+                self._open[key] = self.open_archive(*key)
+            return self._open[key]
 
     def _backend(self, uri: str) -> S3 | LocalFiles:
         return self.s3 if is_s3(uri) else self.local

@@ -59,6 +59,7 @@ def read_uri_list(path: str, storage: Storage) -> Iterator[tuple[str, tuple[int,
 
 def resolved(uri: str, folder: str) -> str:
     """The absolute URI of what a list in `folder` (a URI as well) names. Raises ValueError."""
+    uri.encode()  # JSON can hold half a character, Parquet cannot
     if is_s3(uri):
         return uri
     if _SCHEME.match(uri) and not uri.startswith("file:///"):
@@ -97,9 +98,10 @@ def _absolute(path: str, folder: str, lines: Iterator[tuple[int, Any, Any]]) -> 
         try:
             if not isinstance(uri, str) or not uri:
                 raise ValueError("no uri")
-            yield Line(number, resolved(uri, folder), _page(page))
+            line = Line(number, resolved(uri, folder), _page(page))
         except ValueError as error:
             raise _unreadable(path, f"row {number}: {error}") from None
+        yield line
 
 
 def _page(value: Any) -> int | None:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import queue
+import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -34,7 +38,7 @@ def run_waves(
     session: dict[str, Any],
 ) -> None:
     """Send everything owed through the flow; what ran where goes into `session`."""
-    with engine.cluster(config.ray):
+    with native_stderr_to(run.native_log), engine.cluster(config.ray):
         flow = engine.sized(flow, config.ray)
         board = engine.start_board()
         session["pools"] = {s.name: s.pool.model_dump() for s in flow.stages}
@@ -47,6 +51,23 @@ def run_waves(
                     flow, rows, board, committer, run, lambda: look(board, progress, on_progress)
                 )
         session["models"] = _ask(board.setup)["provenance"]
+
+
+@contextmanager
+def native_stderr_to(path: Path) -> Iterator[None]:
+    """Send what C++ writes to file descriptor 2 to a file; Python's stderr stays where it was.
+
+    Ray warns there about every pool of Ray Data (ray#53727), in the middle of the display.
+    """
+    sys.stderr.flush()
+    python_stderr, terminal = sys.stderr, os.dup(2)
+    with path.open("ab") as log, os.fdopen(terminal, "w", buffering=1) as sys.stderr:
+        os.dup2(log.fileno(), 2)
+        try:
+            yield
+        finally:
+            os.dup2(terminal, 2)
+            sys.stderr = python_stderr
 
 
 def run_wave(

@@ -48,7 +48,7 @@ def nightjar(tmp_path: Path) -> Callable[..., Ended]:
     return run
 
 
-def write_config(folder: Path, source: Path | str, **changes: Any) -> Path:
+def write_config(folder: Path, source: Path | str, /, **changes: Any) -> Path:
     """A small OCR backfill config in `folder` for `source`; `changes` replace top-level keys."""
     config: dict[str, Any] = {
         "job": "ocr_backfill",

@@ -108,6 +108,15 @@ def test_what_needs_care_is_encoded_anew(tmp_path: Path) -> None:
     assert Image.open(io.BytesIO(page.image)).mode == "L"  # no colour in it, so no colour stored
 
 
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "TIFF", "WebP"])
+def test_orientation_is_honoured_in_every_format(kind: str) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6  # to be turned a quarter clockwise
+    lying = drawn().transpose(Image.Transpose.ROTATE_90).convert("RGB")
+    page = render_page(saved(lying, kind, exif=exif), 1, OPTIONS)
+    assert np.abs(pixels(page).mean(axis=2) - np.asarray(drawn(), np.float32)).mean() < 5
+
+
 def test_sixteen_bit_colour_keeps_its_high_bytes() -> None:
     deep = np.full((20, 30, 3), (1 << 8, 128 << 8, 255 << 8), np.uint16)
     _, file = cv2.imencode(".png", deep)

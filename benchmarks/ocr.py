@@ -1,0 +1,223 @@
+"""OCR side by side in one run, on the same pages and cores: RapidOCR, the floor, ours.
+
+    python benchmarks/ocr.py PAGES_DIR [--truth DIR] [--copies 3] [--repeats 3] [--out DIR]
+
+Contestants take turns (a, b, c, a, b, c ...), so that a noisy neighbour disturbs all of them alike.
+Every contestant loads its models and reads one page before its clock starts. `floor` runs the same
+compiled models as ours over inputs that were prepared before the clock started: nothing that reads
+pages can be faster on this machine with these models. CER: characters over the words of a page,
+sorted (order-free), against the truth's words sorted the same way.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import json
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import jiwer
+import psutil
+import yaml
+
+HERE = Path(__file__).parent
+
+#: name -> (worker kind, engine, processes, threads of each; 0: as it ships)
+LOOPS = {
+    "rapidocr loop, as it ships": ("rapidocr", "onnxruntime", 1, 0),
+    "rapidocr loop, one process per core": ("rapidocr", "onnxruntime", 0, 1),
+    "rapidocr loop on openvino": ("rapidocr", "openvino", 1, 0),
+    "rapidocr loop on openvino, one process per core": ("rapidocr", "openvino", 0, 1),
+    "floor: bare models, prepared inputs": ("floor", "openvino", 0, 1),
+}
+OURS = "nightjar run"
+
+
+def main() -> None:
+    arguments = _arguments()
+    pages = sorted(p for p in arguments.pages.iterdir() if p.suffix.lower() in (".jpg", ".png"))
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = _copied(pages, arguments.copies, Path(scratch) / "pages")
+        results: dict[str, list[dict[str, Any]]] = {}
+        for repeat in range(arguments.repeats):
+            for name, result in _round(folder, Path(scratch) / f"run{repeat}"):
+                result["cer"] = cer(result.pop("texts"), arguments.truth)
+                results.setdefault(name, []).append(result)
+                print(f"{repeat} {name}: {result}", flush=True)
+    report = _report(results, arguments, len(pages))
+    _write(report, arguments.out)
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("pages", type=Path)
+    parser.add_argument("--truth", type=Path)
+    parser.add_argument("--copies", type=int, default=3, help="each page this often")
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--out", type=Path, default=HERE)
+    return parser.parse_args()
+
+
+def _copied(pages: list[Path], copies: int, folder: Path) -> Path:
+    folder.mkdir()
+    for copy in range(copies):
+        for page in pages:
+            (folder / f"{copy}-{page.name}").symlink_to(page.resolve())
+    return folder
+
+
+def _round(folder: Path, run_dir: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+    for name, (kind, engine, processes, threads) in LOOPS.items():
+        yield name, _loop(folder, kind, engine, processes or (os.cpu_count() or 1), threads)
+    yield OURS, _ours(folder, run_dir)
+
+
+def _loop(folder: Path, kind: str, engine: str, processes: int, threads: int) -> dict[str, Any]:
+    """Workers load, say READY, wait for GO, read their share of the pages."""
+    pages = sorted(map(str, folder.iterdir()))
+    argv = [sys.executable, str(HERE / "ocr_worker.py"), kind, engine, str(threads)]
+    workers = [
+        subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        for _ in range(processes)
+    ]
+    for number, worker in enumerate(workers):
+        assert worker.stdin
+        worker.stdin.write(json.dumps(pages[number::processes]) + "\n")
+        worker.stdin.flush()
+    for worker in workers:
+        assert worker.stdout
+        assert worker.stdout.readline() == "READY\n"
+    start = time.perf_counter()
+    for worker in workers:
+        assert worker.stdin
+        worker.stdin.write("GO\n")
+        worker.stdin.flush()
+    answers = [json.loads(w.stdout.readline()) for w in workers if w.stdout]
+    seconds = time.perf_counter() - start
+    for worker in workers:
+        worker.wait()
+    return {
+        "seconds": seconds,
+        "pages": len(pages),
+        "peak_mb": sum(a["peak_mb"] for a in answers),
+        "texts": {k: v for a in answers for k, v in a["texts"].items()},
+    }
+
+
+def _ours(folder: Path, run_dir: Path) -> dict[str, Any]:
+    """The real command. Its clock: from the first batch in a reader to the last commit."""
+    import pyarrow.dataset as ds
+
+    config = yaml.safe_load((HERE.parent / "configs/ocr_backfill/quickstart.yaml").read_text())
+    config |= {"run_dir": str(run_dir), "source": {"path": str(folder)}}
+    config["fetch_pool"] |= {"batch_size": 16}
+    config["ocr_pool"] |= {"batch_size": 16}
+    path = run_dir.with_suffix(".yaml")
+    path.write_text(yaml.safe_dump(config))
+    began = time.perf_counter()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "jobs.cli", "run", str(path)], stdout=subprocess.DEVNULL
+    )
+    peak = _watch_memory(process)
+    assert process.returncode == 0
+    wall = time.perf_counter() - began
+    session = json.loads((run_dir / "run.json").read_text())["sessions"][0]
+    stage = session["stages"]["rapid_ocr"]
+    rows = ds.dataset(run_dir / "shards").to_table(columns=["uri", "text"]).to_pylist()
+    return {
+        "seconds": stage["last_batch_at"] - stage["first_batch_at"],
+        "pages": len(rows),
+        "peak_mb": peak,
+        "wall_s": wall,
+        "busy_s": stage["busy_s"],
+        "steps": stage["seconds"],
+        "texts": {Path(r["uri"]).name: r["text"] or "" for r in rows},
+    }
+
+
+def _watch_memory(process: subprocess.Popen[bytes]) -> float:
+    """Peak of the summed proportional set sizes of a process and its children, in MB."""
+    peak = 0.0
+    parent = psutil.Process(process.pid)
+    while process.poll() is None:
+        total = 0
+        for child in [parent, *parent.children(recursive=True)]:
+            try:
+                total += child.memory_full_info().pss
+            except (psutil.NoSuchProcess, psutil.ZombieProcess):
+                continue
+        peak = max(peak, total / 1e6)
+        time.sleep(2)
+    return peak
+
+
+def cer(texts: dict[str, str], truth: Path | None) -> float | None:
+    """Mean character error rate per page (0..1), words sorted on both sides."""
+    if truth is None or not texts:
+        return None
+    rates = []
+    for name, text in texts.items():
+        expected = sorted(" ".join(_truth_lines(truth, name.split("-", 1)[1])).split())
+        rates.append(jiwer.cer(" ".join(expected), " ".join(sorted(text.split()))))
+    return statistics.mean(rates)
+
+
+def _truth_lines(truth: Path, page: str) -> list[str]:
+    with (truth / Path(page).with_suffix(".csv")).open(newline="") as file:
+        return [",".join(row[8:]) for row in csv.reader(file, quoting=csv.QUOTE_NONE) if row]
+
+
+def _report(results: dict[str, list[dict[str, Any]]], arguments: Any, pages: int) -> dict[str, Any]:
+    rates = {n: [r["pages"] / r["seconds"] for r in rs] for n, rs in results.items()}
+    ours = statistics.median(rates[OURS])
+    rows = {
+        name: {
+            "pages_per_s": round(statistics.median(rate), 3),
+            "spread": [round(min(rate), 3), round(max(rate), 3)],
+            "ours_is": round(ours / statistics.median(rate), 3),
+            "cer": results[name][0]["cer"],
+            "peak_mb": round(max(r["peak_mb"] for r in results[name])),
+        }
+        for name, rate in rates.items()
+    }
+    return {
+        "date": datetime.now(UTC).date().isoformat(),
+        "machine": f"{platform.machine()}, {os.cpu_count()} cores",
+        "pages": f"{pages} pages x {arguments.copies}, {arguments.repeats} repeats",
+        "contestants": rows,
+        "raw": results,
+    }
+
+
+def _write(report: dict[str, Any], out: Path) -> None:
+    stem = out / f"ocr-{report['date']}"
+    stem.with_suffix(".json").write_text(json.dumps(report, indent=1) + "\n")
+    lines = [
+        f"# OCR, {report['date']}, {report['machine']}, {report['pages']}",
+        "",
+        "| contestant | pages/s (median) | spread | ours is | CER | peak MB |",
+        "|---|---|---|---|---|---|",
+    ]
+    for name, row in report["contestants"].items():
+        rate = "" if row["cer"] is None else f"{100 * row['cer']:.2f} %"
+        spread = f"{row['spread'][0]} .. {row['spread'][1]}"
+        lines.append(
+            f"| {name} | {row['pages_per_s']} | {spread} | {row['ours_is']:.2f} x "
+            f"| {rate} | {row['peak_mb']} |"
+        )
+    stem.with_suffix(".md").write_text("\n".join(lines) + "\n")
+    print("\n".join(lines))
+
+
+if __name__ == "__main__":
+    main()

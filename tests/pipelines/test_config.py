@@ -1,0 +1,97 @@
+"""Strict configs, and what of them may change between two sessions of one run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import yaml
+from conftest import REPOSITORY, write_config
+
+from pipelines.config import changed_keys, result_keys
+from pipelines.errors import ConfigError
+from pipelines.job import load
+
+
+@pytest.mark.parametrize(
+    "path",
+    sorted((REPOSITORY / "configs").glob("*/*.yaml")),
+    ids=lambda p: f"{p.parent.name}/{p.name}",
+)
+def test_every_config_in_the_repository_plans_its_flow(path: Path) -> None:
+    job, config = load(path)
+    flow = job.flow(config)
+    assert {"row_id", "uri", "outcome", "reasons"} <= set(flow.schema.names)
+    assert "image" not in flow.schema.names
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"ocr": {"engin": "openvino"}}, "ocr.engin: unknown key; did you mean 'engine'?"),
+        ({"sorce": {}}, "sorce: unknown key; did you mean 'source'?"),
+        ({"ocr_pool": {"max_size": 0}}, "ocr_pool.max_size: Input should be greater"),
+        ({"source": {}}, "source.path: missing"),
+        ({"routing": {"floors": {"rapid_ocr": {"mean": 1}}}}, "routing.floors.rapid_ocr.mean"),
+    ],
+)
+def test_each_fault_is_named_by_its_key(tmp_path: Path, change: dict, message: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load(write_config(tmp_path, tmp_path, **change))
+    assert message in caught.value.message
+
+
+def test_all_faults_come_at_once(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load(write_config(tmp_path, tmp_path, fetch={"dpi": 1}, sink={"flush": 3}))
+    assert "fetch.dpi" in caught.value.message
+    assert "sink.flush" in caught.value.message
+
+
+def test_what_is_no_config_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="no config file"):
+        load(tmp_path / "none.yaml")
+    (tmp_path / "list.yaml").write_text("- 1")
+    with pytest.raises(ConfigError, match="mapping of keys"):
+        load(tmp_path / "list.yaml")
+    (tmp_path / "broken.yaml").write_text("a: [")
+    with pytest.raises(ConfigError, match="not valid YAML"):
+        load(tmp_path / "broken.yaml")
+
+
+def test_overrides_reach_nested_keys_and_are_typed(tmp_path: Path) -> None:
+    path = write_config(tmp_path, tmp_path)
+    _, config = load(path, ["fetch.dpi=150", "ocr_pool.max_size=null", "fetch.oversize=shrink"])
+    assert config.fetch.dpi == 150
+    assert config.fetch.oversize == "shrink"
+
+
+def keys_of(tmp_path: Path, *overrides: str) -> dict:
+    return result_keys(load(write_config(tmp_path, tmp_path), overrides)[1])
+
+
+@pytest.mark.parametrize(
+    "override",
+    ["run_dir=elsewhere", "ocr_pool.batch_size=3", "sink.rows_per_shard=5", "prices.cpu_hour=2",
+     "ray.num_cpus=1", "fetch.threads=2", "ocr.threads=2"],
+)  # fmt: skip
+def test_operational_keys_change_no_result(tmp_path: Path, override: str) -> None:
+    assert changed_keys(keys_of(tmp_path), keys_of(tmp_path, override)) == []
+
+
+@pytest.mark.parametrize(
+    ("override", "named"),
+    [
+        ("fetch.dpi=99", "fetch.dpi: 200 -> 99"),
+        ("routing.blank_ink_share=0.5", "routing.blank_ink_share: 0.002 -> 0.5"),
+        ("source.recursive=false", "source.recursive: True -> False"),
+        ("fetch.limits.max_pixels=7", "fetch.limits.max_pixels: 100000000 -> 7"),
+    ],
+)
+def test_result_keys_are_named_with_both_values(tmp_path: Path, override: str, named: str) -> None:
+    assert changed_keys(keys_of(tmp_path), keys_of(tmp_path, override)) == [named]
+
+
+def test_the_written_config_is_what_was_asked_for(tmp_path: Path) -> None:
+    path = write_config(tmp_path, tmp_path, fetch={"dpi": 123})
+    assert yaml.safe_load(path.read_text())["fetch"]["dpi"] == load(path)[1].fetch.dpi
