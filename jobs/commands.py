@@ -60,10 +60,15 @@ def _print_manifest(console: Console, summary: ManifestSummary, unit: str) -> No
         f"{summary.files:,} files, {summary.pages:,} {unit}s, "
         f"{summary.bytes / 1e6:,.1f} MB ({kinds})"
     )
-    if summary.skipped:
-        console.print(f"{summary.skipped:,} files skipped: no document or image")
-    if summary.duplicates:
-        console.print(f"{summary.duplicates:,} listed twice, taken once")
+    notes = {
+        "files skipped: no document or image": summary.skipped,
+        "pages listed twice, taken once": summary.duplicates,
+        **{f"names passed over: {why}": n for why, n in summary.passed_over.items()},
+        **{f"files that cannot be opened: {why}": n for why, n in summary.uncounted.items()},
+    }
+    for note, count in notes.items():
+        if count:
+            console.print(f"  {count:,} {note}")
 
 
 def run(console: Console, path: Path, overrides: Sequence[str], *, new: bool) -> None:

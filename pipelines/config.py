@@ -114,6 +114,8 @@ def _fault(model: type[BaseModel], error: dict[str, Any]) -> str:
 
 def _fields_at(model: type[BaseModel], location: Sequence[str]) -> Mapping[str, Any]:
     for part in location:
+        if part not in model.model_fields:  # a key of a dict of models
+            continue
         candidates = get_args(model.model_fields[part].annotation) or (
             model.model_fields[part].annotation,
         )

@@ -12,8 +12,9 @@ import pyarrow as pa
 from pydantic import Field
 
 from actors.contract import Actor, Settings
-from actors.failures import FAILURE, ItemFailure, SetupError
+from actors.failures import FAILURE, FailureKind, ItemFailure, SetupError
 from actors.ocr.line import LINES
+from pipelines.archives import is_archive
 from pipelines.native_text import NativeText
 from pipelines.render import Page, RenderOptions
 from pipelines.sandbox import Sandbox, SandboxLimits
@@ -79,8 +80,10 @@ class PageFetcher(Actor[FetchConfig]):
         [
             ("uri", pa.string()),
             ("page", pa.int32()),
+            ("pages", pa.int32()),
             ("etag", pa.string()),
             ("bytes", pa.int64()),
+            ("kind", pa.string()),
         ]
     )
     writes = pa.schema(
@@ -107,24 +110,37 @@ class PageFetcher(Actor[FetchConfig]):
         wanted = rows.select(self.reads.names).to_pylist()
         documents = [Document(row["uri"], row["etag"], row["bytes"] or 0) for row in wanted]
         self._documents.expect(documents)
-        pages = [
-            self._page(document, row["page"])
-            for document, row in zip(documents, wanted, strict=True)
-        ]
+        pages = [self._page(document, row) for document, row in zip(documents, wanted, strict=True)]
         for column in self.writes:
             values = [page.get(column.name) for page in pages]
             rows = rows.append_column(column, pa.array(values, column.type))
         return rows
 
-    def _page(self, document: Document, page: int) -> dict[str, Any]:
+    def _page(self, document: Document, row: dict[str, Any]) -> dict[str, Any]:
         """One page's life: read, rendered, or a named failure."""
         try:
             with self.timed("fetch"):
                 data = self._documents.get(document)
             with self.timed("render"):
-                return _as_columns(self._sandbox.render(document.key, data, page))
+                self._check_plan(document, data, row)
+                return _as_columns(self._sandbox.render(document.key, data, row["page"]))
         except ItemFailure as failure:
             return {"fetch_failure": failure.as_value()}
+
+    def _check_plan(self, document: Document, data: bytes, row: dict[str, Any]) -> None:
+        """Refuse what the plan saw as something else: its other pages would vanish without a word.
+
+        A document that could not be opened then (a password that came later, a timeout) has one
+        row, whatever it holds.
+        """
+        if row["kind"] == "unknown" and is_archive(data):
+            raise ItemFailure(FailureKind.UNSUPPORTED_KIND, "an archive inside an archive")
+        counted = self._sandbox.count_pages(document.key, data)
+        if counted != row["pages"]:
+            raise ItemFailure(
+                FailureKind.OBJECT_CHANGED,
+                f"the plan counted {row['pages']} pages, there are {counted}; plan again (--new)",
+            )
 
     def _read(self, document: Document) -> bytes:
         etag = document.etag if self.config.check_version else None

@@ -7,7 +7,6 @@ accepted. A page-mean score hardly predicts the error on real receipts (FACTS: 0
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -17,6 +16,7 @@ import numpy as np
 from pydantic import Field
 
 from actors.contract import Settings
+from pipelines.native_text import garbled_share
 
 
 class Outcome(StrEnum):
@@ -69,18 +69,6 @@ class Evidence:
     ink_covered: float | None
 
 
-def garbled_share(text: str) -> float:
-    """Share (0..1) of characters that no text holds: U+FFFD, private use, control, unassigned."""
-    if not text:
-        return 0.0
-    bad = sum(
-        ch == "\N{REPLACEMENT CHARACTER}"
-        or (unicodedata.category(ch) in ("Co", "Cn", "Cc", "Cs") and ch not in "\n\r\t")
-        for ch in text
-    )
-    return bad / len(text)
-
-
 def weigh(
     lines: Sequence[dict[str, Any]],
     floors: Floors,
@@ -107,7 +95,7 @@ def weigh(
         min_score=low,
         weak_share=weak,
         unscored_lines=int((~known).sum()),
-        garbled=garbled_share("".join(texts)),
+        garbled=garbled_share("\n".join(texts)),
         ink_share=ink_share,
         ink_covered=ink_covered,
     )

@@ -10,14 +10,16 @@ import os
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 from pipelines.board import StageScore
 from pipelines.config import JobConfig, changed_keys, result_keys
-from pipelines.errors import RunConflict
+from pipelines.errors import ConfigError, RunConflict
 from pipelines.fetch import open_sandbox
 from pipelines.job import Job
 from pipelines.manifest import ManifestSummary, freeze, iter_parts, load_summary
+from pipelines.objects import is_s3
 from pipelines.progress import OnProgress, Progress
 from pipelines.rundir import RunDir
 from pipelines.shards import done_ids, totals
@@ -40,6 +42,7 @@ def open_run(job: Job, config: JobConfig, run: RunDir) -> None:
 
     Raises RunConflict naming the keys that differ, OutputUnwritable.
     """
+    _check_apart(config, run)
     now = result_keys(config)
     if run.record.exists():
         changed = changed_keys(run.read_record()["result_keys"], now)
@@ -61,6 +64,16 @@ def open_run(job: Job, config: JobConfig, run: RunDir) -> None:
             "sessions": [],
         }
     )
+
+
+def _check_apart(config: JobConfig, run: RunDir) -> None:
+    source = config.source.path.split("*")[0]
+    if not is_s3(source) and run.path.resolve().is_relative_to(Path(source).resolve()):
+        raise ConfigError(
+            f"run_dir {run.path} lies inside source {config.source.path}: "
+            "a later plan would list its own output",
+            "put run_dir beside the source",
+        )
 
 
 def plan(config: JobConfig, run: RunDir, on_progress: Callable[..., None]) -> ManifestSummary:

@@ -147,3 +147,11 @@ def test_show_of_nothing_says_so(nightjar: Command, tmp_path: Path) -> None:
     ended = nightjar("show", tmp_path / "nothing")
     assert ended.code == 9
     assert "no run at" in ended.err
+
+
+def test_a_run_dir_inside_its_source_is_refused(
+    nightjar: Command, tmp_path: Path, pages: Path
+) -> None:
+    ended = nightjar("plan", write_config(tmp_path, pages, run_dir=str(pages / "run")))
+    assert ended.code == 2
+    assert "lies inside source" in ended.err

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+import zipfile
 from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
@@ -25,12 +26,13 @@ from hand_written_pdf import PdfPage, shown, written_pdf
 
 from actors.failures import FailureKind, ItemFailure, SetupError
 from pipelines.fetch import Document, FetchConfig, PageFetcher, ReadAhead
+from pipelines.render import RenderOptions, count_pages
 from pipelines.sandbox import SandboxLimits
 from pipelines.storage import Storage
 from pipelines.worker import checked
 
 
-def rows(*pages: tuple[str | Path, int]) -> pa.Table:
+def rows(*pages: tuple[str | Path, int], planned_pages: int | None = None) -> pa.Table:
     """Manifest rows of (uri, page), with the version that is there now."""
     storage = Storage()
     entries = [(storage.stat(str(uri)), page) for uri, page in pages]
@@ -39,10 +41,21 @@ def rows(*pages: tuple[str | Path, int]) -> pa.Table:
             "row_id": pa.array(range(len(entries)), pa.int64()),
             "uri": [entry.uri for entry, _ in entries],
             "page": pa.array([page for _, page in entries], pa.int32()),
+            "pages": pa.array([planned_pages or counted(e.uri) for e, _ in entries], pa.int32()),
             "etag": [entry.etag for entry, _ in entries],
             "bytes": pa.array([entry.bytes for entry, _ in entries], pa.int64()),
+            "kind": ["" for _ in entries],
         }
     )
+
+
+def counted(uri: str) -> int:
+    """Pages as the plan counts them: 1 for what cannot be opened."""
+    try:
+        data = Storage().read(uri, max_bytes=1 << 30)
+        return count_pages(data, RenderOptions())
+    except ItemFailure:
+        return 1
 
 
 def fetched(table: pa.Table, **config: Any) -> list[dict[str, Any]]:
@@ -115,6 +128,29 @@ def test_what_changed_since_the_plan_is_named(tmp_path: Path) -> None:
     good_page(tmp_path, "Another text altogether", name="changed.png")
     assert [kind(row) for row in fetched(table)] == ["OBJECT_MISSING", "OBJECT_CHANGED"]
     assert [kind(row) for row in fetched(table, check_version=False)] == ["OBJECT_MISSING", None]
+
+
+def test_pages_that_the_plan_could_not_count_do_not_vanish(tmp_path: Path) -> None:
+    """As when the password came after the plan: one row stands for a document of two pages."""
+    table = rows(
+        (pdf_with_text(tmp_path, ["The first page", "The second page"]), 1), planned_pages=1
+    )
+    (row,) = fetched(table)
+    assert kind(row) == "OBJECT_CHANGED"
+    assert "there are 2; plan again" in row["fetch_failure"]["message"]
+
+
+def test_an_archive_inside_an_archive_stays_shut(tmp_path: Path) -> None:
+    """Even if its first member is a stored PDF, so that its first bytes look like one."""
+    inner = tmp_path / "inner.zip"
+    with zipfile.ZipFile(inner, "w", zipfile.ZIP_STORED) as archive:
+        archive.write(pdf_with_text(tmp_path, ["A page"]), "first.pdf")
+    outer = tmp_path / "outer.zip"
+    with zipfile.ZipFile(outer, "w") as archive:
+        archive.write(inner, "inner.zip")
+    table = rows((f"{outer}!/inner.zip", 1))
+    table = table.set_column(table.schema.get_field_index("kind"), "kind", [["unknown"]])
+    assert [kind(row) for row in fetched(table)] == ["UNSUPPORTED_KIND"]
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipelines.routing import Floors, doubts, garbled_share, reasons_of_failure, weigh
+from pipelines.routing import Floors, doubts, reasons_of_failure, weigh
 
 FLOORS = Floors()
 
@@ -50,13 +50,6 @@ def test_a_good_mean_does_not_hide_weak_lines() -> None:
     assert evidence.mean_score is not None
     assert evidence.mean_score > FLOORS.mean_score
     assert "too_many_weak_lines" in doubts(evidence, FLOORS, 0.002)
-
-
-def test_garbled_counts_characters_that_no_text_holds() -> None:
-    assert garbled_share("") == 0
-    assert garbled_share("naïve café\n\tहिन्दी 東京") == 0
-    assert garbled_share("a\ufffdb\ue000") == 0.5
-    assert garbled_share("a\x00b\x01") == 0.5
 
 
 def test_failures_become_reasons_in_stage_order() -> None:
