@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
+import contextlib
 import random
-import signal
 import subprocess
 import time
 from collections import Counter
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import psutil
@@ -17,7 +17,7 @@ import pytest
 from bad_files import many_pages
 from conftest import nightjar_argv, write_config
 
-PAGES = 160
+PAGES = 120
 
 
 class Night:
@@ -59,40 +59,48 @@ class Night:
         assert all(path.suffix == ".parquet" for path in (self.run / "shards").iterdir())
 
 
-def kill_driver(process: subprocess.Popen[bytes], _: random.Random) -> None:
-    process.kill()
+Kill = Callable[[psutil.Process, random.Random], None]
 
 
-def kill_everything(process: subprocess.Popen[bytes], _: random.Random) -> None:
-    parent = psutil.Process(process.pid)
-    for child in [parent, *parent.children(recursive=True)]:
-        try:
-            child.kill()
-        except psutil.NoSuchProcess:
-            continue
+def kill_driver(driver: psutil.Process, _: random.Random) -> None:
+    driver.kill()
 
 
-def kill_one_worker(process: subprocess.Popen[bytes], chance: random.Random) -> None:
-    children = psutil.Process(process.pid).children(recursive=True)
+def kill_everything(driver: psutil.Process, _: random.Random) -> None:
+    for process in [driver, *driver.children(recursive=True)]:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process.kill()
+
+
+def kill_one_worker(driver: psutil.Process, chance: random.Random) -> None:
+    """The run must survive this one by itself."""
+    children = driver.children(recursive=True)
     workers = [c for c in children if "MapWorker" in " ".join(c.cmdline())]
-    if workers:
-        os.kill(chance.choice(workers).pid, signal.SIGKILL)
+    chance.choice(workers).kill()
 
 
-def survive(night: Night, kills: list, chance: random.Random) -> None:
+def survive(night: Night, kills: Sequence[Kill], chance: random.Random) -> None:
+    """Kill at random moments, start again whenever the run is down, and let it end."""
+    killed, process = 0, night.start()
     for kill in kills:
-        process = night.start()
-        goal = len(night.written()) + chance.randint(1, max(PAGES // (2 * len(kills)), 1))
+        if process.poll() is not None:
+            process = night.start()
+        goal = len(night.written()) + chance.randint(1, PAGES // (3 * len(kills)))
         night.wait_for(goal, process)
         time.sleep(chance.random())
-        kill(process, chance)
-        process.wait(timeout=200)
+        with contextlib.suppress(psutil.NoSuchProcess, IndexError):
+            kill(psutil.Process(process.pid), chance)
+            killed += 1
+        if kill is not kill_one_worker:
+            process.wait(timeout=200)
+    process.wait(timeout=200)
+    assert killed == len(kills), "the run was over before its last kill"
     night.finish()
     night.assert_exactly_once()
 
 
 def test_killed_driver_killed_worker_killed_everything(tmp_path: Path) -> None:
-    survive(Night(tmp_path), [kill_driver, kill_one_worker, kill_everything], random.Random(7))
+    survive(Night(tmp_path), [kill_one_worker, kill_driver, kill_everything], random.Random(7))
 
 
 @pytest.mark.long
