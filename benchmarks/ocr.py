@@ -38,7 +38,8 @@ LOOPS = {
     "rapidocr loop, one process per core": ("rapidocr", "onnxruntime", 0, 1),
     "rapidocr loop on openvino": ("rapidocr", "openvino", 1, 0),
     "rapidocr loop on openvino, one process per core": ("rapidocr", "openvino", 0, 1),
-    "floor: bare models, prepared inputs": ("floor", "openvino", 0, 1),
+    "nightjar's actor without Ray": ("actor", "openvino", 0, 1),
+    "floor: bare networks, prepared inputs": ("floor", "openvino", 0, 1),
 }
 OURS = "nightjar run"
 
@@ -77,9 +78,9 @@ def _copied(pages: list[Path], copies: int, folder: Path) -> Path:
 
 
 def _round(folder: Path, run_dir: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+    yield OURS, _ours(folder, run_dir)
     for name, (kind, engine, processes, threads) in LOOPS.items():
         yield name, _loop(folder, kind, engine, processes or (os.cpu_count() or 1), threads)
-    yield OURS, _ours(folder, run_dir)
 
 
 def _loop(folder: Path, kind: str, engine: str, processes: int, threads: int) -> dict[str, Any]:

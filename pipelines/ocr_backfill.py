@@ -6,11 +6,11 @@ from dataclasses import asdict
 from typing import Any, Literal
 
 import pyarrow as pa
-from actors.rapid_ocr import RapidOcr, RapidOcrConfig
 
 from actors.contract import Pool
 from actors.failures import FAILURE
 from actors.ocr.line import LINES
+from actors.rapid_ocr import RapidOcr, RapidOcrConfig
 from pipelines.config import JobConfig
 from pipelines.fetch import PageFetcher
 from pipelines.flow import Flow, step
@@ -91,7 +91,7 @@ def settle_page(page: dict[str, Any], config: RoutingConfig) -> dict[str, Any]:
     evidence = weigh(lines, floors, page["ink_share"], page["ink_covered"])
     why = doubts(evidence, floors, config.blank_ink_share)
     outcome = Outcome.REVIEW if why else Outcome.OCR
-    text = "\n".join(line["text"] for line in lines)
+    text = "\n".join(line["text"] for line in lines if line["text"])
     return verdict(outcome, why, lines, engine, text, evidence)
 
 

@@ -75,10 +75,14 @@ def weigh(
     ink_share: float | None,
     ink_covered: float | None,
 ) -> Evidence:
-    """Evidence of one reading. `lines`: dicts of actors.ocr.line.LINE; score None means unknown."""
+    """Evidence of one reading. `lines`: dicts of actors.ocr.line.LINE; score None means unknown.
+
+    A line that was found but not read (text "") counts as one weak character.
+    """
     texts = [line["text"] or "" for line in lines]
     lengths = np.array([max(len(text), 1) for text in texts], dtype=np.float64)
-    known = np.array([line["score"] is not None for line in lines], dtype=bool)
+    unread = np.array([not text for text in texts], dtype=bool)  # found, but nothing was read
+    known = np.array([line["score"] is not None for line in lines], dtype=bool) & ~unread
     scores = np.array([line["score"] or 0.0 for line in lines], dtype=np.float64)
     if not known.any():
         mean = p10 = low = weak = None
@@ -86,7 +90,8 @@ def weigh(
         mean = float(np.average(scores[known], weights=lengths[known]))
         p10 = float(np.percentile(scores[known], 10))
         low = float(scores[known].min())
-        weak = float(lengths[known & (scores < floors.line_score)].sum() / lengths.sum())
+        weak_lines = unread | (known & (scores < floors.line_score))
+        weak = float(lengths[weak_lines].sum() / lengths.sum())
     return Evidence(
         lines=len(lines),
         characters=sum(map(len, texts)),
@@ -94,7 +99,7 @@ def weigh(
         p10_score=p10,
         min_score=low,
         weak_share=weak,
-        unscored_lines=int((~known).sum()),
+        unscored_lines=int((~known & ~unread).sum()),
         garbled=garbled_share("\n".join(texts)),
         ink_share=ink_share,
         ink_covered=ink_covered,

@@ -99,6 +99,7 @@ def survive(night: Night, kills: Sequence[Kill], chance: random.Random) -> None:
     night.assert_exactly_once()
 
 
+@pytest.mark.timeout(900)
 def test_killed_driver_killed_worker_killed_everything(tmp_path: Path) -> None:
     survive(Night(tmp_path), [kill_one_worker, kill_driver, kill_everything], random.Random(7))
 

@@ -1,0 +1,118 @@
+"""Text lines from a probability map (Differentiable Binarization, Liao et al. 2020), and crops.
+
+The arithmetic is that of RapidOCR's DBPostProcess and get_rotate_crop_image, with two shortcuts
+that give the same lines: growing a rectangle by a distance needs no polygon library, and an upright
+rectangle is cut out, not warped.
+"""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+from cv2.typing import MatLike
+
+from actors.contract import Settings
+
+Image = MatLike  # uint8 (H, W, 3), BGR
+
+LINE_HEIGHT = 48  # rows that the recogniser takes
+_MIN_SIDE = 3  # pixels of the map; smaller specks are no text
+_VERTICAL = 1.5  # taller than this ratio: a line that runs downwards, turned before reading
+
+
+class DetectionConfig(Settings):
+    """How lines are found. Defaults are RapidOCR's."""
+
+    min_side: int = 736  # the short side is enlarged to this many pixels
+    max_side: int = 2000  # for the detector alone: crops come from the full page
+    threshold: float = 0.3
+    box_threshold: float = 0.5
+    unclip_ratio: float = 1.6
+
+
+def detector_input(page: Image, config: DetectionConfig) -> Image:
+    """`page` (H, W, 3) at the size that the detector sees: a multiple of 32 on both sides."""
+    height, width = page.shape[:2]
+    scale = max(1.0, config.min_side / min(height, width))
+    scale = min(scale, config.max_side / max(height, width))
+    rows, columns = (max(32, round(side * scale / 32) * 32) for side in (height, width))
+    return cv2.resize(page, (columns, rows))
+
+
+def line_quads(
+    probability: npt.NDArray[np.float32], page: tuple[int, int], config: DetectionConfig
+) -> npt.NDArray[np.float32]:
+    """Quads (N, 4, 2), clockwise from the top left, pixels of the page of (height, width)."""
+    above = (probability > config.threshold).astype(np.uint8)
+    mask = cv2.dilate(above, np.ones((2, 2), np.uint8))
+    contours, _ = cv2.findContours(mask, cv2.RETR_LIST, cv2.CHAIN_APPROX_SIMPLE)
+    height, width = page
+    scale = np.array([width / mask.shape[1], height / mask.shape[0]], np.float32)
+    limit = np.array([width - 1, height - 1], np.float32)
+    quads = []
+    for contour in contours:
+        quad = _grown(contour, probability, config)
+        if quad is not None:
+            quads.append(np.clip(np.round(quad * scale), 0, limit))
+    found = np.array(quads, np.float32).reshape(-1, 4, 2)
+    sides = np.linalg.norm(found - np.roll(found, -1, axis=1), axis=2)
+    kept: npt.NDArray[np.float32] = found[(sides[:, 0] > _MIN_SIDE) & (sides[:, 1] > _MIN_SIDE)]
+    return kept
+
+
+def _grown(
+    contour: MatLike, probability: npt.NDArray[np.float32], config: DetectionConfig
+) -> npt.NDArray[np.float32] | None:
+    """The contour's rectangle, grown to the whole line; None if it is small or unsure.
+
+    DB is trained on shrunken lines; the offset `area * ratio / perimeter` undoes that.
+    """
+    centre, (w, h), angle = cv2.minAreaRect(contour)
+    if min(w, h) < _MIN_SIDE:
+        return None
+    if _mean_inside(cv2.boxPoints((centre, (w, h), angle)), probability) < config.box_threshold:
+        return None
+    offset = w * h * config.unclip_ratio / (w + h)  # on both sides: twice area * ratio / perimeter
+    return _clockwise(cv2.boxPoints((centre, (w + offset, h + offset), angle)))
+
+
+def _mean_inside(points: MatLike, probability: npt.NDArray[np.float32]) -> float:
+    height, width = probability.shape
+    low = np.clip(np.floor(points.min(axis=0)).astype(int), 0, (width - 1, height - 1))
+    high = np.clip(np.ceil(points.max(axis=0)).astype(int), 0, (width - 1, height - 1))
+    mask = np.zeros((high[1] - low[1] + 1, high[0] - low[0] + 1), np.uint8)
+    cv2.fillPoly(mask, [(points - low).astype(np.int32)], 1)
+    inside = probability[low[1] : high[1] + 1, low[0] : high[0] + 1]
+    return float(cv2.mean(inside, mask)[0])
+
+
+def _clockwise(points: MatLike) -> npt.NDArray[np.float32]:
+    """Top left, top right, bottom right, bottom left."""
+    by_x = points[np.argsort(points[:, 0], kind="stable")]
+    left = by_x[:2][np.argsort(by_x[:2, 1], kind="stable")]
+    right = by_x[2:][np.argsort(by_x[2:, 1], kind="stable")]
+    return np.array([left[0], right[0], right[1], left[1]], np.float32)
+
+
+def crop(page: Image, quad: npt.NDArray[np.float32]) -> Image:
+    """The line inside `quad`, upright, LINE_HEIGHT rows high, as wide as its shape asks for."""
+    top, right, bottom, left = (np.linalg.norm(quad - np.roll(quad, -1, axis=0), axis=1)).tolist()
+    width, height = max(1, int(max(top, bottom))), max(1, int(max(right, left)))
+    line = _cut(page, quad, width, height)
+    if height / width >= _VERTICAL:
+        line = np.rot90(line)
+        width, height = height, width
+    columns = max(8, -(-LINE_HEIGHT * width // height))
+    return cv2.resize(line, (columns, LINE_HEIGHT))
+
+
+def _cut(page: Image, quad: npt.NDArray[np.float32], width: int, height: int) -> Image:
+    if np.ptp(quad[[0, 1], 1]) == np.ptp(quad[[2, 3], 1]) == 0 == np.ptp(quad[[0, 3], 0]):
+        x, y = int(quad[0, 0]), int(quad[0, 1])
+        return page[y : y + height, x : x + width]
+    corners = np.array([[0, 0], [width, 0], [width, height], [0, height]], np.float32)
+    transform = cv2.getPerspectiveTransform(quad, corners)
+    return cv2.warpPerspective(
+        page, transform, (width, height), flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE
+    )

@@ -1,0 +1,107 @@
+"""One contestant's process: load, read one page, say READY, wait for GO, read the pages, answer."""
+
+from __future__ import annotations
+
+import json
+import resource
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+Reader = Callable[[], dict[str, str]]
+
+
+def main() -> None:
+    kind, engine, threads = sys.argv[1], sys.argv[2], int(sys.argv[3])
+    pages: list[str] = json.loads(sys.stdin.readline())
+    prepare = {"rapidocr": rapidocr_loop, "floor": floor, "actor": actor}[kind]
+    read = prepare(engine, threads, pages)
+    print("READY", flush=True)
+    sys.stdin.readline()
+    texts = read()
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1000
+    print(json.dumps({"texts": texts, "peak_mb": peak}), flush=True)
+
+
+def rapidocr_loop(engine: str, threads: int, pages: list[str]) -> Reader:
+    """The library's own loop: one call a page. `threads` 0: as it ships."""
+    from rapidocr import EngineType, RapidOCR
+
+    chosen = EngineType(engine)
+    parameters: dict[str, Any] = {
+        "Global.log_level": "error",
+        "Det.engine_type": chosen,
+        "Cls.engine_type": chosen,
+        "Rec.engine_type": chosen,
+    }
+    if threads:
+        import cv2
+
+        cv2.setNumThreads(threads)
+        name = "intra_op_num_threads" if engine == "onnxruntime" else "inference_num_threads"
+        parameters[f"EngineConfig.{engine}.{name}"] = threads
+    library = RapidOCR(params=parameters)
+    library(pages[0])
+    return lambda: {Path(page).name: " ".join(library(page).txts or ()) for page in pages}
+
+
+def actor(engine: str, threads: int, pages: list[str]) -> Reader:
+    """Our actor without Ray: what the models, decoding and packing cost, and nothing else."""
+    import pyarrow as pa
+
+    from actors.rapid_ocr import RapidOcr, RapidOcrConfig
+
+    reader = RapidOcr(RapidOcrConfig.model_validate({"engine": engine, "threads": threads}))
+
+    def rows(some: list[str]) -> pa.Table:
+        return pa.table({"image": pa.array([Path(p).read_bytes() for p in some], pa.binary())})
+
+    def read() -> dict[str, str]:
+        found: dict[str, str] = {}
+        for start in range(0, len(pages), 16):
+            some = pages[start : start + 16]
+            for page, lines in zip(some, reader(rows(some))["ocr_lines"].to_pylist(), strict=True):
+                found[Path(page).name] = " ".join(line["text"] for line in lines)
+        return found
+
+    reader(rows(pages[:1]))
+    return read
+
+
+def floor(engine: str, threads: int, pages: list[str]) -> Reader:
+    """The same compiled networks over inputs prepared beforehand, in ideal batches: no decoding, no
+    cutting, no text, no order. Pages are prepared 16 at a time, as a batch of the pool is."""
+    from actors.ocr.detection import crop, detector_input
+    from actors.ocr.packing import pack
+    from actors.rapid_ocr import RapidOcr, RapidOcrConfig, decoded, stacked
+
+    reader = RapidOcr(RapidOcrConfig.model_validate({"engine": engine, "threads": threads}))
+    networks = reader._networks
+    inputs: list[np.ndarray[Any, Any]] = []
+    batches: list[np.ndarray[Any, Any]] = []
+    for start in range(0, len(pages), 16):
+        crops = []
+        for path in pages[start : start + 16]:
+            page = decoded(Path(path).read_bytes())
+            assert page is not None
+            inputs.append(detector_input(page, reader.config.detection))
+            crops += [crop(page, quad) for quad in reader.find_lines(page)]
+        widths = [line.shape[1] for line in crops]
+        chosen = pack(widths, reader.config.max_batch_columns)
+        batches += [stacked([crops[i] for i in batch]) for batch in chosen]
+
+    def read() -> dict[str, str]:
+        for page in inputs:
+            networks.detect(page)
+        for batch in batches:
+            networks.recognise(batch)
+        return {}
+
+    return read
+
+
+if __name__ == "__main__":
+    main()
