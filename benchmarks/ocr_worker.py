@@ -11,7 +11,9 @@ from typing import Any
 
 import numpy as np
 
-Reader = Callable[[], dict[str, str]]
+#: page name -> lines: [text, x0, y0, x1, y1 of its box in pixels]
+Lines = dict[str, list[list[Any]]]
+Reader = Callable[[], Lines]
 
 
 def main() -> None:
@@ -45,7 +47,19 @@ def rapidocr_loop(engine: str, threads: int, pages: list[str]) -> Reader:
         parameters[f"EngineConfig.{engine}.{name}"] = threads
     library = RapidOCR(params=parameters)
     library(pages[0])
-    return lambda: {Path(page).name: " ".join(library(page).txts or ()) for page in pages}
+
+    def read() -> Lines:
+        found: Lines = {}
+        for page in pages:
+            answer = library(page)
+            boxes = [] if answer.boxes is None else answer.boxes
+            found[Path(page).name] = [
+                [text, *map(float, (*box.min(axis=0), *box.max(axis=0)))]
+                for text, box in zip(answer.txts or (), boxes, strict=True)
+            ]
+        return found
+
+    return read
 
 
 def actor(engine: str, threads: int, pages: list[str]) -> Reader:
@@ -59,16 +73,22 @@ def actor(engine: str, threads: int, pages: list[str]) -> Reader:
     def rows(some: list[str]) -> pa.Table:
         return pa.table({"image": pa.array([Path(p).read_bytes() for p in some], pa.binary())})
 
-    def read() -> dict[str, str]:
-        found: dict[str, str] = {}
+    def read() -> Lines:
+        found: Lines = {}
         for start in range(0, len(pages), 16):
             some = pages[start : start + 16]
             for page, lines in zip(some, reader(rows(some))["ocr_lines"].to_pylist(), strict=True):
-                found[Path(page).name] = " ".join(line["text"] for line in lines)
+                found[Path(page).name] = [boxed(line) for line in lines]
         return found
 
     reader(rows(pages[:1]))
     return read
+
+
+def boxed(line: dict[str, Any]) -> list[Any]:
+    """One of our lines as the harness compares them."""
+    xs, ys = line["polygon"][::2], line["polygon"][1::2]
+    return [line["text"], min(xs), min(ys), max(xs), max(ys)]
 
 
 def floor(engine: str, threads: int, pages: list[str]) -> Reader:
@@ -93,7 +113,7 @@ def floor(engine: str, threads: int, pages: list[str]) -> Reader:
         chosen = pack(widths, reader.config.max_batch_columns)
         batches += [stacked([crops[i] for i in batch]) for batch in chosen]
 
-    def read() -> dict[str, str]:
+    def read() -> Lines:
         for page in inputs:
             networks.detect(page)
         for batch in batches:

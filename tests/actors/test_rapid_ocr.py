@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 import pyarrow as pa
 import pytest
-from bad_files import drawn
+from bad_files import SAMPLES, drawn
 from PIL import Image, ImageDraw, ImageFont
 from rapidocr import RapidOCR
 
@@ -106,13 +106,12 @@ def test_a_picture_without_words_leaves_its_ink_unexplained(reader: RapidOcr) ->
 
 
 def test_faint_lines_are_kept_with_their_low_scores(reader: RapidOcr) -> None:
-    page = drawn("faint and blurred words\nclear words here", size=(800, 480))
-    pixels = np.asarray(page).astype(np.float32)
-    pixels[100:175] = cv2.GaussianBlur(pixels[100:175], (0, 0), 4)
-    (row,) = read(reader, [encoded(Image.fromarray(pixels.astype(np.uint8)))])
-    scores = [line["score"] for line in row["ocr_lines"]]
-    assert len(scores) == 2
-    assert min(s if s is not None else 0 for s in scores) < 0.8 < max(s or 0 for s in scores)
+    """RapidOCR drops what scores below 0.5; here the router decides."""
+    faded = (SAMPLES / "receipt_garage_faded.jpg").read_bytes()
+    (row,) = read(reader, [faded])
+    scores = [line["score"] for line in row["ocr_lines"] if line["score"] is not None]
+    assert len(scores) > 10
+    assert min(scores) < 0.8
 
 
 def test_large_pages_are_read_at_full_resolution(reader: RapidOcr) -> None:
