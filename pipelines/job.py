@@ -24,7 +24,7 @@ class Job:
 
 
 #: job name -> module that holds its JOB; imported when needed, so that `nightjar --help` is quick.
-MODULES = {"ocr_backfill": "pipelines.ocr_backfill"}
+MODULES = {"ocr_backfill": "pipelines.ocr_backfill", "autolabel": "pipelines.autolabel"}
 
 
 def find_job(name: object) -> Job:

@@ -1,0 +1,72 @@
+"""Where a checkpoint's files are, what they hash to, and the device to run it on."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+from pathlib import Path
+
+import torch
+from huggingface_hub import snapshot_download
+
+from actors.failures import SetupError
+from actors.grounding.settings import Device
+
+#: What is fetched from a hub: no pickles and no code.
+HUB_FILES = ["*.safetensors", "*.json", "*.txt"]
+
+
+def pick_device(wanted: Device) -> torch.device:
+    """The device to run on. Raises SetupError where the wanted one is not there."""
+    if wanted == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    if wanted == "cuda" and not torch.cuda.is_available():
+        raise SetupError(
+            "the config asks for device cuda, and this worker sees no CUDA device",
+            "give the pool num_gpus, or set device: cpu",
+        )
+    return torch.device(wanted)
+
+
+def checkpoint_folder(name: str, revision: str | None, local_files_only: bool) -> Path:
+    """The directory of a checkpoint: `name` itself, or the hub id `name` at `revision`, cached.
+
+    Raises SetupError.
+    """
+    if Path(name).is_dir():
+        return Path(name)
+    if name.startswith((".", "/", "~")) or name.count("/") != 1:
+        raise SetupError(
+            f"no directory {name!r}, and it is no hub id (owner/name)",
+            "set `model` to a checkpoint's directory or its hub id",
+        )
+    try:
+        return Path(
+            snapshot_download(
+                name,
+                revision=revision,
+                local_files_only=local_files_only,
+                allow_patterns=HUB_FILES,
+            )
+        )
+    except (OSError, ValueError) as error:  # all of the hub client's errors are one of the two
+        raise SetupError(
+            f"cannot get {name!r} at revision {revision or 'main'}: "
+            f"{type(error).__name__}: {error}",
+            "download it where a hub can be reached and set `model` to its directory, or check "
+            "its name and revision",
+        ) from error
+
+
+def hub_revision(folder: Path) -> str:
+    """The commit of a directory in the hub's cache, "" for any other."""
+    return folder.name if folder.parent.name == "snapshots" else ""
+
+
+def digest(files: Iterable[Path]) -> str:
+    """SHA-256 over the SHA-256 of each file, in the order of their names."""
+    total = hashlib.sha256()
+    for path in sorted(files):
+        with path.open("rb") as file:
+            total.update(hashlib.file_digest(file, "sha256").digest())
+    return total.hexdigest()

@@ -1,0 +1,1 @@
+"""What text-prompted detectors share: prompts as tokens, views of images, choice of boxes."""

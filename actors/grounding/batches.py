@@ -1,0 +1,47 @@
+"""Feeding a device: the next batch prepared meanwhile, a batch that is too large halved."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
+
+import torch
+
+Item = TypeVar("Item")
+Ready = TypeVar("Ready")
+Result = TypeVar("Result")
+
+
+def ahead(prepare: Callable[[Item], Ready], items: Iterable[Item]) -> Iterator[Ready]:
+    """``map(prepare, items)``, with the next item prepared in a thread while one is in use."""
+    with ThreadPoolExecutor(1) as pool:
+        waiting = None
+        for item in items:
+            following = pool.submit(prepare, item)
+            if waiting is not None:
+                yield waiting.result()
+            waiting = following
+        if waiting is not None:
+            yield waiting.result()
+
+
+def halving(
+    forward: Callable[[Sequence[Item]], Sequence[Result]], items: Sequence[Item]
+) -> list[Result | None]:
+    """One result per item, in order; None for an item that alone is too much for the device.
+
+    Args:
+        forward: computes the results of several items; may raise torch.OutOfMemoryError.
+        items: what to compute them of.
+    """
+    try:
+        return list(forward(items))
+    except torch.OutOfMemoryError:
+        pass  # left here, so that the traceback frees the tensors of the failed forward
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+    if len(items) == 1:
+        return [None]
+    half = len(items) // 2
+    return [*halving(forward, items[:half]), *halving(forward, items[half:])]

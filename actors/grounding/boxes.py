@@ -1,0 +1,145 @@
+"""From scores of prompts to the instances of an image: floors, sizes, NMS, exclusion."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torchvision.ops import batched_nms, box_convert, box_iou
+
+from actors.ontology import Ontology
+
+
+@dataclass(frozen=True)
+class Candidates:
+    """Boxes of one image that may be objects, all tensors of the same length n.
+
+    Attributes:
+        boxes: float32 (n, 4), x0, y0, x1, y1, pixels of the upright image, inside it.
+        scores: float32 (n,), 0..1.
+        prompts: int64 (n,), index into the ontology's prompts.
+    """
+
+    boxes: Tensor
+    scores: Tensor
+    prompts: Tensor
+
+    def __getitem__(self, index: Tensor) -> Candidates:
+        return Candidates(self.boxes[index], self.scores[index], self.prompts[index])
+
+    @staticmethod
+    def joined(parts: Sequence[Candidates]) -> Candidates:
+        """All candidates of all views and prompt chunks of one image."""
+        return Candidates(
+            torch.cat([part.boxes for part in parts]),
+            torch.cat([part.scores for part in parts]),
+            torch.cat([part.prompts for part in parts]),
+        )
+
+
+def in_view(
+    boxes: Tensor, view: tuple[int, int, int, int], width: int, height: int
+) -> tuple[Tensor, Tensor]:
+    """The model's boxes for one view as pixels of the image, and which of them are whole.
+
+    Args:
+        boxes: (n, 4) centre x, centre y, width, height, relative to the view, 0..1.
+        view: x0, y0, x1, y1, pixels of the upright image.
+        width, height: of the upright image, pixels.
+
+    Returns:
+        corners: (n, 4) x0, y0, x1, y1, pixels of the image, clipped to the view.
+        whole: bool (n,), false for boxes without area and for those that end at an edge of the
+            view where the image goes on: another view shows more of that object.
+    """
+    x0, y0, x1, y1 = view
+    scale = torch.tensor([x1 - x0, y1 - y0, x1 - x0, y1 - y0], dtype=boxes.dtype)
+    shift = torch.tensor([x0, y0, x0, y0], dtype=boxes.dtype)
+    edges = torch.tensor([x0, y0, x1, y1], dtype=boxes.dtype)
+    corners = box_convert(boxes, "cxcywh", "xyxy") * scale + shift
+    corners = corners.clamp(edges[:2].repeat(2), edges[2:].repeat(2))
+    inner = torch.tensor([x0 > 0, y0 > 0, x1 < width, y1 < height])
+    # 1 % of the view: detectors place a cut edge a few pixels inside the border.
+    cut = ((corners - edges).abs() < 0.01 * scale) & inner
+    whole = ~cut.any(1) & (corners[:, 2:] > corners[:, :2]).all(1)
+    return corners, whole
+
+
+class Selector:
+    """Chooses the instances of an image by the rules of an ontology."""
+
+    def __init__(self, ontology: Ontology, nms_iou: float, min_score: float | None) -> None:
+        """`min_score`: candidates below their class's threshold are given too, down to this."""
+        self._names = list(ontology.classes)
+        self._prompts = [prompt for _, prompt in ontology.prompts()]
+        owners = [name for name, _ in ontology.prompts()]
+        self._class_of = torch.tensor([self._names.index(name) for name in owners])
+        self._thresholds = torch.tensor([ontology.threshold_of(name) for name in owners])
+        self._min_sizes = torch.tensor([ontology.min_size_of(name) for name in owners])
+        floors = self._thresholds if min_score is None else self._thresholds.clamp(max=min_score)
+        self.floors = floors  #: float32 (n_prompts,), the lowest score of a candidate
+        self._nms_iou = nms_iou
+        self._exclusive_iou = ontology.exclusive_iou
+        excludes = torch.zeros(len(self._names), len(self._names), dtype=torch.bool)
+        for one, other in map(sorted, ontology.exclusive_pairs()):
+            i, j = self._names.index(one), self._names.index(other)
+            excludes[i, j] = excludes[j, i] = True
+        self._excludes = excludes
+
+    def instances(self, found: Candidates, source: str) -> list[dict[str, Any]]:
+        """Values of `actors.instances.INSTANCE`: kept before not kept, then by score, best first.
+
+        Synonyms fold into their class here: two prompts of a class that found the same object
+        are two boxes of one class for the NMS, and the better prompt stays.
+        """
+        sides = (found.boxes[:, 2:] - found.boxes[:, :2]).min(1).values
+        found = found[sides >= self._min_sizes[found.prompts]]
+        classes = self._class_of[found.prompts]
+        found = found[batched_nms(found.boxes, found.scores, classes, self._nms_iou)]
+        kept = found.scores >= self._thresholds[found.prompts]
+        # What reaches its threshold goes first: a class with a high threshold cannot push out
+        # another with scores that it would not keep itself.
+        order = torch.argsort(found.scores + kept.float(), descending=True, stable=True)
+        found, kept = found[order], kept[order]
+        winners, losers = self._excluded(found)
+        return [self._instance(found, i, bool(kept[i]), losers.get(i), source) for i in winners]
+
+    def _excluded(self, found: Candidates) -> tuple[list[int], dict[int, tuple[int, float]]]:
+        """Indices that stay, and for each the best loser to it with their IoU."""
+        classes = self._class_of[found.prompts]
+        gone = torch.zeros(len(classes), dtype=torch.bool)
+        losers: dict[int, tuple[int, float]] = {}
+        if not self._excludes.any():
+            return list(range(len(classes))), losers
+        for i in range(len(classes)):
+            if gone[i]:
+                continue
+            ious = box_iou(found.boxes[i : i + 1], found.boxes)[0]
+            rivals = self._excludes[classes[i], classes] & (ious >= self._exclusive_iou)
+            beaten = (rivals & ~gone).nonzero()[:, 0]
+            gone[beaten] = True
+            if len(beaten):
+                losers[i] = (int(beaten[0]), float(ious[beaten[0]]))
+        return (~gone).nonzero()[:, 0].tolist(), losers
+
+    def _instance(
+        self, found: Candidates, i: int, kept: bool, loser: tuple[int, float] | None, source: str
+    ) -> dict[str, Any]:
+        prompt = int(found.prompts[i])
+        conflict = None
+        if loser is not None:
+            j, iou = loser
+            other = self._names[int(self._class_of[found.prompts[j]])]
+            conflict = {"class": other, "score": float(found.scores[j]), "iou": iou}
+        return {
+            "class": self._names[int(self._class_of[prompt])],
+            "score": float(found.scores[i]),
+            "box": found.boxes[i].tolist(),
+            "prompt": self._prompts[prompt],
+            "source": source,
+            "kept": kept,
+            "conflict": conflict,
+        }

@@ -1,0 +1,87 @@
+"""Grounding DINO and MM-Grounding-DINO: boxes for the classes of an ontology."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import pyarrow as pa
+from pydantic import Field
+
+from actors.contract import Actor, Settings
+from actors.failures import FAILURE, ItemFailure
+from actors.grounding.settings import Device, Dtype, Tiles
+from actors.instances import BOXES
+from actors.ontology import Ontology, Score
+
+
+class GroundingDinoConfig(Settings):
+    """Which weights, what to look for, and how to look."""
+
+    operational: ClassVar[frozenset[str]] = frozenset(
+        {"local_files_only", "device", "forward_pixels"}
+    )
+
+    model: str = Field(description="a checkpoint's directory, or its id on the hub (owner/name)")
+    revision: str | None = Field(None, description="commit, tag or branch on the hub; null: main")
+    local_files_only: bool = Field(False, description="never ask the hub, take what is cached")
+    device: Device = Field("auto", description="auto: cuda where there is one, else cpu")
+    dtype: Dtype = Field(
+        "auto", description="of matrix products; auto: bfloat16 on cuda, float32 on cpu"
+    )
+    ontology: Ontology
+    nms_iou: float = Field(
+        0.7, gt=0, le=1, description="boxes of one class that overlap by this IoU are one object"
+    )
+    min_score: Score | None = Field(
+        None,
+        description="also write candidates below the threshold of their class, down to this "
+        "score, with kept = false; null: none",
+    )
+    tiles: Tiles | None = Field(None, description="for small objects; null: the whole image only")
+    size_step: int = Field(
+        1,
+        ge=1,
+        description="images go through the model together if their input sizes, padded to a "
+        "multiple of this many pixels, are equal; more than 1 fills batches of unequal images on "
+        "a GPU and moves boxes a little",
+    )
+    forward_pixels: int | None = Field(
+        None,
+        gt=0,
+        description="pixels of one forward at the model's input size; null: 163,840 on cpu, the "
+        "whole batch on cuda",
+    )
+
+
+class GroundingDino(Actor[GroundingDinoConfig]):
+    """Finds the classes of an ontology in images, all prompts in one forward.
+
+    Reads `image`: an encoded image, upright (EXIF orientation applied), or null.
+    Writes `boxes` (see `actors.instances`), null where `image` is null or could not be looked at;
+    then `detect_failure` says why: CORRUPT_IMAGE, TOO_MANY_PIXELS, OUT_OF_MEMORY (alone in a
+    forward), ENGINE_FAULT (the model answered NaN).
+    """
+
+    reads = pa.schema([("image", pa.binary())])
+    writes = pa.schema([("boxes", BOXES), ("detect_failure", FAILURE)])
+    failure_column = "detect_failure"
+
+    def __init__(self, config: GroundingDinoConfig) -> None:
+        """Raises SetupError: see `actors.grounding.weights.load` and `prompts.pack`."""
+        super().__init__(config)
+        from actors.grounding.detector import Detector  # torch: seconds, and not for the driver
+
+        self._detector = Detector(config, self.timed)
+
+    def provenance(self) -> dict[str, str]:
+        return self._detector.provenance
+
+    def __call__(self, rows: pa.Table) -> pa.Table:
+        answers = self._detector.find(rows["image"].to_pylist())
+        boxes = [None if isinstance(answer, ItemFailure) else answer for answer in answers]
+        failures = [
+            answer.as_value() if isinstance(answer, ItemFailure) else None for answer in answers
+        ]
+        return rows.append_column("boxes", pa.array(boxes, BOXES)).append_column(
+            "detect_failure", pa.array(failures, FAILURE)
+        )

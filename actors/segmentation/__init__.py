@@ -1,0 +1,1 @@
+"""What segmenters share: checkpoints, packed decoding, masks as run lengths."""

@@ -1,0 +1,42 @@
+"""A mask as one polygon, for formats that know nothing else."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+from pycocotools import mask as coco
+
+Points = npt.NDArray[np.int32]  # (n, 2), x and y of pixels
+
+
+def outline(rle: dict[str, Any]) -> list[tuple[int, int]]:
+    """The outer border of a mask, x and y of its pixels; empty if no part has an area.
+
+    Parts are joined by lines without width, the largest first. Holes are filled.
+    """
+    contours, _ = cv2.findContours(coco.decode(rle), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
+    parts = [np.asarray(contour[:, 0], np.int32) for contour in contours if len(contour) > 2]
+    if not parts:
+        return []
+    parts.sort(key=cv2.contourArea, reverse=True)
+    whole = parts[0]
+    for part in parts[1:]:
+        whole = _bridged(whole, part)
+    return [(int(x), int(y)) for x, y in whole]
+
+
+def _bridged(whole: Points, part: Points) -> Points:
+    """`whole`, with a way to `part`, around it, and back the same way."""
+    here = _nearest(whole, part.mean(axis=0))
+    there = _nearest(part, whole[here])
+    here = _nearest(whole, part[there])
+    around = np.roll(part, -there, axis=0)
+    joined: Points = np.concatenate([whole[: here + 1], around, around[:1], whole[here:]])
+    return joined
+
+
+def _nearest(points: Points, to: npt.NDArray[Any]) -> int:
+    return int(np.square(points - to).sum(axis=1).argmin())
