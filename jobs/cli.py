@@ -64,6 +64,26 @@ def show(
     commands.show(Console(), run_dir, row, image)
 
 
+@app.command()
+def export(
+    run_dir: Annotated[Path, typer.Argument(help="the run_dir of an autolabel run")],
+    out: Annotated[Path, typer.Argument(help="a directory that is not there yet")],
+    form: Annotated[
+        str, typer.Option("--format", help="coco, yolo, yolo-seg, voc or jsonl")
+    ] = "coco",
+    everything: Annotated[
+        bool, typer.Option("--all", help="also images that wait for review")
+    ] = False,
+    candidates: Annotated[
+        bool, typer.Option("--candidates", help="also labels below their class's threshold")
+    ] = False,
+) -> None:
+    """Write the labels of an autolabel run for training or other tools."""
+    from jobs import commands
+
+    commands.export(Console(), run_dir, out, form, everything=everything, candidates=candidates)
+
+
 @config_app.command("check")
 def config_check(config: ConfigFile, overrides: Overrides = None) -> None:
     """Validate a config and plan its flow without running anything."""

@@ -13,7 +13,7 @@ from rich.table import Table
 from jobs.estimate import print_estimate
 from jobs.tables import print_run
 from jobs.view import RunView
-from pipelines.config import JobConfig
+from pipelines.config import JobConfig, validated
 from pipelines.errors import ConfigError, NightjarError
 from pipelines.job import MODULES, Job, find_job, load
 from pipelines.manifest import ManifestSummary, load_summary
@@ -109,6 +109,27 @@ def show(console: Console, run_dir: Path, row_id: int | None, image: Path | None
 
     draw_row(run, row, image)
     console.print(f"{row['uri']} page {row['page']}: {image}")
+
+
+def export(
+    console: Console, run_dir: Path, out: Path, form: str, *, everything: bool, candidates: bool
+) -> None:
+    """`nightjar export`."""
+    from pipelines.export import ExportConfig, export_run
+
+    run = RunDir(run_dir)
+    record = run.read_record()
+    if record["job"] != "autolabel":
+        raise ConfigError(f"{run_dir} is a run of {record['job']}", "export takes autolabel runs")
+    settings = {"format": form, "images": "all" if everything else "accepted"}
+    chosen = validated(ExportConfig, settings | {"candidates": candidates}, "export")
+    classes = list(record["config"]["detector"]["ontology"]["classes"])
+    with console.status(f"writing {form}"):
+        summary = export_run(run, out, chosen, classes)
+    left_out = ", ".join(f"{count:,} {name}" for name, count in summary.left_out.items())
+    console.print(f"{summary.images:,} images, {summary.labels:,} labels: {out}")
+    if left_out:
+        console.print(f"left out: {left_out}")
 
 
 def check(console: Console, path: Path, overrides: Sequence[str]) -> None:

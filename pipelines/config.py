@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, TypeVar, get_args
 
 import yaml
 from pydantic import BaseModel, Field, ValidationError
@@ -15,6 +15,8 @@ from pipelines.errors import ConfigError
 from pipelines.fetch import FetchConfig
 from pipelines.shards import SinkConfig
 from pipelines.source import SourceConfig
+
+S = TypeVar("S", bound=Settings)
 
 
 class RayConfig(Settings):
@@ -86,8 +88,8 @@ def _override(raw: dict[str, Any], override: str) -> None:
     raw[last] = yaml.safe_load(value)
 
 
-def validated(model: type[JobConfig], raw: Mapping[str, Any], where: str) -> JobConfig:
-    """Build the config, or raise ConfigError with one line per fault and the nearest key name."""
+def validated(model: type[S], raw: Mapping[str, Any], where: str) -> S:
+    """Build the settings, or raise ConfigError with one line per fault and the nearest key name."""
     try:
         return model.model_validate(raw)
     except ValidationError as error:
