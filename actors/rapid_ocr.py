@@ -32,7 +32,7 @@ from actors.ocr.detection import (
 from actors.ocr.engines import Engine, Networks, Precision, load
 from actors.ocr.ink import coverage, ink_cells
 from actors.ocr.line import LINES
-from actors.ocr.packing import pack, padded
+from actors.ocr.packing import TAIL, pack
 from actors.ocr.reading_order import reading_order
 
 #: Gray of the padding: 0 after normalisation, as in training.
@@ -42,7 +42,7 @@ _PADDING = 127
 class RapidOcrConfig(Settings):
     """Which networks run where, and how lines are found."""
 
-    operational: ClassVar[frozenset[str]] = frozenset({"threads", "max_batch_columns"})
+    operational: ClassVar[frozenset[str]] = frozenset({"threads", "lines_per_batch"})
 
     engine: Engine = Field("openvino", description="runtime; what is missing is an error")
     precision: Precision = Field(
@@ -54,8 +54,8 @@ class RapidOcrConfig(Settings):
     det_model: Path | None = Field(None, description="ONNX file; null: the one in rapidocr's wheel")
     rec_model: Path | None = Field(None, description="ONNX file; null: the one in rapidocr's wheel")
     detection: DetectionConfig = DetectionConfig()
-    max_batch_columns: int = Field(
-        4096, ge=64, description="columns of a recognition batch: 300 MB of logits"
+    lines_per_batch: int = Field(
+        4, ge=1, description="lines recognised at once: 4 for a CPU, 32 and more for a GPU"
     )
 
 
@@ -147,7 +147,7 @@ class RapidOcr(Actor[RapidOcrConfig]):
         """(text, score) of each BGR line (48, W, 3), in their order."""
         answers: list[tuple[str, float | None]] = [("", None)] * len(crops)
         widths = [line.shape[1] for line in crops]
-        for batch in pack(widths, self.config.max_batch_columns):
+        for batch in pack(widths, self.config.lines_per_batch):
             lines = stacked([crops[i] for i in batch])
             for index, answer in zip(batch, self._decoded(lines), strict=True):
                 answers[index] = answer
@@ -180,11 +180,11 @@ def decoded(data: bytes) -> Image | None:
 
 
 def stacked(crops: Sequence[Image]) -> npt.NDArray[np.uint8]:
-    """One batch (N, 48, W, 3), each crop padded on the right."""
-    columns = padded(max(line.shape[1] for line in crops))
-    batch = np.full((len(crops), LINE_HEIGHT, columns, 3), _PADDING, np.uint8)
+    """One batch (N, 48, W + TAIL, 3) of crops of equal width."""
+    columns = crops[0].shape[1]
+    batch = np.full((len(crops), LINE_HEIGHT, columns + TAIL, 3), _PADDING, np.uint8)
     for row, line in zip(batch, crops, strict=True):
-        row[:, : line.shape[1]] = line
+        row[:, :columns] = line
     return batch
 
 

@@ -110,7 +110,7 @@ def floor(engine: str, threads: int, pages: list[str]) -> Reader:
             inputs.append(detector_input(page, reader.config.detection))
             crops += [crop(page, quad) for quad in reader.find_lines(page)]
         widths = [line.shape[1] for line in crops]
-        chosen = pack(widths, reader.config.max_batch_columns)
+        chosen = pack(widths, reader.config.lines_per_batch)
         batches += [stacked([crops[i] for i in batch]) for batch in chosen]
 
     def read() -> Lines:

@@ -13,6 +13,8 @@ import numpy.typing as npt
 from cv2.typing import MatLike
 
 from actors.contract import Settings
+from actors.ocr.packing import line_columns
+from actors.ocr.shapes import PAGE_SIDES
 
 Image = MatLike  # uint8 (H, W, 3), BGR
 
@@ -36,7 +38,7 @@ def detector_input(page: Image, config: DetectionConfig) -> Image:
     height, width = page.shape[:2]
     scale = max(1.0, config.min_side / min(height, width))
     scale = min(scale, config.max_side / max(height, width))
-    rows, columns = (max(32, round(side * scale / 32) * 32) for side in (height, width))
+    rows, columns = (PAGE_SIDES.nearest(side * scale) for side in (height, width))
     return cv2.resize(page, (columns, rows))
 
 
@@ -96,15 +98,14 @@ def _clockwise(points: MatLike) -> npt.NDArray[np.float32]:
 
 
 def crop(page: Image, quad: npt.NDArray[np.float32]) -> Image:
-    """The line inside `quad`, upright, LINE_HEIGHT rows high, as wide as its shape asks for."""
+    """The line inside `quad`, upright, LINE_HEIGHT rows high; see `packing` for its width."""
     top, right, bottom, left = (np.linalg.norm(quad - np.roll(quad, -1, axis=0), axis=1)).tolist()
     width, height = max(1, int(max(top, bottom))), max(1, int(max(right, left)))
     line = _cut(page, quad, width, height)
     if height / width >= _VERTICAL:
         line = np.rot90(line)
         width, height = height, width
-    columns = max(8, -(-LINE_HEIGHT * width // height))
-    return cv2.resize(line, (columns, LINE_HEIGHT))
+    return cv2.resize(line, (line_columns(LINE_HEIGHT * width / height), LINE_HEIGHT))
 
 
 def _cut(page: Image, quad: npt.NDArray[np.float32], width: int, height: int) -> Image:

@@ -29,7 +29,7 @@ def ink_cells(page: MatLike) -> npt.NDArray[np.bool_]:
 
 
 def _without_outlines(ink: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
-    """Leave out what spans half the page and is nearly all hole: paper edges, frames, long rules."""
+    """Leave out what spans half the page and is nearly all hole: paper edges, frames, rules."""
     count, labels, stats, _ = cv2.connectedComponentsWithStats(ink.astype(np.uint8))
     spans = (stats[:, 2] > ink.shape[1] / 2) | (stats[:, 3] > ink.shape[0] / 2)
     thin = stats[:, 4] < _OUTLINE_FILL * stats[:, 2] * stats[:, 3]

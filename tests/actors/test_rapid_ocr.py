@@ -111,7 +111,7 @@ def test_faint_lines_are_kept_with_their_low_scores(reader: RapidOcr) -> None:
     (row,) = read(reader, [faded])
     scores = [line["score"] for line in row["ocr_lines"] if line["score"] is not None]
     assert len(scores) > 10
-    assert min(scores) < 0.8
+    assert min(scores) < 0.9 < max(scores)
 
 
 def test_large_pages_are_read_at_full_resolution(reader: RapidOcr) -> None:
