@@ -43,8 +43,12 @@ lock: setup
 	$(BIN)/uv pip compile pyproject.toml --all-extras --universal --python-version 3.11 \
 		--override infra/lock-overrides.txt --no-header --no-annotate -o requirements.lock
 
+# A folder of page images, and of SROIE-style truth for the error rates.
+PAGES ?= ../shared/data/receipts/images
+TRUTH ?= ../shared/data/receipts/truth
+
 bench: setup
-	$(BIN)/nightjar bench ocr
+	$(BIN)/python benchmarks/ocr.py $(PAGES) --truth $(TRUTH)
 
 clean:
 	rm -rf .venv build *.egg-info .pytest_cache .mypy_cache .ruff_cache

@@ -42,8 +42,8 @@ class GroundingDinoConfig(Settings):
         1,
         ge=1,
         description="images go through the model together if their input sizes, padded to a "
-        "multiple of this many pixels, are equal; more than 1 fills batches of unequal images on "
-        "a GPU and moves boxes a little",
+        "multiple of this many pixels, are equal; 1: as the library alone; 32 or 64 fills "
+        "batches of unequal images on a GPU (1.5 to 2 x) and moves boxes by 0.2 % of the side",
     )
     forward_pixels: int | None = Field(
         None,

@@ -69,7 +69,7 @@ def _configure(config: RayConfig) -> None:
 
 def sized(flow: Flow, config: RayConfig) -> Flow:
     """The flow with every open pool size settled. Raises ClusterUnreachable for the impossible."""
-    there: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]  # Ray
+    there: dict[str, float] = ray.cluster_resources()
     cpus, gpus = there.get("CPU", 0.0), there.get("GPU", 0.0)
     open_ended = [s for s in flow.stages if s.pool.max_size is None]
     fixed = sum(s.pool.min_size * s.pool.num_cpus for s in flow.stages if s not in open_ended)
