@@ -75,14 +75,14 @@ class RunView:
             self._live.stop()
 
     def __call__(self, progress: Progress) -> None:
-        table, summary = self._table(progress)
+        table, summary, stages = self._table(progress)
         if self._live:
             self._live.update(Group(table, Text(summary)))
         elif time.monotonic() - self._logged >= _LOG_EVERY_S:
             self._logged = time.monotonic()
-            self._console.print(summary, highlight=False, soft_wrap=True)
+            self._console.print(f"{summary}  |  {stages}", highlight=False, soft_wrap=True)
 
-    def _table(self, progress: Progress) -> tuple[Table, str]:
+    def _table(self, progress: Progress) -> tuple[Table, str, str]:
         table = Table(box=None, padding=(0, 2, 0, 0))
         for heading in ("stage", "", "done", f"{self._unit}s/s", "waiting", "failures"):
             table.add_column(heading, justify="left" if heading in ("stage", "") else "right")
@@ -104,7 +104,7 @@ class RunView:
             table.add_row(name, bar, *counts)
             log.append(f"{name} {rows:,} ({rate:.1f}/s, {failures} failed)")
             waiting_for = rows
-        return table, f"{self._summary(progress, waiting_for)}  |  {'  '.join(log)}"
+        return table, self._summary(progress, waiting_for), "  ".join(log)
 
     def _summary(self, progress: Progress, finished: int) -> str:
         rate = self._rates.of("finished", finished)

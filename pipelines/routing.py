@@ -39,7 +39,7 @@ class Floors(Settings):
         0.15, ge=0, le=1, description="characters in weak lines / characters of the page"
     )
     min_ink_covered: float = Field(
-        0.6, ge=0, le=1, description="ink inside found lines / ink on the page"
+        0.8, ge=0, le=1, description="ink inside found lines / ink on the page"
     )
     max_garbled: float = Field(0.05, ge=0, le=1, description="characters that no text should hold")
 

@@ -56,6 +56,7 @@ def test_each_document_ends_where_it_should(rows) -> None:
     assert outcomes["annual_report.pdf", 3] == "ocr", "its third page is a scan"
     assert outcomes["receipt_grocer.jpg", 1] == "ocr"
     assert outcomes["blank_page.png", 1] == "review"
+    assert outcomes["receipt_garage_faded.jpg", 1] == "review", "its reader missed whole lines"
     assert outcomes["receipt_torn.jpg", 1] == "failed"
     assert outcomes["sealed_deed.pdf", 1] == "failed"
     assert {r["outcome"] for r in rows} <= {"native_text", "ocr", "review", "failed"}
