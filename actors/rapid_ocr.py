@@ -124,11 +124,12 @@ class RapidOcr(Actor[RapidOcrConfig]):
         if page is None:
             return {"ocr_failure": failure(FailureKind.CORRUPT_IMAGE, "OpenCV cannot decode it")}
         with self.timed("detect"):
-            quads = self.find_lines(page)
+            small = detector_input(page, self.config.detection)
+            quads = self.find_lines(page, small)
         with self.timed("crop"):
             crops = [crop(page, quad) for quad in quads]
         with self.timed("ink"):
-            share, covered = coverage(ink_cells(page), quads, (page.shape[0], page.shape[1]))
+            share, covered = coverage(ink_cells(small), quads, (page.shape[0], page.shape[1]))
         return {
             "quads": quads,
             "crops": crops,
@@ -137,10 +138,11 @@ class RapidOcr(Actor[RapidOcrConfig]):
             "ocr_engine": self.engine,
         }
 
-    def find_lines(self, page: Image) -> npt.NDArray[np.float32]:
-        """Quads (N, 4, 2) of the text lines on a BGR page (H, W, 3), pixels."""
+    def find_lines(self, page: Image, small: Image) -> npt.NDArray[np.float32]:
+        """Quads (N, 4, 2), pixels, of the text lines on a BGR page (H, W, 3), of which `small` is
+        the detector's input."""
         settings = self.config.detection
-        probability = self._networks.detect(detector_input(page, settings))
+        probability = self._networks.detect(small)
         return line_quads(probability, (page.shape[0], page.shape[1]), settings)
 
     def read_lines(self, crops: Sequence[Image]) -> list[tuple[str, float | None]]:

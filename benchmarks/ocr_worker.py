@@ -107,8 +107,9 @@ def floor(engine: str, threads: int, pages: list[str]) -> Reader:
         for path in pages[start : start + 16]:
             page = decoded(Path(path).read_bytes())
             assert page is not None
-            inputs.append(detector_input(page, reader.config.detection))
-            crops += [crop(page, quad) for quad in reader.find_lines(page)]
+            small = detector_input(page, reader.config.detection)
+            inputs.append(small)
+            crops += [crop(page, quad) for quad in reader.find_lines(page, small)]
         widths = [line.shape[1] for line in crops]
         chosen = pack(widths, reader.config.lines_per_batch)
         batches += [stacked([crops[i] for i in batch]) for batch in chosen]

