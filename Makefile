@@ -16,6 +16,7 @@ setup: .venv/.ready
 
 demo: setup
 	$(BIN)/nightjar run configs/ocr_backfill/quickstart.yaml
+	$(BIN)/nightjar run configs/autolabel/quickstart.yaml
 
 test: setup
 	$(BIN)/pytest

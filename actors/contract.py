@@ -74,6 +74,12 @@ class Pool(Settings):
         1, ge=1, description="workers at most; null: as many as the cluster has room for"
     )
     batch_size: int = Field(16, ge=1, description="rows handed to the model at once")
+    concurrency: int = Field(
+        1,
+        ge=1,
+        description="batches at once in each worker, as threads: more than 1 only for models that "
+        "wait on a network",
+    )
     num_cpus: float = Field(1.0, ge=0, description="CPU cores reserved per worker")
     num_gpus: float = Field(0.0, ge=0, description="GPUs reserved per worker; may be a fraction")
     py_executable: str | None = Field(

@@ -32,6 +32,14 @@ class FailureKind(StrEnum):
     OUT_OF_MEMORY = "OUT_OF_MEMORY"
     ENGINE_FAULT = "ENGINE_FAULT"  # unknown exception inside a model, traceback in the message
     ENGINE_CRASH = "ENGINE_CRASH"  # this item alone killed its worker process, twice
+    # asking a vision-language model
+    VLM_UNREACHABLE = "VLM_UNREACHABLE"  # no connection, 408, 409, 429 or 5xx, retries exhausted
+    VLM_TIMEOUT = "VLM_TIMEOUT"  # connected, but no whole answer in time, retries exhausted
+    VLM_REFUSED = "VLM_REFUSED"  # any other 3xx or 4xx, a content filter, a refusal of the model
+    VLM_TRUNCATED = "VLM_TRUNCATED"  # the answer was cut at max_tokens
+    VLM_LOOP = "VLM_LOOP"  # the answer repeats itself
+    VLM_BUDGET = "VLM_BUDGET"  # the run may spend no more
+    VLM_GARBAGE = "VLM_GARBAGE"  # no valid completion, or a text that cannot stand there
 
 
 FAILURE = pa.struct([("kind", pa.string()), ("message", pa.string())])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import pyarrow as pa
 from pydantic import Field
@@ -21,6 +21,7 @@ class GroundingDinoConfig(Settings):
         {"local_files_only", "device", "forward_pixels"}
     )
 
+    engine: Literal["grounding_dino"] = "grounding_dino"
     model: str = Field(description="a checkpoint's directory, or its id on the hub (owner/name)")
     revision: str | None = Field(None, description="commit, tag or branch on the hub; null: main")
     local_files_only: bool = Field(False, description="never ask the hub, take what is cached")

@@ -16,14 +16,12 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import platform
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +29,7 @@ import jiwer
 import psutil
 import yaml
 from ocr_worker import Lines, boxed
+from report import head, median_and_spread, table, write
 
 HERE = Path(__file__).parent
 
@@ -205,20 +204,18 @@ def _truth_lines(truth: Path, page: str) -> list[list[Any]]:
 def _report(results: dict[str, list[dict[str, Any]]], arguments: Any, pages: int) -> dict[str, Any]:
     rates = {n: [r["pages"] / r["seconds"] for r in rs] for n, rs in results.items()}
     ours = statistics.median(rates[OURS])
-    rows = {
-        name: {
-            "pages_per_s": round(statistics.median(rate), 3),
-            "spread": [round(min(rate), 3), round(max(rate), 3)],
+    rows = {}
+    for name, rate in rates.items():
+        median, spread = median_and_spread(rate)
+        rows[name] = {
+            "pages_per_s": median,
+            "spread": spread,
             "ours_is": round(ours / statistics.median(rate), 3),
             "cer": results[name][0]["cer"],
             "cer_sure": results[name][0].get("cer_sure"),
             "peak_mb": round(max(r["peak_mb"] for r in results[name])),
         }
-        for name, rate in rates.items()
-    }
-    return {
-        "date": datetime.now(UTC).date().isoformat(),
-        "machine": f"{platform.machine()}, {os.cpu_count()} cores",
+    return head() | {
         "pages": f"{pages} pages x {arguments.copies}, {arguments.repeats} repeats",
         "contestants": rows,
         "raw": results,
@@ -226,25 +223,17 @@ def _report(results: dict[str, list[dict[str, Any]]], arguments: Any, pages: int
 
 
 def _write(report: dict[str, Any], out: Path) -> None:
-    stem = out / f"ocr-{report['date']}"
-    stem.with_suffix(".json").write_text(json.dumps(report, indent=1) + "\n")
-    lines = [
-        f"# OCR, {report['date']}, {report['machine']}, {report['pages']}",
-        "",
-        "| contestant | pages/s (median) | spread | ours is | CER | peak MB |",
-        "|---|---|---|---|---|---|",
-    ]
+    rows = []
     for name, row in report["contestants"].items():
         rate = "" if row["cer"] is None else f"{100 * row['cer']:.2f} %"
         if row["cer_sure"] is not None:
             rate += f" ({100 * row['cer_sure']:.2f} %)"
         spread = f"{row['spread'][0]} .. {row['spread'][1]}"
-        lines.append(
-            f"| {name} | {row['pages_per_s']} | {spread} | {row['ours_is']:.2f} x "
-            f"| {rate} | {row['peak_mb']} |"
-        )
-    stem.with_suffix(".md").write_text("\n".join(lines) + "\n")
-    print("\n".join(lines))
+        ours_is, peak = f"{row['ours_is']:.2f} x", str(row["peak_mb"])
+        rows.append([name, str(row["pages_per_s"]), spread, ours_is, rate, peak])
+    columns = ["contestant", "pages/s (median)", "spread", "ours is", "CER", "peak MB"]
+    title = f"# OCR, {report['date']}, {report['machine']}, {report['pages']}"
+    write(out / f"ocr-{report['date']}", report, [title, "", *table(columns, rows)])
 
 
 if __name__ == "__main__":

@@ -21,6 +21,12 @@ app = typer.Typer(
 )
 config_app = typer.Typer(no_args_is_help=True, help="Check a config, or print the schema of all.")
 app.add_typer(config_app, name="config")
+pocket_app = typer.Typer(
+    no_args_is_help=True, help="The small checkpoints of a toy world that come with Nightjar."
+)
+app.add_typer(pocket_app, name="pocket")
+review_app = typer.Typer(no_args_is_help=True, help="What waits for people: out, and back in.")
+app.add_typer(review_app, name="review")
 
 ConfigFile = Annotated[Path, typer.Argument(help="a YAML file, see configs/")]
 Overrides = Annotated[
@@ -55,7 +61,8 @@ def show(
     run_dir: Annotated[Path, typer.Argument(help="the run_dir of a run")],
     row: Annotated[int | None, typer.Option("--row", help="everything known of one row_id")] = None,
     image: Annotated[
-        Path | None, typer.Option("--image", help="with --row: draw its page with its lines here")
+        Path | None,
+        typer.Option("--image", help="with --row: draw it with what was found"),
     ] = None,
 ) -> None:
     """The summary of a run, or everything known of one of its rows."""
@@ -100,6 +107,68 @@ def config_schema(
     from jobs import commands
 
     commands.schema(job)
+
+
+@pocket_app.command("train")
+def pocket_train(
+    model: Annotated[str, typer.Argument(help="detector or segmenter")],
+    folder: Annotated[Path, typer.Argument(help="where the checkpoint goes")],
+    work: Annotated[
+        Path, typer.Option("--work", help="state; the same command resumes from it")
+    ] = Path("runs/pocket"),
+    steps: Annotated[
+        int | None, typer.Option(min=1, help="less than the recipe's, for a trial")
+    ] = None,
+) -> None:
+    """Train a pocket checkpoint on rendered scenes: seeded, half an hour to two on one core."""
+    from jobs import pocket
+
+    pocket.train(Console(), model, folder, work, steps)
+
+
+@pocket_app.command("evaluate")
+def pocket_evaluate(
+    detector: Annotated[Path, typer.Argument(help="directory of the detector")],
+    segmenter: Annotated[Path | None, typer.Argument(help="directory of the segmenter")] = None,
+    scenes: Annotated[int, typer.Option(min=1, help="fresh scenes to score on")] = 400,
+) -> None:
+    """Score pocket checkpoints on scenes that no training has seen."""
+    from jobs import pocket
+
+    pocket.evaluate(Console(), detector, segmenter, scenes)
+
+
+@review_app.command("export")
+def review_export(
+    run_dir: Annotated[Path, typer.Argument(help="the run_dir of a run")],
+    out: Annotated[Path, typer.Argument(help="a directory that is not there yet")],
+    limit: Annotated[
+        int | None, typer.Option(min=1, help="this many items, those with the most to gain")
+    ] = None,
+    failed: Annotated[bool, typer.Option("--failed", help="failed rows as well")] = False,
+    again: Annotated[bool, typer.Option("--again", help="rows reviewed before as well")] = False,
+) -> None:
+    """Write the review queue as a folder to fill: JSON lines and pictures, the most to gain first.
+
+    With a picture of each page, all readings of it, and why nobody should trust them.
+    """
+    from jobs import review
+
+    review.export(Console(), run_dir, out, limit, failed=failed, again=again)
+
+
+@review_app.command("import")
+def review_import(
+    run_dir: Annotated[Path, typer.Argument(help="the run that the folder was exported from")],
+    folder: Annotated[Path, typer.Argument(help="the filled folder")],
+    reviewer: Annotated[
+        str | None, typer.Option("--reviewer", metavar="NAME", help="who has looked; else $USER")
+    ] = None,
+) -> None:
+    """Take the answers of a filled folder into RUN/reviewed; the run's shards stay as they are."""
+    from jobs import review
+
+    review.import_(Console(), run_dir, folder, reviewer)
 
 
 def main() -> None:

@@ -10,8 +10,9 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
+from actors.ontology import Ontology
 from jobs.estimate import print_estimate
-from jobs.tables import print_run
+from jobs.tables import print_run, print_scores
 from jobs.view import RunView
 from pipelines.config import JobConfig, validated
 from pipelines.errors import ConfigError, NightjarError
@@ -83,6 +84,18 @@ def run(console: Console, path: Path, overrides: Sequence[str], *, new: bool) ->
         if "rows" not in session:
             console.print("[bold]Everything is done already.[/] Nothing was started.")
         print_run(console, run, job.unit, summary.pages, totals(run))
+        _print_truth(console, run)
+
+
+def _print_truth(console: Console, run: RunDir) -> None:
+    """How the labels compare with the truth that the config names, if it names one."""
+    config = run.read_record()["config"]
+    if not config.get("truth"):
+        return
+    from pipelines.scoring import score_run  # pycocotools and numpy
+
+    ontology = Ontology.model_validate(config["detector"]["ontology"])
+    print_scores(console, score_run(run, Path(config["truth"]), ontology), config["truth"])
 
 
 def show(console: Console, run_dir: Path, row_id: int | None, image: Path | None) -> None:
@@ -95,6 +108,7 @@ def show(console: Console, run_dir: Path, row_id: int | None, image: Path | None
     summary = load_summary(run.manifest)
     if row_id is None:
         print_run(console, run, job.unit, summary.pages if summary else 0, totals(run))
+        _print_truth(console, run)
         return
     row = find_row(run, row_id)
     if row is None:

@@ -1,4 +1,4 @@
-"""A page with its lines drawn over it, coloured by score: what people would rather look at."""
+"""A page with its lines, or an image with its labels, drawn over it."""
 
 from __future__ import annotations
 
@@ -6,14 +6,10 @@ import io
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
 from PIL import Image, ImageDraw, ImageFont
 
-from actors.failures import FailureKind
 from pipelines.errors import NightjarError
-from pipelines.fetch import PageFetcher
-from pipelines.job import find_job
-from pipelines.manifest import MANIFEST
+from pipelines.refetch import Refetcher
 from pipelines.rundir import RunDir
 
 #: Score -> colour, from "nobody should trust this" to "sure". Blue: the engine gave no score.
@@ -29,23 +25,24 @@ _MARGIN = 44  # pixels below the page, for the legend
 
 
 def draw_row(run: RunDir, row: dict[str, Any], path: Path) -> None:
-    """Fetch the page of a finished row again and write it, with its lines, to `path` (PNG).
+    """Fetch the page of a finished row again and write it, with what was found, to `path` (PNG).
 
     Raises NightjarError if the page cannot be fetched any more.
     """
-    record = run.read_record()
-    config = find_job(record["job"]).config.model_validate(record["config"])
-    fetch = config.fetch.model_copy(update={"keep_image_for_native": True})
-    listed = pa.table({name: [row[name]] for name in MANIFEST.names}, schema=MANIFEST)
-    fetched = PageFetcher(fetch)(listed).to_pylist()[0]
-    if fetched["image"] is None:
-        failure = fetched["fetch_failure"] or {"kind": FailureKind.ENGINE_FAULT, "message": ""}
+    (fetched,) = Refetcher(run)([row])
+    failure = fetched["fetch_failure"]
+    if failure:
         raise NightjarError(
             f"{row['uri']} page {row['page']}: {failure['kind']}: {failure['message']}",
             "there is no page to draw; `nightjar show RUN --row ID` without --image works",
         )
     page = Image.open(io.BytesIO(fetched["image"])).convert("RGB")
-    overlay(page, row["lines"] or []).save(path)
+    if "instances" in row:
+        from jobs.overlay_labels import overlay_labels  # supervision: 2 s
+
+        overlay_labels(page, row["instances"] or []).save(path)
+    else:
+        overlay(page, row["lines"] or []).save(path)
 
 
 def overlay(page: Image.Image, lines: list[dict[str, Any]]) -> Image.Image:

@@ -9,6 +9,7 @@ from rich.table import Table
 
 from jobs.view import duration
 from pipelines.rundir import RunDir
+from pipelines.scoring import Scores
 from pipelines.shards import Totals
 
 _OUTCOMES = ("native_text", "ocr", "vlm", "accepted", "empty", "review", "failed")
@@ -67,3 +68,30 @@ def _times(session: dict[str, Any], unit: str) -> Table:
         table.add_row(name, f"{stage['busy_s']:.1f}", f"{per_row:.0f}", steps + deaths)
     table.add_row("(write)", f"{session.get('write_s', 0):.1f}", "", "")
     return table
+
+
+def print_scores(console: Console, scores: Scores, truth: str) -> None:
+    """What the labels are worth, against `truth`."""
+    absent = f", {scores.missing:,} of its images are not in this run" if scores.missing else ""
+    table = Table(
+        title=f"against {truth}: {scores.labels:,} labels for {scores.objects:,} objects "
+        f"on {scores.images:,} images{absent}",
+        title_justify="left",
+        box=None,
+        padding=(0, 2, 0, 0),
+    )
+    for heading in ("", "AP", "AP@0.5", "precision", "recall", "mean IoU of the found"):
+        table.add_column(heading, justify="right" if heading else "left")
+    both = (scores.precision, scores.recall)
+    table.add_row("boxes", *map(_share, (scores.ap, scores.ap50, *both)), "")
+    masks = (scores.mask_ap, scores.mask_ap50)
+    table.add_row("masks", *map(_share, masks), "", "", _share(scores.mask_iou))
+    console.print(table)
+    worst = sorted(scores.per_class.items(), key=lambda item: item[1])[:5]
+    if worst and worst[0][1] < 1:
+        shown = ", ".join(f"{name} {value:.2f}" for name, value in worst if value < 1)
+        console.print(f"lowest AP@0.5 by class: {shown}")
+
+
+def _share(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3f}"

@@ -3,44 +3,116 @@ image."""
 
 from __future__ import annotations
 
-from typing import Literal
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field
+import pyarrow as pa
+from pydantic import Discriminator, Field, Tag, model_validator
 
-from actors.contract import Pool
+from actors.contract import Pool, Settings
+from actors.failures import FAILURE
 from actors.grounding_dino import GroundingDino, GroundingDinoConfig
+from actors.instances import MASKS
 from actors.sam2 import Sam2, Sam2Config
+from actors.sam3 import Sam3, Sam3Config
+from actors.yolo import Yolo, YoloConfig, YoloSeg
 from pipelines.config import JobConfig
 from pipelines.fetch import FetchConfig, PageFetcher
-from pipelines.flow import Flow
+from pipelines.flow import Flow, step
 from pipelines.job import Job
 from pipelines.manifest import MANIFEST
 from pipelines.native_text import NativeText
 from pipelines.triage import Triage, TriageConfig, triage
 
 
+def _engine(detector: Any) -> Any:
+    if isinstance(detector, dict):
+        return detector.get("engine", "grounding_dino")
+    return getattr(detector, "engine", None)
+
+
+Detector = Annotated[
+    Annotated[GroundingDinoConfig, Tag("grounding_dino")]
+    | Annotated[YoloConfig, Tag("yolo")]
+    | Annotated[Sam3Config, Tag("sam3")],
+    Discriminator(
+        _engine,
+        custom_error_type="unknown_engine",
+        custom_error_message="engine is none of grounding_dino, yolo, sam3",
+    ),
+]
+
+
 class AutolabelConfig(JobConfig):
     """Config of the job `autolabel`."""
 
+    operational = JobConfig.operational | {"truth"}
+
     job: Literal["autolabel"] = "autolabel"
+    truth: Path | None = Field(
+        None, description="COCO JSON of these images: the summary then says AP and mask IoU"
+    )
     fetch: FetchConfig = Field(
         FetchConfig(native_text=NativeText(enabled=False)),
         description="pages of documents are looked at as images, whatever text they carry",
     )
-    detector: GroundingDinoConfig
+    detector: Detector
     detector_pool: Pool = Pool(num_cpus=0.5)
-    segmenter: Sam2Config
+    segmenter: Sam2Config | None = Field(
+        None, description="null: masks come from the detector (sam3, yolo with a -seg checkpoint)"
+    )
     segmenter_pool: Pool = Pool(num_cpus=0.5)
     triage: TriageConfig = TriageConfig()
+
+    @model_validator(mode="after")
+    def _masks_come_from_one_place(self) -> Self:
+        if self.detector.engine == "sam3" and self.segmenter:
+            raise ValueError("sam3 makes its own masks: leave segmenter out")
+        if self.detector.engine == "grounding_dino" and not self.segmenter and self.needs_masks:
+            raise ValueError(
+                "nothing makes masks: name a segmenter, or set triage.need_mask: false for boxes"
+            )
+        return self
+
+    @property
+    def needs_masks(self) -> bool:
+        """Whether a label without a mask is in doubt."""
+        return self.triage.need_mask
+
+
+@step(
+    reads=pa.schema([]),
+    writes=pa.schema([("masks", MASKS), ("segment_failure", FAILURE)]),
+)
+def no_masks(rows: pa.Table, _: Settings) -> pa.Table:
+    """For jobs that want boxes only."""
+    for column in no_masks.writes:
+        rows = rows.append_column(column, pa.nulls(rows.num_rows, column.type))
+    return rows
+
+
+def labelled(flow: Flow, config: AutolabelConfig) -> Flow:
+    """`flow` with boxes and masks, from whichever models the config names."""
+    detector, pool = config.detector, config.detector_pool
+    match detector:
+        case Sam3Config():
+            return flow.through(Sam3, detector, pool)
+        case YoloConfig() if not config.segmenter and config.needs_masks:
+            return flow.through(YoloSeg, detector, pool)
+        case YoloConfig():
+            flow = flow.through(Yolo, detector, pool)
+        case _:
+            flow = flow.through(GroundingDino, detector, pool)
+    if not config.segmenter:
+        return flow.map(no_masks, Settings())
+    return flow.through(Sam2, config.segmenter, config.segmenter_pool)
 
 
 def autolabel(config: AutolabelConfig) -> Flow:
     """The dataflow of auto-labelling."""
+    fetched = Flow(MANIFEST).through(PageFetcher, config.fetch, config.fetch_pool)
     return (
-        Flow(MANIFEST)
-        .through(PageFetcher, config.fetch, config.fetch_pool)
-        .through(GroundingDino, config.detector, config.detector_pool)
-        .through(Sam2, config.segmenter, config.segmenter_pool)
+        labelled(fetched, config)
         .map(triage, Triage(rules=config.triage, ontology=config.detector.ontology))
         .drop("image", "native_text", "native_lines", "native_reason", "boxes", "masks")
     )

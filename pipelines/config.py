@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, TypeVar, get_args
 
 import yaml
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import BaseModel, Field, Tag, ValidationError
 
 from actors.contract import Pool, Settings
 from pipelines.errors import ConfigError
@@ -102,7 +102,7 @@ def validated(model: type[S], raw: Mapping[str, Any], where: str) -> S:
 
 def _fault(model: type[BaseModel], error: dict[str, Any]) -> str:
     location = [str(part) for part in error["loc"]]
-    key = ".".join(location)
+    key = ".".join(_without_tags(model, location))
     if error["type"] == "extra_forbidden":
         names = list(_fields_at(model, location[:-1]))
         close = difflib.get_close_matches(location[-1], names, n=1, cutoff=0.5)
@@ -111,21 +111,44 @@ def _fault(model: type[BaseModel], error: dict[str, Any]) -> str:
     if error["type"] == "missing":
         return f"{key}: missing"
     shown = "" if isinstance(error["input"], dict) else f" (got {error['input']!r})"
-    return f"{key}: {error['msg']}{shown}"
+    message = error["msg"].removeprefix("Value error, ") + shown
+    return f"{key}: {message}" if key else message
+
+
+def _without_tags(model: type[BaseModel], location: Sequence[str]) -> list[str]:
+    """The keys as they stand in the file: a choice of models puts a tag behind its key."""
+    keys: list[str] = []
+    for place, part in enumerate(location):
+        fields = _fields_at(model, location[: place - 1]) if place else {}
+        before = fields.get(location[place - 1]) if place else None
+        if before is None or part not in _models(before.annotation):
+            keys.append(part)
+    return keys
 
 
 def _fields_at(model: type[BaseModel], location: Sequence[str]) -> Mapping[str, Any]:
-    for part in location:
+    parts = list(location)
+    while parts:
+        part = parts.pop(0)
         if part not in model.model_fields:  # a key of a dict of models
             continue
-        candidates = get_args(model.model_fields[part].annotation) or (
-            model.model_fields[part].annotation,
-        )
-        nested = [c for c in candidates if isinstance(c, type) and issubclass(c, BaseModel)]
+        nested = _models(model.model_fields[part].annotation)
         if not nested:
             return {}
-        model = nested[0]
+        # A choice of models puts the chosen one's tag behind the key.
+        model = nested.get(parts[0] if parts else "", next(iter(nested.values())))
     return model.model_fields
+
+
+def _models(annotation: Any) -> dict[str, type[BaseModel]]:
+    """The models in an annotation, by their tag if they have one, else by their name."""
+    if isinstance(annotation, type):
+        return {annotation.__name__: annotation} if issubclass(annotation, BaseModel) else {}
+    tags = [one.tag for one in get_args(annotation) if isinstance(one, Tag)]
+    found: dict[str, type[BaseModel]] = {}
+    for one in get_args(annotation):
+        found |= _models(one)
+    return {tags[0]: next(iter(found.values()))} if tags and found else found
 
 
 def result_keys(config: Settings, prefix: str = "") -> dict[str, Any]:

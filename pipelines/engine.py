@@ -129,7 +129,9 @@ def stream(flow: Flow, rows: pa.Table, board: Any) -> Iterator[Any]:
             compute=ActorPoolStrategy(
                 min_size=pool.min_size,
                 max_size=pool.max_size,
-                max_tasks_in_flight_per_actor=_TASKS_IN_FLIGHT,
+                max_tasks_in_flight_per_actor=pool.concurrency * _TASKS_IN_FLIGHT,
+                max_concurrent_calls_per_actor=pool.concurrency,
+                enable_true_multi_threading=pool.concurrency > 1,
             ),
             num_cpus=pool.num_cpus,
             num_gpus=pool.num_gpus,

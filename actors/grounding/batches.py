@@ -45,3 +45,15 @@ def halving(
         return [None]
     half = len(items) // 2
     return [*halving(forward, items[:half]), *halving(forward, items[half:])]
+
+
+def parts(items: Sequence[Item], size: int) -> list[Sequence[Item]]:
+    """`items` in order, at most `size` in each part."""
+    return [items[start : start + size] for start in range(0, len(items), size)]
+
+
+def in_batches(
+    forward: Callable[[Sequence[Item]], Sequence[Result]], items: Sequence[Item], size: int
+) -> list[Result | None]:
+    """`halving` of each of the `parts`: one result per item, in order."""
+    return [result for part in parts(items, size) for result in halving(forward, part)]

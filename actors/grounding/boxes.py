@@ -95,17 +95,26 @@ class Selector:
         Synonyms fold into their class here: two prompts of a class that found the same object
         are two boxes of one class for the NMS, and the better prompt stays.
         """
+        return [instance for _, instance in self.picked(found, source)]
+
+    def picked(self, found: Candidates, source: str) -> list[tuple[int, dict[str, Any]]]:
+        """The same, each with its place among the candidates."""
         sides = (found.boxes[:, 2:] - found.boxes[:, :2]).min(1).values
-        found = found[sides >= self._min_sizes[found.prompts]]
-        classes = self._class_of[found.prompts]
-        found = found[batched_nms(found.boxes, found.scores, classes, self._nms_iou)]
-        kept = found.scores >= self._thresholds[found.prompts]
+        places = (sides >= self._min_sizes[found.prompts]).nonzero()[:, 0]
+        large = found[places]
+        classes = self._class_of[large.prompts]
+        places = places[batched_nms(large.boxes, large.scores, classes, self._nms_iou)]
+        kept = found.scores[places] >= self._thresholds[found.prompts[places]]
         # What reaches its threshold goes first: a class with a high threshold cannot push out
         # another with scores that it would not keep itself.
-        order = torch.argsort(found.scores + kept.float(), descending=True, stable=True)
-        found, kept = found[order], kept[order]
+        order = torch.argsort(found.scores[places] + kept.float(), descending=True, stable=True)
+        places, kept = places[order], kept[order]
+        found = found[places]
         winners, losers = self._excluded(found)
-        return [self._instance(found, i, bool(kept[i]), losers.get(i), source) for i in winners]
+        return [
+            (int(places[i]), self._instance(found, i, bool(kept[i]), losers.get(i), source))
+            for i in winners
+        ]
 
     def _excluded(self, found: Candidates) -> tuple[list[int], dict[int, tuple[int, float]]]:
         """Indices that stay, and for each the best loser to it with their IoU."""

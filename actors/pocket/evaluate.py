@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import io
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -246,19 +244,3 @@ def evaluate(detector: Path, segmenter: Path | None, count: int) -> dict[str, fl
     if segmenter is not None:
         report |= mask_ious(Segmenter(segmenter), scenes, found, ALL_KINDS)
     return report
-
-
-def main() -> None:
-    """Score the checkpoints on fresh scenes and print the figures as JSON."""
-    parser = argparse.ArgumentParser(description=main.__doc__)
-    parser.add_argument("detector", type=Path)
-    parser.add_argument("segmenter", type=Path, nargs="?")
-    parser.add_argument("--scenes", type=int, default=400)
-    args = parser.parse_args()
-    torch.set_num_threads(1)
-    report = evaluate(args.detector, args.segmenter, args.scenes)
-    print(json.dumps({name: round(value, 4) for name, value in report.items()}, indent=2))
-
-
-if __name__ == "__main__":
-    main()

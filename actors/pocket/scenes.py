@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import argparse
 import colorsys
-import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 from pycocotools import mask as coco_mask
 
 from .clutter import background
@@ -160,30 +156,5 @@ def coco_truth(scenes: Iterable[Scene], kinds: Sequence[Kind] = ALL_KINDS) -> di
     categories = [{"id": number, "name": kind.phrase} for number, kind in enumerate(kinds, 1)]
     return {"images": images, "annotations": annotations, "categories": categories}
 
-
-def write_samples(folder: Path, seed: int, count: int, width: int, height: int) -> None:
-    """Write `count` scenes as PNG and their truth as ``truth.json`` into `folder`."""
-    folder.mkdir(parents=True, exist_ok=True)
-    scenes = [scene(seed, number, width, height) for number in range(count)]
-    truth = coco_truth(scenes)
-    for item, image in zip(scenes, truth["images"], strict=True):
-        Image.fromarray(item.pixels).save(folder / image["file_name"])
-    (folder / "truth.json").write_text(json.dumps(truth), encoding="utf-8")
-
-
-def main() -> None:
-    """Write sample scenes with their truth."""
-    parser = argparse.ArgumentParser(description=main.__doc__)
-    parser.add_argument("folder", type=Path)
-    parser.add_argument("--seed", type=int, default=7)
-    parser.add_argument("--count", type=int, default=12)
-    parser.add_argument("--width", type=int, default=320)
-    parser.add_argument("--height", type=int, default=256)
-    args = parser.parse_args()
-    write_samples(args.folder, args.seed, args.count, args.width, args.height)
-
-
-if __name__ == "__main__":
-    main()
 
 __all__ = ["SEEN_KINDS", "UNSEEN_KINDS", "Scene", "Thing", "coco_truth", "render", "scene"]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -27,6 +26,8 @@ FRAMES = ((128, 128), (160, 128), (128, 160), (160, 120))
 SMALL_UNTIL = 0.75
 #: Single words are learnt first; then this share of the prompts asks for pairs.
 PAIR_SHARE, WORDS_UNTIL = 0.75, 0.15
+
+PLAN = Plan(steps=6000, peak_lr=1e-3)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -142,20 +143,3 @@ def train(folder: Path, work: Path, plan: Plan, recipe: Recipe) -> None:
         "parameters": count,
     }
     store(folder, model, detector_processor(), notes)
-
-
-def main() -> None:
-    """Train the pocket detector; run again to resume."""
-    parser = argparse.ArgumentParser(description=main.__doc__)
-    parser.add_argument("folder", type=Path, help="where the checkpoint goes")
-    parser.add_argument("--work", type=Path, default=Path("work"), help="state for resuming")
-    parser.add_argument("--steps", type=int, default=6000)
-    parser.add_argument("--seed", type=int, default=11)
-    args = parser.parse_args()
-    torch.set_num_threads(1)
-    plan = Plan(steps=args.steps, peak_lr=1e-3)
-    train(args.folder, args.work, plan, Recipe(seed=args.seed))
-
-
-if __name__ == "__main__":
-    main()

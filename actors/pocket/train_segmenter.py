@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -24,6 +23,8 @@ FRAMES = ((256, 256), (256, 192), (192, 256))
 #: The loss looks at masks of half the input's size, twice the decoder's own: at 64 px a bar of
 #: the smallest cross is 1.5 px wide.
 MASK_SIZE = SEGMENTER_SIZE // 2
+
+PLAN = Plan(steps=8000, peak_lr=6e-4)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -143,20 +144,3 @@ def train(folder: Path, work: Path, plan: Plan, recipe: Recipe) -> None:
         "parameters": count,
     }
     store(folder, model, segmenter_processor(), notes)
-
-
-def main() -> None:
-    """Train the pocket segmenter; run again to resume."""
-    parser = argparse.ArgumentParser(description=main.__doc__)
-    parser.add_argument("folder", type=Path, help="where the checkpoint goes")
-    parser.add_argument("--work", type=Path, default=Path("work"), help="state for resuming")
-    parser.add_argument("--steps", type=int, default=2500)
-    parser.add_argument("--seed", type=int, default=12)
-    args = parser.parse_args()
-    torch.set_num_threads(1)
-    plan = Plan(steps=args.steps, peak_lr=6e-4)
-    train(args.folder, args.work, plan, Recipe(seed=args.seed))
-
-
-if __name__ == "__main__":
-    main()

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,15 +16,12 @@ from torch import Tensor
 
 from actors.checkpoints import pick_device
 from actors.failures import FailureKind, ItemFailure
-from actors.grounding.batches import ahead, halving
+from actors.grounding.batches import ahead, halving, in_batches, parts
 from actors.grounding.views import Picture
 from actors.sam2 import Sam2Config
 from actors.segmentation.checkpoint import load
 from actors.segmentation.packed import BoxPrompt, Features, PackedSam2, RawMask
 from actors.segmentation.rle import Rle, box_agreement, encode
-
-Item = TypeVar("Item")
-Result = TypeVar("Result")
 
 #: Images whose features are on the device together: 16 MB each as float32 for sam2.1-hiera.
 WINDOW = 16
@@ -81,7 +78,7 @@ class Segmenter:
 
     def segment(self, requests: Sequence[Request]) -> list[Masks | ItemFailure]:
         """For each image the values of `actors.instances.MASKS`, or what is wrong with it."""
-        windows = _parts(requests, WINDOW)
+        windows = parts(requests, WINDOW)
         results: list[Masks | ItemFailure] = []
         for window in ahead(self._prepared, windows):
             ready = [image for image in window if isinstance(image, Prepared)]
@@ -109,7 +106,7 @@ class Segmenter:
     def _window(self, images: Sequence[Prepared]) -> list[Masks | ItemFailure]:
         with self._timed("embed"):
             pixels = [image.pixels for image in images]
-            features = _in_batches(self._sam2.embed, pixels, self._images_at_once)
+            features = in_batches(self._sam2.embed, pixels, self._images_at_once)
         prompts = [
             BoxPrompt(maps, box)
             for image, maps in zip(images, features, strict=True)
@@ -117,7 +114,7 @@ class Segmenter:
             for box in self._boxes(image)
         ]
         with self._timed("decode_boxes"):
-            raw = iter(_in_batches(self._sam2.decode, prompts, self._boxes_at_once))
+            raw = iter(in_batches(self._sam2.decode, prompts, self._boxes_at_once))
         return [self._masks(image, maps, raw) for image, maps in zip(images, features, strict=True)]
 
     def _boxes(self, image: Prepared) -> Tensor:
@@ -163,14 +160,3 @@ def _value(rle: Rle, iou: float, agreement: float) -> dict[str, Any]:
 
 def _out_of_memory(message: str) -> ItemFailure:
     return ItemFailure(FailureKind.OUT_OF_MEMORY, message)
-
-
-def _parts(items: Sequence[Item], size: int) -> list[Sequence[Item]]:
-    return [items[start : start + size] for start in range(0, len(items), size)]
-
-
-def _in_batches(
-    run: Callable[[Sequence[Item]], Sequence[Result]], items: Sequence[Item], size: int
-) -> list[Result | None]:
-    """One result per item; None for an item that alone is too much for the device."""
-    return [result for part in _parts(items, size) for result in halving(run, part)]

@@ -41,6 +41,37 @@ def test_each_fault_is_named_by_its_key(tmp_path: Path, change: dict, message: s
     assert message in caught.value.message
 
 
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["detector.modle=x"], "detector.modle: unknown key; did you mean 'model'?"),
+        (["detector.engine=yollo"], "detector: engine is none of grounding_dino, yolo, sam3"),
+        (["detector.engine=sam3"], "  sam3 makes its own masks: leave segmenter out"),
+        (["detector.ontology.treshold=1"], "detector.ontology.treshold: unknown key; did you mean"),
+        (["segmenter=null"], "  nothing makes masks: name a segmenter, or set triage.need_mask"),
+    ],
+)
+def test_faults_of_a_choice_of_engines_are_named_by_their_key(overrides, message: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load(REPOSITORY / "configs/autolabel/quickstart.yaml", overrides)
+    assert message in caught.value.message
+
+
+@pytest.mark.parametrize(
+    ("overrides", "stages"),
+    [
+        ([], ["page_fetcher", "grounding_dino", "sam2"]),
+        (["segmenter=null", "triage.need_mask=false"], ["page_fetcher", "grounding_dino"]),
+        (["detector.engine=yolo"], ["page_fetcher", "yolo", "sam2"]),
+        (["detector.engine=yolo", "segmenter=null"], ["page_fetcher", "yolo_seg"]),
+        (["detector.engine=sam3", "segmenter=null"], ["page_fetcher", "sam3"]),
+    ],
+)
+def test_the_models_of_a_labelling_flow_are_those_of_its_config(overrides, stages) -> None:
+    job, config = load(REPOSITORY / "configs/autolabel/quickstart.yaml", overrides)
+    assert [stage.name for stage in job.flow(config).stages] == stages
+
+
 def test_all_faults_come_at_once(tmp_path: Path) -> None:
     with pytest.raises(ConfigError) as caught:
         load(write_config(tmp_path, tmp_path, fetch={"dpi": 1}, sink={"flush": 3}))

@@ -14,22 +14,47 @@ import psutil
 import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 import pytest
+import yaml
 from bad_files import many_pages
-from conftest import nightjar_argv, write_config
+from conftest import REPOSITORY, nightjar_argv, write_config
+from PIL import Image
+
+from actors.pocket.scenes import scene
 
 PAGES = 120
+SINK = {"rows_per_shard": 8, "flush_seconds": 1.0}
+
+
+def ocr_night(folder: Path, source: Path) -> Path:
+    """Small pages, and a config that reads them."""
+    many_pages(source, PAGES)
+    return write_config(folder, source, sink=SINK)
+
+
+def labelling_night(folder: Path, source: Path) -> Path:
+    """Small scenes, and the labelling quickstart over them."""
+    scenes = [scene(3, number, 320, 256) for number in range(8)]
+    for number in range(PAGES):
+        Image.fromarray(scenes[number % 8].pixels).save(source / f"{number:03d}.jpg")
+    config = yaml.safe_load((REPOSITORY / "configs/autolabel/quickstart.yaml").read_text())
+    pools = {name: config[name] | {"batch_size": 2} for name in config if name.endswith("_pool")}
+    for part in ("detector", "segmenter"):
+        config[part]["model"] = str(REPOSITORY / config[part]["model"])
+    del config["truth"]
+    config |= pools | {"source": {"path": str(source)}, "run_dir": str(folder / "run")}
+    path = folder / "config.yaml"
+    path.write_text(yaml.safe_dump(config | {"sink": SINK, "ray": {"object_store_mb": 200}}))
+    return path
 
 
 class Night:
     """A run that is started, killed in some way, and started again."""
 
-    def __init__(self, folder: Path) -> None:
-        pages = folder / "pages"
-        pages.mkdir()
-        many_pages(pages, PAGES)
+    def __init__(self, folder: Path, prepare: Callable[[Path, Path], Path]) -> None:
+        source = folder / "source"
+        source.mkdir()
         self.run = folder / "run"
-        sink = {"rows_per_shard": 8, "flush_seconds": 1.0}
-        self.config = write_config(folder, pages, sink=sink)
+        self.config = prepare(folder, source)
 
     def start(self) -> subprocess.Popen[bytes]:
         log = (self.run.parent / "log.txt").open("ab")
@@ -101,13 +126,23 @@ def survive(night: Night, kills: Sequence[Kill], chance: random.Random) -> None:
 
 @pytest.mark.timeout(900)
 def test_killed_driver_killed_worker_killed_everything(tmp_path: Path) -> None:
-    survive(Night(tmp_path), [kill_one_worker, kill_driver, kill_everything], random.Random(7))
+    kills = [kill_one_worker, kill_driver, kill_everything]
+    survive(Night(tmp_path, ocr_night), kills, random.Random(7))
+
+
+@pytest.mark.timeout(900)
+def test_a_night_of_labelling_survives_as_well(tmp_path: Path) -> None:
+    """Two kills: each start loads torch twice, 20 s on two idle cores."""
+    kills = [kill_one_worker, kill_everything]
+    survive(Night(tmp_path, labelling_night), kills, random.Random(7))
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("seed", range(3))
-def test_ten_kills_in_one_night(tmp_path: Path, seed: int) -> None:
+@pytest.mark.parametrize(
+    ("prepare", "seed"), [(ocr_night, 0), (ocr_night, 1), (labelling_night, 2)]
+)
+def test_ten_kills_in_one_night(tmp_path: Path, prepare, seed: int) -> None:
     chance = random.Random(seed)
     kills = [kill_driver, kill_one_worker, kill_everything] * 3 + [kill_driver]
     chance.shuffle(kills)
-    survive(Night(tmp_path), kills, chance)
+    survive(Night(tmp_path, prepare), kills, chance)

@@ -1,0 +1,1 @@
+"""Detectors with a fixed list of classes: loading, letterbox, forward, masks (ultralytics)."""

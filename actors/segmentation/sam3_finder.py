@@ -1,0 +1,234 @@
+"""From encoded images to instances with masks: decode, embed, look, choose, draw the chosen."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+import transformers
+from torch import Tensor
+
+from actors.checkpoints import pick_device
+from actors.failures import FailureKind, ItemFailure
+from actors.grounding.batches import ahead, halving, in_batches, parts
+from actors.grounding.boxes import Candidates, Selector
+from actors.grounding.views import Picture
+from actors.sam3 import Sam3Config
+from actors.segmentation.rle import box_agreement, encode
+from actors.segmentation.sam3_checkpoint import load
+from actors.segmentation.sam3_packed import Maps, Outline, PackedSam3, Pair, Sighting
+from actors.segmentation.sam3_prompts import tokens_of
+
+#: (cpu, cuda). One CPU thread, the architecture of facebook/sam3 at 1,008 px: 76 s to embed an
+#: image; 3.9 s to look for a prompt alone, 4.0 in packs of 2, 4.5 in packs of 4; 1.2 s to make its
+#: masks in packs of any of these sizes. The values for cuda are not measured.
+IMAGES_AT_ONCE = (1, 8)
+PROMPTS_AT_ONCE = (1, 16)
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What is known of one row: values of `actors.instances`, what is wrong, or None."""
+
+    boxes: list[dict[str, Any]] | ItemFailure | None
+    masks: list[dict[str, Any]] | ItemFailure | None
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """An image as the model wants it. `pixels`: float32 (3, size, size), normalised."""
+
+    pixels: Tensor
+    height: int
+    width: int
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """The instances of one image.
+
+    Attributes:
+        instances: values of `actors.instances.INSTANCE`.
+        candidates: for each instance its index among the image's candidates.
+        outlines: the masks to make, in the order of the candidates.
+    """
+
+    instances: list[dict[str, Any]]
+    candidates: list[int]
+    outlines: list[Outline] = field(default_factory=list)
+
+
+class Finder:
+    """A loaded SAM 3 with its prompts and rules."""
+
+    def __init__(
+        self, config: Sam3Config, timed: Callable[[str], AbstractContextManager[None]]
+    ) -> None:
+        """`timed` names the step that its block's wall time is booked on. Raises SetupError."""
+        device = pick_device(config.device)
+        on_gpu = device.type == "cuda"
+        dtype = ("bfloat16" if on_gpu else "float32") if config.dtype == "auto" else config.dtype
+        loaded = load(config.model, config.revision, config.local_files_only)
+        text: Any = loaded.model.config.text_config
+        prompts = tokens_of(
+            list(config.ontology.prompts()),
+            loaded.processor.tokenizer,
+            limit=text.max_position_embeddings,
+        )
+        self._timed = timed
+        self._processor = loaded.processor.image_processor
+        self._selector = Selector(config.ontology, config.nms_iou, config.min_score)
+        self._sam3 = PackedSam3(
+            loaded.model, prompts, self._selector.floors.tolist(), device, getattr(torch, dtype)
+        )
+        self._images_at_once = config.images_at_once or IMAGES_AT_ONCE[on_gpu]
+        self._prompts_at_once = config.prompts_at_once or PROMPTS_AT_ONCE[on_gpu]
+        # Images whose maps are on the device together: enough to fill a pack with pairs.
+        packed = math.ceil(self._prompts_at_once / len(prompts))
+        self._images_held = max(self._images_at_once, packed)
+        self._threads = ThreadPoolExecutor(config.decode_threads)
+        self.provenance = loaded.provenance | {
+            "device": torch.cuda.get_device_name() if on_gpu else "cpu",
+            "dtype": dtype,
+            "engine": f"transformers {transformers.__version__}, torch {torch.__version__}",
+        }
+
+    def find(self, images: Sequence[bytes | None]) -> list[Finding]:
+        """For each image its instances and their masks, or what is wrong; None where it is None."""
+        encoded = [data for data in images if data is not None]
+        findings: list[Finding] = []
+        for window in ahead(self._prepared, parts(encoded, self._images_held)):
+            seen = iter(self._window([one for one in window if isinstance(one, Prepared)]))
+            findings += [
+                Finding(one, None) if isinstance(one, ItemFailure) else next(seen) for one in window
+            ]
+        rest = iter(findings)
+        return [Finding(None, None) if data is None else next(rest) for data in images]
+
+    def _prepared(self, images: Sequence[bytes]) -> list[Prepared | ItemFailure]:
+        """Runs in a thread beside the model."""
+        with self._timed("decode"):
+            return list(self._threads.map(self._prepare, images))
+
+    def _prepare(self, image: bytes) -> Prepared | ItemFailure:
+        try:
+            picture = Picture(image)
+        except ItemFailure as fault:
+            return fault
+        rgb = picture.crop((0, 0, picture.width, picture.height))
+        if isinstance(rgb, ItemFailure):
+            return rgb
+        # The channels are named: the library would take 3 rows for 3 channels.
+        pixels = self._processor(rgb, input_data_format="channels_first", return_tensors="pt")
+        return Prepared(pixels["pixel_values"][0], picture.height, picture.width)
+
+    def _window(self, images: Sequence[Prepared]) -> list[Finding]:
+        with self._timed("embed"):
+            maps = in_batches(
+                self._sam3.embed, [image.pixels for image in images], self._images_at_once
+            )
+        pairs = [
+            Pair(one, concept) for one in maps if one is not None for concept in self._sam3.concepts
+        ]
+        with self._timed("look"):
+            sightings = iter(in_batches(self._sam3.look, pairs, self._prompts_at_once))
+        with self._timed("select"):
+            chosen = [
+                self._chosen(image, one, sightings) for image, one in zip(images, maps, strict=True)
+            ]
+        outlines = [o for one in chosen if isinstance(one, Chosen) for o in one.outlines]
+        with self._timed("draw"):
+            drawn = iter(in_batches(self._sam3.masks, outlines, self._prompts_at_once))
+        return [
+            Finding(one, None)
+            if isinstance(one, ItemFailure)
+            else Finding(one.instances, self._masks(image, one, drawn))
+            for image, one in zip(images, chosen, strict=True)
+        ]
+
+    def _chosen(
+        self, image: Prepared, maps: Maps | None, sightings: Iterator[Sighting | None]
+    ) -> Chosen | ItemFailure:
+        """The instances of one image, from its share of `sightings` if its maps fitted."""
+        if maps is None:
+            return _out_of_memory("the image does not fit the device's memory alone")
+        answers = [next(sightings) for _ in self._sam3.concepts]
+        seen = [answer for answer in answers if answer is not None]
+        if len(seen) < len(answers):
+            return _out_of_memory("a single prompt does not fit the device's memory alone")
+        if not all(one.finite for one in seen):
+            return ItemFailure(FailureKind.ENGINE_FAULT, "the model answered NaN or infinity")
+        found = Candidates.joined(
+            [_candidates(one, number, image) for number, one in enumerate(seen)]
+        )
+        # A box outside the image, or of no width after rounding, is no candidate.
+        whole = (found.boxes[:, 2:] > found.boxes[:, :2]).all(1).nonzero()[:, 0]
+        picked = self._selector.picked(found[whole], "sam3")
+        candidates = [int(whole[index]) for index, _ in picked]
+        outlines = self._outlines(maps, seen, set(candidates))
+        return Chosen([instance for _, instance in picked], candidates, outlines)
+
+    def _outlines(
+        self, maps: Maps, seen: Sequence[Sighting], candidates: set[int]
+    ) -> list[Outline]:
+        """What the mask decoder is asked for, in the order of the candidates."""
+        outlines = []
+        start = 0
+        for concept, sighting in zip(self._sam3.concepts, seen, strict=True):
+            own = [i for i in range(len(sighting.scores)) if start + i in candidates]
+            if own and sighting.scene is not None:
+                queries = sighting.queries[torch.tensor(own, device=sighting.queries.device)]
+                outlines.append(Outline(Pair(maps, concept), queries, sighting.scene))
+            start += len(sighting.scores)
+        return outlines
+
+    def _masks(
+        self, image: Prepared, chosen: Chosen, drawn: Iterator[Tensor | None]
+    ) -> list[dict[str, Any]] | ItemFailure:
+        """A mask per instance, in their order, from the image's share of `drawn`."""
+        answers = [next(drawn) for _ in chosen.outlines]
+        logits = [answer for answer in answers if answer is not None]
+        if len(logits) < len(answers):
+            return _out_of_memory("the masks of a prompt do not fit the device's memory alone")
+        if not all(part.isfinite().all() for part in logits):
+            return ItemFailure(FailureKind.ENGINE_FAULT, "the model answered NaN in a mask")
+        by_candidate = dict(
+            zip(sorted(chosen.candidates), (one for part in logits for one in part), strict=True)
+        )
+        with self._timed("encode_masks"):
+            rles = halving(
+                lambda masks: encode(masks, image.height, image.width),
+                [by_candidate[candidate] for candidate in chosen.candidates],
+            )
+        encoded = [rle for rle in rles if rle is not None]
+        if len(encoded) < len(rles):
+            size = f"{image.width} x {image.height}"
+            return _out_of_memory(f"a mask of {size} px does not fit the device's memory alone")
+        boxes = np.array([instance["box"] for instance in chosen.instances]).reshape(-1, 4)
+        agreement = box_agreement(encoded, boxes).tolist() if encoded else []
+        return [
+            {
+                "counts": rle["counts"].decode("ascii"),
+                "size": rle["size"],
+                "mask_iou": None,  # the model does not estimate it
+                "box_agreement": agree,
+            }
+            for rle, agree in zip(encoded, agreement, strict=True)
+        ]
+
+
+def _candidates(sighting: Sighting, number: int, image: Prepared) -> Candidates:
+    """Boxes in pixels of the upright image, inside it. `number`: of the prompt."""
+    edges = torch.tensor([image.width, image.height, image.width, image.height])
+    boxes = (sighting.boxes * edges).clamp(torch.zeros(4), edges)
+    return Candidates(boxes, sighting.scores, torch.full((len(boxes),), number))
+
+
+def _out_of_memory(message: str) -> ItemFailure:
+    return ItemFailure(FailureKind.OUT_OF_MEMORY, message)

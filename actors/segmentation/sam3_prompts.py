@@ -1,0 +1,64 @@
+"""Prompts of an ontology as the tokens that SAM 3 reads, one text for each."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from actors.failures import SetupError
+from actors.ontology import normalised
+
+
+@dataclass(frozen=True)
+class Tokens:
+    """One prompt, padded to the model's limit. `mask`: 1 for its tokens, 0 for the padding."""
+
+    input_ids: list[int]
+    mask: list[int]
+
+
+def tokens_of(prompts: Sequence[tuple[str, str]], tokenizer: Any, limit: int) -> list[Tokens]:
+    """The tokens of each prompt.
+
+    The library pads and never cuts: a longer text ends in an error of the text encoder.
+
+    Args:
+        prompts: (class, prompt).
+        tokenizer: the checkpoint's CLIPTokenizer.
+        limit: tokens that the model reads, start and end of text included.
+
+    Raises:
+        SetupError: a prompt is longer than the limit, holds what the vocabulary cannot spell, or
+            has the same tokens as another prompt.
+    """
+    read = []
+    owners: dict[tuple[int, ...], str] = {}
+    for name, prompt in prompts:
+        what = f"prompt {prompt!r} of class {name!r}"
+        words = tokenizer(normalised(prompt), add_special_tokens=False)["input_ids"]
+        _check(what, words, tokenizer, limit)
+        if tuple(words) in owners:
+            raise SetupError(
+                f"{what} reads to the model like {owners[tuple(words)]}",
+                "reword one of the two in the ontology, or drop it",
+            )
+        owners[tuple(words)] = what
+        text = tokenizer(normalised(prompt), padding="max_length", max_length=limit)
+        read.append(Tokens(text["input_ids"], text["attention_mask"]))
+    return read
+
+
+def _check(what: str, words: Sequence[int], tokenizer: Any, limit: int) -> None:
+    room = limit - 2  # start and end of text
+    if len(words) > room:
+        raise SetupError(
+            f"{what} has {len(words)} tokens; the model takes {room}",
+            "shorten it in the ontology",
+        )
+    # CLIP has one token for unknown, padding and the end of the text.
+    if not words or not {tokenizer.unk_token_id, tokenizer.bos_token_id}.isdisjoint(words):
+        raise SetupError(
+            f"{what} cannot be spelled with the model's vocabulary",
+            "use plain words; if they are, fetch the checkpoint's tokenizer anew",
+        )

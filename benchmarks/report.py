@@ -1,0 +1,38 @@
+"""What the benchmarks share: the machine's name, rates with their spread, JSON and Markdown."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import statistics
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+
+def head() -> dict[str, str]:
+    """Date and machine, the first two keys of every report."""
+    return {
+        "date": datetime.now(UTC).date().isoformat(),
+        "machine": f"{platform.machine()}, {os.cpu_count()} cores",
+    }
+
+
+def median_and_spread(rates: Sequence[float]) -> tuple[float, list[float]]:
+    """The median, and the lowest and highest value, rounded to 3 digits."""
+    return round(statistics.median(rates), 3), [round(min(rates), 3), round(max(rates), 3)]
+
+
+def table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
+    """Lines of a Markdown table."""
+    lines = [f"| {' | '.join(columns)} |", f"|{'---|' * len(columns)}"]
+    return lines + [f"| {' | '.join(row)} |" for row in rows]
+
+
+def write(stem: Path, report: dict[str, Any], lines: Sequence[str]) -> None:
+    """Write the report as `stem`.json and the lines as `stem`.md; print the lines."""
+    stem.with_suffix(".json").write_text(json.dumps(report, indent=1) + "\n")
+    stem.with_suffix(".md").write_text("\n".join(lines) + "\n")
+    print("\n".join(lines))
