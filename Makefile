@@ -3,7 +3,7 @@ PYTHON ?= python3
 UV := 0.13.8
 BIN := .venv/bin
 
-.PHONY: setup demo test test-long check lint types imports format lock bench clean
+.PHONY: setup demo test test-long check lint types imports format lock bench bench-labelling clean
 
 setup: .venv/.ready
 
@@ -50,6 +50,9 @@ TRUTH ?= ../shared/data/receipts/truth
 
 bench: setup
 	$(BIN)/python benchmarks/ocr.py $(PAGES) --truth $(TRUTH)
+
+bench-labelling: setup
+	$(BIN)/python benchmarks/labelling.py
 
 clean:
 	rm -rf .venv build *.egg-info .pytest_cache .mypy_cache .ruff_cache

@@ -35,7 +35,7 @@ class YoloConfig(Settings):
     dtype: Dtype = Field(
         "auto",
         description="of backbone and neck, the head is float32 always; auto: float16 on cuda, "
-        "float32 on cpu",
+        "float32 on cpu; bfloat16 moves boxes ten times as far as float16",
     )
     image_size: int = Field(
         640, ge=32, multiple_of=32, description="longer side of the model's input, pixels"

@@ -28,6 +28,9 @@ app.add_typer(pocket_app, name="pocket")
 review_app = typer.Typer(no_args_is_help=True, help="What waits for people: out, and back in.")
 app.add_typer(review_app, name="review")
 
+serve_app = typer.Typer(no_args_is_help=True, help="Endpoints that runs can use.")
+app.add_typer(serve_app, name="serve")
+
 ConfigFile = Annotated[Path, typer.Argument(help="a YAML file, see configs/")]
 Overrides = Annotated[
     list[str] | None, typer.Option("--set", metavar="A.B=C", help="override a key; repeatable")
@@ -169,6 +172,14 @@ def review_import(
     from jobs import review
 
     review.import_(Console(), run_dir, folder, reviewer)
+
+
+@serve_app.command("vlm")
+def serve_vlm(config: ConfigFile, overrides: Overrides = None) -> None:
+    """Host a vision-language model as an OpenAI-compatible endpoint on Ray Serve."""
+    from jobs import serve
+
+    serve.vlm(Console(), config, overrides or [])
 
 
 def main() -> None:

@@ -18,12 +18,10 @@ from pipelines.job import Job
 from pipelines.manifest import MANIFEST
 from pipelines.routing import (
     Evidence,
-    Floors,
     Outcome,
     RoutingConfig,
-    doubts,
+    judge,
     reasons_of_failure,
-    weigh,
 )
 
 
@@ -87,9 +85,7 @@ def settle_page(page: dict[str, Any], config: RoutingConfig) -> dict[str, Any]:
     if failed or page["ocr_lines"] is None:
         return verdict(Outcome.FAILED, failed or ["no_reading"], None, None, None)
     lines, engine = page["ocr_lines"], page["ocr_engine"]
-    floors = config.floors.get(engine.split()[0], Floors())
-    evidence = weigh(lines, floors, page["ink_share"], page["ink_covered"])
-    why = doubts(evidence, floors, config.blank_ink_share)
+    evidence, why = judge(page, config)
     outcome = Outcome.REVIEW if why else Outcome.OCR
     text = "\n".join(line["text"] for line in lines if line["text"])
     return verdict(outcome, why, lines, engine, text, evidence)

@@ -2,13 +2,14 @@
 
 Fail closed: no score, an empty page, ink that no line explains, or garbled text never passes as
 accepted. A page-mean score hardly predicts the error on real receipts (FACTS: 0.979 with 17 % CER,
-0.945 with 0 %), so a page is judged by its weak lines and by what was not read, not by its mean.
+0.945 with 0 %), so a page is judged by its weak lines and by what was not read, not by its mean; or
+by the error rate that a calibration on a labelled sample expects (`pipelines.calibration`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from enum import StrEnum
 from typing import Any
 
@@ -16,6 +17,7 @@ import numpy as np
 from pydantic import Field
 
 from actors.contract import Settings
+from pipelines.calibration import Accept, Calibration
 from pipelines.native_text import garbled_share
 
 
@@ -45,9 +47,15 @@ class Floors(Settings):
 
 
 class RoutingConfig(Settings):
-    """Floors by engine; an engine that is not named has the default floors."""
+    """Floors by engine; an engine that is not named has the default floors.
+
+    With `accept`, the expected error rate takes the place of the floors of scores (`mean_score`,
+    `p10_score`, `min_score`, `max_weak_share`) for the engines that it has a calibration of. The
+    other rules stay, `min_ink_covered` unless the calibration itself weighs the missed ink.
+    """
 
     floors: dict[str, Floors] = Field(default_factory=dict)
+    accept: Accept | None = Field(None, description="what nightjar calibrate prints")
     blank_ink_share: float = Field(
         0.002, ge=0, le=1, description="a page with less ink than this is blank"
     )
@@ -67,6 +75,25 @@ class Evidence:
     garbled: float
     ink_share: float | None
     ink_covered: float | None
+    expected_cer: float | None = None  # share of wrong characters; null without a calibration
+
+
+def judge(page: Mapping[str, Any], config: RoutingConfig) -> tuple[Evidence, list[str]]:
+    """What is measured about the OCR reading of a page, and why it is not to be trusted.
+
+    `page`: a row with ocr_lines (not null), ocr_engine, ink_share and ink_covered.
+    """
+    lines, engine = page["ocr_lines"], page["ocr_engine"]
+    floors = config.floors.get(engine.split()[0], Floors())
+    evidence = weigh(lines, floors, page["ink_share"], page["ink_covered"])
+    calibration = config.accept.of(engine) if config.accept else None
+    if config.accept is None or calibration is None:
+        return evidence, doubts(evidence, floors, config.blank_ink_share)
+    expected = calibration.expected_cer(asdict(evidence), lines)
+    evidence = replace(evidence, expected_cer=expected)
+    return evidence, calibrated_doubts(
+        evidence, floors, config.blank_ink_share, config.accept, calibration
+    )
 
 
 def weigh(
@@ -108,11 +135,8 @@ def weigh(
 
 def doubts(evidence: Evidence, floors: Floors, blank_ink_share: float) -> list[str]:
     """Why an OCR reading is not to be trusted; empty if it is. Each is `name` or `name=value`."""
-    if evidence.lines == 0 or evidence.characters == 0:
-        blank = evidence.ink_share is not None and evidence.ink_share < blank_ink_share
-        return ["blank_page" if blank else "no_text_found"]
-    if evidence.mean_score is None:
-        return ["no_scores"]
+    if why := _nothing_read(evidence, blank_ink_share):
+        return why
     checks = [
         ("mean_score_below_floor", evidence.mean_score, floors.mean_score),
         ("p10_score_below_floor", evidence.p10_score, floors.p10_score),
@@ -122,11 +146,41 @@ def doubts(evidence: Evidence, floors: Floors, blank_ink_share: float) -> list[s
     found = [name for name, value, floor in checks if value is None or value < floor]
     if evidence.weak_share is None or evidence.weak_share > floors.max_weak_share:
         found.append("too_many_weak_lines")
-    if evidence.unscored_lines:
-        found.append("lines_without_score")
-    if evidence.garbled > floors.max_garbled:
-        found.append("garbled_text")
-    return found
+    return found + _not_about_scores(evidence, floors)
+
+
+def calibrated_doubts(
+    evidence: Evidence,
+    floors: Floors,
+    blank_ink_share: float,
+    accept: Accept,
+    calibration: Calibration,
+) -> list[str]:
+    """The same, by the expected error rate: `expected_cer_unknown` is one that cannot be told."""
+    if why := _nothing_read(evidence, blank_ink_share):
+        return why
+    found = []
+    if evidence.expected_cer is None:
+        found.append("expected_cer_unknown")
+    elif evidence.expected_cer > accept.max_expected_cer:
+        found.append("expected_cer_above_floor")
+    covered = evidence.ink_covered
+    weighed = "missed_ink" in calibration.features
+    if not weighed and (covered is None or covered < floors.min_ink_covered):
+        found.append("ink_not_covered")
+    return found + _not_about_scores(evidence, floors)
+
+
+def _nothing_read(evidence: Evidence, blank_ink_share: float) -> list[str]:
+    if evidence.lines == 0 or evidence.characters == 0:
+        blank = evidence.ink_share is not None and evidence.ink_share < blank_ink_share
+        return ["blank_page" if blank else "no_text_found"]
+    return ["no_scores"] if evidence.mean_score is None else []
+
+
+def _not_about_scores(evidence: Evidence, floors: Floors) -> list[str]:
+    found = ["lines_without_score"] if evidence.unscored_lines else []
+    return [*found, "garbled_text"] if evidence.garbled > floors.max_garbled else found
 
 
 def reasons_of_failure(*failures: dict[str, str] | None) -> list[str]:

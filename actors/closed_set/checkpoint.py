@@ -99,6 +99,9 @@ def _model(path: Path) -> tuple[Any, Any]:
     for module in model.modules():
         if isinstance(module, nn.Upsample):  # of torch before 1.11
             module.recompute_scale_factor = getattr(module, "recompute_scale_factor", None)
+        elif hasattr(module, "inplace"):  # as the library does when it loads
+            switchable: Any = module
+            switchable.inplace = True
     return model, layers[-1]
 
 

@@ -54,7 +54,11 @@ class Forward:
         self._nms_free, self._classes = checkpoint.nms_free, len(checkpoint.names)
         self._device, self._dtype = device, dtype
         self._floors = floors.to(device)
-        self._model = checkpoint.model.to(device, dtype)
+        # As the library chooses: one thread takes 46 ms per forward of yolo11n at 640 x 384 with
+        # channels first, 41 with channels last. Not measured on cuda.
+        on_cpu = device.type == "cpu"
+        self._layout = torch.channels_last if on_cpu else torch.contiguous_format
+        self._model = checkpoint.model.to(device, dtype, memory_format=self._layout)
         checkpoint.head.float().register_forward_pre_hook(_in_float)
 
     @torch.inference_mode()
@@ -67,8 +71,8 @@ class Forward:
         Raises:
             torch.OutOfMemoryError: too many for the device.
         """
-        pixels = stacked(canvases, self._device).float().div_(255).to(self._dtype)
-        answer = self._model(pixels.contiguous())[0]
+        pixels = stacked(canvases, self._device).contiguous(memory_format=self._layout)
+        answer = self._model(pixels.float().div_(255).to(self._dtype))[0]
         out, prototypes = answer if isinstance(answer, tuple) else (answer, None)
         finite = out.flatten(1).isfinite().all(1).tolist()
         planes = [None] * len(out) if prototypes is None else list(prototypes)

@@ -1,0 +1,102 @@
+"""Pictures for the model, of a page or of its weak lines; and its texts in their places."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from actors.failures import FailureKind, ItemFailure
+from actors.ocr.detection import Image
+from actors.rapid_ocr import decoded
+
+#: Paper around a line's crop, in heights of the line: letters that the box cuts off come in.
+_MARGIN = 0.25
+#: A crop is enlarged to this height: models cut a picture into squares of 28 pixels and more.
+_LINE_PIXELS = 64
+#: Taller than this ratio: a line that runs downwards, turned as for the first reader.
+_VERTICAL = 1.5
+
+
+@dataclass(frozen=True)
+class Picture:
+    """An encoded picture and its size in pixels."""
+
+    jpeg: bytes
+    width: int
+    height: int
+
+
+def page_picture(data: bytes, max_side: int, quality: int) -> Picture:
+    """The page, its longer side at most `max_side` pixels. Raises ItemFailure."""
+    return _encoded(_page(data), max_side, quality)
+
+
+def line_pictures(
+    data: bytes, polygons: Sequence[Sequence[float]], max_side: int, quality: int
+) -> list[Picture]:
+    """Upright crops of lines (x0,y0 .. x3,y3, pixels of the page), some paper around each.
+
+    Raises ItemFailure.
+    """
+    page = _page(data)
+    quads = [np.array(polygon, np.float32).reshape(4, 2) for polygon in polygons]
+    return [_encoded(_cut(page, quad), max_side, quality) for quad in quads]
+
+
+def weak_lines(lines: Sequence[Mapping[str, Any]], line_score: float) -> list[int]:
+    """Places of the lines (actors.ocr.line.LINE) that were not read, or not surely."""
+    return [
+        place
+        for place, line in enumerate(lines)
+        if not line["text"] or line["score"] is None or line["score"] < line_score
+    ]
+
+
+def spliced(lines: Sequence[Mapping[str, Any]], texts: Mapping[int, str]) -> list[dict[str, Any]]:
+    """`lines` with the texts at some places replaced. A replaced line has no score: who wrote it
+    gives none."""
+    return [
+        {**line, "text": texts[place], "score": None} if place in texts else dict(line)
+        for place, line in enumerate(lines)
+    ]
+
+
+def _page(data: bytes) -> Image:
+    page = decoded(data)
+    if page is None:
+        raise ItemFailure(FailureKind.CORRUPT_IMAGE, "OpenCV cannot decode it")
+    return page
+
+
+def _cut(page: Image, quad: npt.NDArray[np.float32]) -> Image:
+    along, down = quad[1] - quad[0], quad[3] - quad[0]
+    width, height = max(1.0, float(np.hypot(*along))), max(1.0, float(np.hypot(*down)))
+    margin = _MARGIN * min(width, height)
+    right, low = along / width * margin, down / height * margin
+    grown = quad + np.array([-right - low, right - low, right + low, low - right])
+    width, height = width + 2 * margin, height + 2 * margin
+    scale = max(1.0, _LINE_PIXELS / min(width, height))
+    columns, rows = max(1, round(width * scale)), max(1, round(height * scale))
+    corners = np.array([[0, 0], [columns, 0], [columns, rows], [0, rows]], np.float32)
+    transform = cv2.getPerspectiveTransform(grown.astype(np.float32), corners)
+    line = cv2.warpPerspective(
+        page, transform, (columns, rows), flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE
+    )
+    return np.rot90(line) if height / width >= _VERTICAL else line
+
+
+def _encoded(image: Image, max_side: int, quality: int) -> Picture:
+    height, width = image.shape[:2]
+    scale = max_side / max(height, width)
+    if scale < 1:
+        size = (max(1, round(width * scale)), max(1, round(height * scale)))
+        image = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
+    done, data = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, quality])
+    if not done:
+        raise ItemFailure(FailureKind.CORRUPT_IMAGE, "OpenCV cannot encode it again as JPEG")
+    return Picture(data.tobytes(), image.shape[1], image.shape[0])

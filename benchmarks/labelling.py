@@ -1,0 +1,214 @@
+"""Labelling side by side in one process, on the same images, weights and cores.
+
+    python benchmarks/labelling.py [--quick] [--model DIR] [--segmenter DIR] [--images DIR]
+        [--count 64] [--classes 1 5 20] [--repeats 5] [--device cpu] [--out DIR]
+
+Boxes: transformers' zero-shot pipeline, the library with one forward per class, the library with
+all classes in one prompt, ours, and the floor: the same model over inputs that were prepared before
+the clock started, images of one size together in forwards as large as ours may be
+(`forward_pixels`), the text encoded once as ours has it, or anew with every forward. Masks: the
+library image by image, ours, and the same floor, all with the true boxes (of --images: those that
+ours finds, eight at most). Everyone starts from encoded images and ends with boxes or masks in
+memory; ours also as Arrow columns, its masks as run lengths.
+
+One torch thread on a CPU; ours decodes images in threads beside it, so CPU time is given as well.
+Ours sets the heap of the process (`actors/grounding/heap.py`), so everyone runs with it.
+Contestants take turns (a, b, c, b, c, a ...) after a warm-up; ratios are medians over the repeats.
+Parity: boxes that a contestant shares with the library (one image at a time, all classes in one
+prompt, its logits read by our rule for scores and NMS) at IoU 0.99 and score 1e-3, as a share of
+the boxes that either has; for masks IoU 0.99 and IoU estimate 1e-3. F1 is of what a contestant
+itself returns at the score threshold, at IoU 0.5 with the truth.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import cv2
+import labelling_detectors as detectors
+import labelling_segmenters as segmenters
+import torch
+import transformers
+from labelling_judge import FRESH_SEED, NAMES, Contestant, Sample, from_folder, rendered
+from labelling_race import one_after_the_other, progress_lines, race, rows
+from report import head, table, write
+
+HERE = Path(__file__).parent
+POCKET = HERE.parent / "configs/autolabel/pocket"
+
+MASKS = "boxes -> masks"
+OURS, FLOOR = "nightjar", "floor"
+#: (name, detector, segmenter)
+BOTH = (
+    ("library, image by image, all classes in one prompt", detectors.LIBRARY, segmenters.LIBRARY),
+    ("library, image by image, pipeline", detectors.PIPELINE, segmenters.LIBRARY),
+    (OURS, detectors.OURS, segmenters.OURS),
+    (FLOOR, detectors.FLOOR, segmenters.FLOOR),
+)
+COLUMNS = [
+    "contestant",
+    "images/s (median)",
+    "spread",
+    "ours is",
+    "of the floor",
+    "CPU ms/image",
+    "of the floor, CPU",
+]
+#: Key of a figure -> head of its column.
+FIGURES = {"f1": "F1", "mask_iou": "mask IoU", "parity": "parity"}
+
+
+def main() -> None:
+    arguments = _arguments()
+    torch.set_num_threads(1)
+    cv2.setNumThreads(1)
+    transformers.utils.logging.disable_progress_bar()
+    if arguments.images is None:
+        samples = rendered(arguments.count, arguments.seed)
+        images = f"{len(samples)} rendered scenes, seed {arguments.seed}"
+    else:
+        samples = from_folder(arguments.images, arguments.count)
+        images = f"{len(samples)} images of {arguments.images}"
+    if not samples:
+        raise SystemExit(f"no images in {arguments.images}")
+    sections = _sections(arguments, samples)
+    report = head() | {
+        "model": _named(arguments.model),
+        "segmenter": _named(arguments.segmenter) if MASKS in sections else None,
+        "images": images,
+        "names": NAMES[: max(arguments.classes)],
+        "repeats": arguments.repeats,
+        "batch": arguments.batch,
+        "threshold": arguments.threshold,
+        "device": arguments.device,
+        "dtype": arguments.dtype,
+        "torch_threads": torch.get_num_threads(),
+        "engine": f"transformers {transformers.__version__}, torch {torch.__version__}",
+        "sections": sections,
+    }
+    write(arguments.out / f"labelling-{report['date']}", report, _lines(report))
+    if MASKS not in sections:
+        print(f"\nMasks skipped: no segmenter in {arguments.segmenter}, or no boxes to cut out.")
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--quick", action="store_true", help="8 images, 1 repeat: half a minute")
+    parser.add_argument("--model", type=Path, default=POCKET / "detector")
+    parser.add_argument("--segmenter", type=Path, default=POCKET / "segmenter")
+    parser.add_argument("--images", type=Path, help="a folder; default: rendered scenes")
+    parser.add_argument("--seed", type=int, default=FRESH_SEED, help="of the rendered scenes")
+    parser.add_argument("--count", type=int, help="images at most")
+    parser.add_argument("--classes", type=int, nargs="+", default=[1, 5, 20], metavar="N")
+    parser.add_argument("--threshold", type=float, default=0.4, help="lowest score of a box")
+    parser.add_argument("--repeats", type=int)
+    parser.add_argument("--batch", type=int, default=16, help="rows of a table for our actors")
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
+    parser.add_argument("--dtype", default="float32", help="of ours and the floor; auto: as it is")
+    parser.add_argument("--out", type=Path, default=HERE)
+    arguments = parser.parse_args()
+    arguments.count = arguments.count or (8 if arguments.quick else 64)
+    arguments.warm_up = 1 if arguments.quick else 4
+    arguments.repeats = arguments.repeats or (1 if arguments.quick else 5)
+    if not 0 < min(arguments.classes) <= max(arguments.classes) <= len(NAMES):
+        parser.error(f"--classes: 1 to {len(NAMES)}")
+    return arguments
+
+
+def _sections(arguments: argparse.Namespace, samples: Sequence[Sample]) -> dict[str, Any]:
+    """Title -> rows of its table. The last adds up masks and the last number of classes."""
+    library = detectors.Library(str(arguments.model), arguments.device)
+    sections = {}
+    count, rounds = len(samples), (arguments.repeats, arguments.warm_up)
+    with progress_lines() as progress:
+        for task in _tasks(arguments):
+            title = f"boxes, {len(task.names)} class{'es' if len(task.names) > 1 else ''}"
+            boxes = race(title, detectors.contestants(library, task), samples, *rounds, progress)
+            sections[title] = rows(boxes, detectors.OURS, detectors.FLOOR, count)
+        contestants = _mask_contestants(arguments, task, samples)
+        if contestants:
+            masks = race(MASKS, contestants, samples, *rounds, progress)
+            sections[MASKS] = rows(masks, segmenters.OURS, segmenters.FLOOR, count)
+            both = {
+                name: one_after_the_other(boxes[one], masks[other]) for name, one, other in BOTH
+            }
+            sections[f"{title}, and their masks"] = rows(both, OURS, FLOOR, count)
+    return sections
+
+
+def _named(folder: Path) -> str:
+    """Inside the repository relative to it."""
+    root = HERE.parent
+    return str(folder.resolve().relative_to(root) if root in folder.resolve().parents else folder)
+
+
+def _tasks(arguments: argparse.Namespace) -> list[detectors.Task]:
+    return [
+        detectors.Task(
+            model=str(arguments.model),
+            names=NAMES[:count],
+            floor=arguments.threshold,
+            batch=arguments.batch,
+            device=arguments.device,
+            dtype=arguments.dtype,
+        )
+        for count in arguments.classes
+    ]
+
+
+def _mask_contestants(
+    arguments: argparse.Namespace, task: detectors.Task, samples: Sequence[Sample]
+) -> list[Contestant]:
+    """Empty where there is no segmenter, or nothing to cut out."""
+    if not (arguments.segmenter / "config.json").is_file():
+        return []
+    boxes = detectors.boxes_of(task, samples)
+    if not any(boxes):
+        return []
+    return segmenters.contestants(
+        str(arguments.segmenter), boxes, arguments.batch, arguments.device, arguments.dtype
+    )
+
+
+def _lines(report: dict[str, Any]) -> list[str]:
+    """The report as Markdown."""
+    lines = [
+        f"# Labelling, {report['date']}, {report['machine']}",
+        "",
+        f"Detector {report['model']}, segmenter {report['segmenter']}; {report['images']}, "
+        f"{report['repeats']} repeats; {report['device']}, {report['torch_threads']} torch thread, "
+        f"batches of {report['batch']}, score threshold {report['threshold']}. "
+        f"{report['engine']}.",
+    ]
+    for title, section in report["sections"].items():
+        figures = [key for key in FIGURES if any(key in row for row in section.values())]
+        columns = [*COLUMNS, *(FIGURES[key] for key in figures)]
+        cells = [_cells(name, row, figures) for name, row in section.items()]
+        lines += ["", f"## {title[0].upper()}{title[1:]}", "", *table(columns, cells)]
+    return lines
+
+
+def _cells(name: str, row: dict[str, Any], figures: Sequence[str]) -> list[str]:
+    return [
+        name,
+        f"{row['images_per_s']:.2f}",
+        f"{row['spread'][0]:.2f} .. {row['spread'][1]:.2f}",
+        f"{row['ours_is']:.2f} x",
+        f"{row['of_floor']:.2f}",
+        f"{row['cpu_ms_per_image']:.2f}",
+        f"{row['cpu_of_floor']:.2f}",
+        *(_shown(row.get(key)) for key in figures),
+    ]
+
+
+def _shown(figure: float | None) -> str:
+    return "" if figure is None else f"{figure:.3f}"
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,40 @@
+"""`nightjar serve vlm`: hold the endpoint of the fallback reader until Ctrl-C."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.console import Console
+
+from pipelines.config import RayConfig, read_yaml, validated
+from pipelines.serving import ServeVlmConfig
+
+
+def vlm(console: Console, path: Path, overrides: Sequence[str]) -> None:
+    """Start Ray Serve on this machine with the model of the config, and wait."""
+    config = validated(ServeVlmConfig, read_yaml(path, overrides), str(path))
+    token, backend = config.token(), config.settled_backend()
+    os.environ.setdefault("RAY_AUTH_MODE", "token")
+    os.environ.setdefault("RAY_SERVE_LOG_TO_STDERR", "0")
+    from ray import serve
+
+    from pipelines.engine import cluster
+    from pipelines.vlm_endpoint import app, vllm_app
+
+    with cluster(RayConfig()), console.status(f"loading {config.model} ({backend})") as status:
+        serve.start(http_options={"host": config.host, "port": config.port})
+        try:
+            serve.run(
+                vllm_app(config) if backend == "vllm" else app(config, token), route_prefix="/"
+            )
+            status.stop()
+            guard = f"token from {config.token_env}" if token else "no token, loopback only"
+            console.print(f"{config.name or config.model} at http://{config.host}:{config.port}/v1")
+            console.print(f"{backend}, {config.replicas} replica(s), {guard}; Ctrl-C stops it")
+            while True:
+                time.sleep(1)
+        finally:
+            serve.shutdown()

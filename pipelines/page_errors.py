@@ -1,0 +1,249 @@
+"""How many characters of a page are wrong, whatever order its lines stand in.
+
+White space and case are left out (real truth disagrees with itself about both), and compatibility
+forms are folded (NFKC). The figure is the cost of an edit script that may move whole lines for
+nothing, so readers that order or split lines differently are compared by what they read:
+
+* Truth with boxes: a read line and a truth line belong together where they share half the height
+  and a third of the width of the smaller one. What is linked, over any number of lines, is one
+  group; both sides of a group are put into rows, left to right, and compared as one string (or line
+  by line, if that costs less: a skewed page has no clean rows). Truth without a read line is
+  missed, a read line without truth is invented. A right text at another place counts as an error.
+* Truth without boxes, or whose boxes fit no line of the page (another resolution): the cheapest of
+  the whole text in reading order, a best assignment of lines, and lines cut out of longer ones
+  wherever they fit best, longest first. The last is the idea of the flexible character accuracy
+  (Clausner, Pletschacher, Antonacopoulos, Pattern Recognition Letters 131, 2020).
+
+Measured on 63 receipts: 3.1 % CER by place, 3.2 % without the boxes of the same truth; 3.6 % with
+both sides in rows over the whole page, as the benchmarks count.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from rapidfuzz.distance import Levenshtein
+from rapidfuzz.fuzz import partial_ratio_alignment
+from rapidfuzz.process import cdist
+from scipy.optimize import linear_sum_assignment
+from scipy.sparse import csr_array
+from scipy.sparse.csgraph import connected_components
+
+#: Least overlap, as a share of the smaller line, that makes two lines one.
+_SHARED_HEIGHT, _SHARED_WIDTH = 0.5, 1 / 3
+#: Fewer of the read characters than this in a group: the boxes are of another page or resolution.
+_FITS = 0.5
+#: Rounds of cutting lines out of longer ones: edits out of characters that are still a fit. One
+#: round of 0.5 gives 4.0 % on the same receipts without their boxes, these three 3.2 %.
+_ROUNDS = (0.0, 0.2, 0.5)
+
+Box = tuple[float, float, float, float]
+#: A text, and the place of the read line that it is a piece of (-1: a piece of the truth).
+_Piece = tuple[str, int]
+
+
+@dataclass(frozen=True)
+class TextLine:
+    """A line of text. `box`: x0, y0, x1, y1 in pixels, or None where nobody knows."""
+
+    text: str
+    box: Box | None = None
+
+
+@dataclass(frozen=True)
+class LineErrors:
+    """One read line. `place`: among the lines that were compared; `errors` <= `characters`."""
+
+    place: int
+    errors: int
+    characters: int
+
+
+@dataclass(frozen=True)
+class PageErrors:
+    """What the comparison of one page found.
+
+    Attributes:
+        errors: edits that turn the reading into the truth.
+        characters, read: of the truth and of the reading, without white space.
+        lines: the errors of read lines, where it is clear whose they are: a line that shares a
+            group with another read line is left out, an invented line is wrong as a whole. Missed
+            text belongs to no line.
+    """
+
+    errors: int
+    characters: int
+    read: int
+    lines: tuple[LineErrors, ...] = ()
+
+    @property
+    def cer(self) -> float:
+        """Character error rate, 0..1: errors out of the truth's characters, never above 1.
+
+        A page that is truly empty has the rate 1 if anything was read there, else 0.
+        """
+        return min(1.0, self.errors / max(self.characters, 1))
+
+
+def compare(read: Sequence[TextLine], truth: Sequence[TextLine]) -> PageErrors:
+    """Order-free edit distance of a page; see the head of this module."""
+    folded = [TextLine(folded_text(line.text), line.box) for line in read]
+    places = [place for place, line in enumerate(folded) if line.text]
+    ours = [folded[place] for place in places]
+    theirs = [TextLine(folded_text(line.text), line.box) for line in truth]
+    theirs = [line for line in theirs if line.text]
+    errors, by_line = _by_place(ours, theirs) or _by_text(ours, theirs)
+    lines = [
+        LineErrors(places[at], min(wrong, len(ours[at].text)), len(ours[at].text))
+        for at, wrong in by_line.items()
+    ]
+    return PageErrors(errors, _characters(theirs), _characters(ours), tuple(lines))
+
+
+def folded_text(text: str) -> str:
+    """Text as it is compared: NFKC, no white space, no case."""
+    return "".join(unicodedata.normalize("NFKC", text).split()).casefold()
+
+
+def _characters(lines: Sequence[TextLine]) -> int:
+    return sum(len(line.text) for line in lines)
+
+
+def _by_place(
+    ours: Sequence[TextLine], theirs: Sequence[TextLine]
+) -> tuple[int, dict[int, int]] | None:
+    """(errors, errors by read line), or None where the boxes do not allow it."""
+    if not ours or not theirs or not all(line.box for line in (*ours, *theirs)):
+        return None
+    groups = _groups(ours, theirs)
+    linked = sum(len(ours[at].text) for mine, yours in groups if yours for at in mine)
+    if linked < _FITS * _characters(ours):
+        return None
+    costs = [
+        _of_group([ours[i] for i in mine], [theirs[i] for i in yours]) for mine, yours in groups
+    ]
+    alone = {mine[0]: cost for (mine, _), cost in zip(groups, costs, strict=True) if len(mine) == 1}
+    return sum(costs), alone
+
+
+def _of_group(ours: Sequence[TextLine], theirs: Sequence[TextLine]) -> int:
+    in_rows = Levenshtein.distance(_in_rows(ours), _in_rows(theirs))
+    if len(ours) == 1 or len(theirs) == 1:
+        return in_rows
+    return min(in_rows, _assigned(_texts(ours), _texts(theirs)))
+
+
+def _by_text(ours: Sequence[TextLine], theirs: Sequence[TextLine]) -> tuple[int, dict[int, int]]:
+    mine, yours = _texts(ours), _texts(theirs)
+    in_order = Levenshtein.distance("".join(mine), "".join(yours))
+    cut, by_line = _cut_out(mine, yours)
+    return min(in_order, cut, _assigned(mine, yours)), by_line
+
+
+def _texts(lines: Sequence[TextLine]) -> list[str]:
+    return [line.text for line in lines]
+
+
+def _assigned(ours: Sequence[str], theirs: Sequence[str]) -> int:
+    """Least edits over all one-to-one assignments; a line without a partner costs its length."""
+    if not ours or not theirs:
+        return sum(map(len, (*ours, *theirs)))
+    cost = np.zeros((len(ours) + len(theirs), len(theirs) + len(ours)))
+    cost[: len(ours), : len(theirs)] = cdist(ours, theirs, scorer=Levenshtein.distance)
+    cost[: len(ours), len(theirs) :] = np.array([[len(text)] for text in ours])
+    cost[len(ours) :, : len(theirs)] = np.array([len(text) for text in theirs])
+    return int(cost[linear_sum_assignment(cost)].sum())
+
+
+def _cut_out(ours: Sequence[str], theirs: Sequence[str]) -> tuple[int, dict[int, int]]:
+    """(edits, edits by read line) if lines may be cut out of longer ones, on either side."""
+    wrong = dict.fromkeys(range(len(ours)), 0)
+    read = [(text, place) for place, text in enumerate(ours)]
+    truth = [(text, -1) for text in theirs]
+    for most in _ROUNDS:  # good fits first
+        truth, read = _consumed(truth, read, most, wrong)
+        read, truth = _consumed(read, truth, most, wrong)
+    for text, place in read:
+        wrong[place] += len(text)
+    return sum(wrong.values()) + sum(len(text) for text, _ in truth), wrong
+
+
+def _consumed(
+    needles: Sequence[_Piece], pieces: Sequence[_Piece], most: float, wrong: dict[int, int]
+) -> tuple[list[_Piece], list[_Piece]]:
+    """Cut each needle out of the piece where it fits best, longest needle first.
+
+    Args:
+        needles, pieces: one of the reading, the other of the truth.
+        most: edits out of the characters of a needle that still are a fit.
+        wrong: read line -> edits; what is spent is added to it.
+
+    Returns the needles that fit nowhere, and what is left of the pieces.
+    """
+    lost, left = [], list(pieces)
+    for needle, owner in sorted(needles, key=lambda one: -len(one[0])):
+        fits = [(*_fit(needle, piece), at) for at, (piece, _) in enumerate(left)]
+        edits, _, start, end, at = min(fits, default=(len(needle) + 1, 0, 0, 0, 0))
+        if edits > most * len(needle):
+            lost.append((needle, owner))
+            continue
+        piece, other = left.pop(at)
+        wrong[max(owner, other)] += edits
+        left += [(part, other) for part in (piece[:start], piece[end:]) if part]
+    return lost, left
+
+
+def _fit(needle: str, piece: str) -> tuple[int, int, int, int]:
+    """(edits, characters left over, start, end) of the best place of a needle in a piece."""
+    start, end = 0, len(piece)
+    if len(needle) < len(piece):
+        where = partial_ratio_alignment(needle, piece)
+        start, end = (where.dest_start, where.dest_end) if where else (0, len(needle))
+    edits = Levenshtein.distance(needle, piece[start:end])
+    return edits, len(piece) - (end - start), start, end
+
+
+def _groups(
+    ours: Sequence[TextLine], theirs: Sequence[TextLine]
+) -> list[tuple[list[int], list[int]]]:
+    """Places of the lines that belong together, over any number of links."""
+    boxes = np.array([line.box for line in (*ours, *theirs)], dtype=np.float64)
+    linked = _shared(boxes, 1) >= _SHARED_HEIGHT
+    linked &= _shared(boxes, 0) >= _SHARED_WIDTH
+    linked[: len(ours), : len(ours)] = False
+    linked[len(ours) :, len(ours) :] = False
+    count, group = connected_components(csr_array(linked), directed=False)
+    members: list[tuple[list[int], list[int]]] = [([], []) for _ in range(count)]
+    for place, number in enumerate(group):
+        side = int(place >= len(ours))
+        members[number][side].append(place - side * len(ours))
+    return members
+
+
+def _shared(boxes: npt.NDArray[np.float64], axis: int) -> npt.NDArray[np.float64]:
+    """Overlap of every two boxes along an axis, as a share of the shorter side."""
+    low, high = boxes[:, axis], boxes[:, axis + 2]
+    overlap = np.minimum(high[:, None], high) - np.maximum(low[:, None], low)
+    side = np.maximum(high - low, 1e-6)
+    shared: npt.NDArray[np.float64] = overlap / np.minimum(side[:, None], side)
+    return shared
+
+
+def _in_rows(lines: Sequence[TextLine]) -> str:
+    """Lines with boxes as one string: rows top to bottom, each from left to right.
+
+    A line joins the last row if their middles differ by less than half the lower one's height.
+    """
+    rows: list[tuple[float, float, list[tuple[float, str]]]] = []
+    placed = [(line.box, line.text) for line in lines if line.box]
+    for box, text in sorted(placed, key=lambda one: one[0][1] + one[0][3]):
+        middle, height = (box[1] + box[3]) / 2, box[3] - box[1]
+        if rows and abs(middle - rows[-1][0]) < 0.5 * min(height, rows[-1][1]):
+            rows[-1][2].append((box[0], text))
+        else:
+            rows.append((middle, height, [(box[0], text)]))
+    return "".join(text for *_, row in rows for _, text in sorted(row))

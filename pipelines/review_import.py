@@ -1,0 +1,212 @@
+"""Filled review items -> `reviewed/` of the run, beside the shards and never into them.
+
+An import is one Parquet file, written whole. It holds the answers that differ from what stands
+already, so that the same folder can be imported after every hour of work; the last import of a row
+counts.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from pipelines.errors import ConfigError
+from pipelines.review_items import ITEMS, Answers, Filled, read_answers
+from pipelines.review_judge import image_faults, page_faults, true_labels, true_text
+from pipelines.rundir import RunDir, output_errors
+from pipelines.triage import LABELS
+
+#: One answer. `verdict`: accept, correct or reject. `text`: of a page, now true: for accept the
+#: reading's, for correct the person's; null for images and reject. `instances`: of an image, as
+#: `pipelines.review_judge.true_labels` says; null for pages and reject. `outcome`: what the run
+#: said. `reviewed_at`: UTC, ISO 8601 with microseconds, later than that of any import before.
+REVIEWED = pa.schema(
+    [
+        ("row_id", pa.int64()),
+        ("uri", pa.string()),
+        ("page", pa.int32()),
+        ("outcome", pa.string()),
+        ("verdict", pa.string()),
+        ("text", pa.string()),
+        ("instances", LABELS),
+        ("note", pa.string()),
+        ("reviewer", pa.string()),
+        ("reviewed_at", pa.string()),
+    ]
+)
+
+#: Which columns make an answer another one.
+_ANSWER = ("verdict", "text", "instances", "note")
+
+_READ = (
+    *("row_id", "uri", "page", "width", "height", "outcome"),
+    *("text", "text_source", "lines", "vlm_text", "instances"),
+)
+
+
+@dataclass
+class ReviewImport:
+    """What an import did.
+
+    Attributes:
+        verdicts: of the lines that have one.
+        waiting: lines without a verdict.
+        new: answers for rows that had none.
+        replaced: answers that differ from the one that stood.
+        unchanged: answers that stand already.
+        file: what was written; None if nothing is new.
+    """
+
+    verdicts: Counter[str] = field(default_factory=Counter)
+    waiting: int = 0
+    new: int = 0
+    replaced: int = 0
+    unchanged: int = 0
+    file: Path | None = None
+
+
+def import_review(run: RunDir, folder: Path, reviewer: str | None = None) -> ReviewImport:
+    """Take in `folder`/items.jsonl: lines in any order, any number of them without a verdict.
+
+    Args:
+        run: the one that the folder was exported from; its shards stay as they are.
+        folder: as `pipelines.review_export.export_review` wrote it.
+        reviewer: who has looked; $USER without it.
+
+    Raises:
+        ConfigError: lines are wrong, all of them named by number; then nothing is written.
+        RunNotFound, OutputUnwritable.
+    """
+    config = run.read_record()["config"]
+    classes = list(config.get("detector", {}).get("ontology", {}).get("classes", ()))
+    answers = read_answers(folder)
+    judged = _judged(run, answers, classes)
+    if answers.faults:
+        listed = [f"  line {line}: {fault}" for line, fault in sorted(answers.faults)]
+        raise ConfigError(
+            f"{folder / ITEMS}, nothing was imported:\n" + "\n".join(listed),
+            f"mend these lines, see README.txt in {folder}, and import again",
+        )
+    summary = ReviewImport(
+        verdicts=Counter(str(item.verdict) for _, item in answers.reviewed.values()),
+        waiting=len(answers.row_ids) - len(answers.reviewed),
+    )
+    _write(run, judged, reviewer or os.environ.get("USER") or "unknown", summary)
+    return summary
+
+
+def _judged(run: RunDir, answers: Answers, classes: list[str]) -> list[dict[str, Any]]:
+    """The answers as rows of REVIEWED, by row id; what is wrong goes to `answers.faults`."""
+    reviewed = np.array(list(answers.reviewed), np.int64)
+    listed = np.array(answers.row_ids, np.int64)
+    known = np.zeros(len(listed), bool)
+    found = []
+    for path in run.shard_files():
+        ids = pq.ParquetFile(path).read(columns=["row_id"])["row_id"].to_numpy()
+        known |= np.isin(listed, ids)
+        for row in _rows(path, np.isin(ids, reviewed)):
+            line, item = answers.reviewed[row["row_id"]]
+            faults = list(_faults(item, row, classes))
+            answers.faults += [(line, f"row {item.row_id}: {fault}") for fault in faults]
+            if not faults:
+                found.append(_answer(item, row))
+    for place in np.flatnonzero(~known):
+        fault = f"row {listed[place]} is not in {run.path}"
+        answers.faults.append((answers.lines[place], fault))
+    return sorted(found, key=lambda row: int(row["row_id"]))
+
+
+def _rows(path: Path, wanted: npt.NDArray[np.bool_]) -> Iterator[dict[str, Any]]:
+    if not wanted.any():
+        return
+    file = pq.ParquetFile(path)
+    columns = [name for name in _READ if name in file.schema_arrow.names]
+    yield from file.read(columns=columns).filter(pa.array(wanted)).to_pylist()
+
+
+def _faults(item: Filled, row: dict[str, Any], classes: list[str]) -> Iterator[str]:
+    return image_faults(item, row, classes) if "instances" in row else page_faults(item, row)
+
+
+def _answer(item: Filled, row: dict[str, Any]) -> dict[str, Any]:
+    labelled = "instances" in row
+    return {
+        **{name: row[name] for name in ("row_id", "uri", "page", "outcome")},
+        "verdict": item.verdict,
+        "text": None if labelled else true_text(item, row),
+        "instances": true_labels(item, row) if labelled else None,
+        "note": item.note,
+    }
+
+
+def _write(run: RunDir, judged: list[dict[str, Any]], who: str, summary: ReviewImport) -> None:
+    """Write what differs from the answers that stand."""
+    standing = reviewed_rows(run)
+    before = {row["row_id"]: _key(row) for row in standing.to_pylist()}
+    at = _after(standing)
+    stamp = {"reviewer": who, "reviewed_at": at}
+    table = pa.Table.from_pylist([row | stamp for row in judged], REVIEWED)
+    keys = [_key(row) for row in table.to_pylist()]  # through Arrow: both sides hold float32
+    fresh = [before.get(row["row_id"]) != key for row, key in zip(judged, keys, strict=True)]
+    table = table.filter(pa.array(fresh, pa.bool_()))
+    summary.unchanged = len(judged) - table.num_rows
+    summary.replaced = sum(row_id in before for row_id in table["row_id"].to_pylist())
+    summary.new = table.num_rows - summary.replaced
+    if not table.num_rows:
+        return
+    ids = table["row_id"].to_pylist()
+    digest = hashlib.blake2b(f"{at} {ids} {keys}".encode(), digest_size=8).hexdigest()
+    path = _folder(run) / f"review-{digest}.parquet"
+    temporary = path.with_suffix(f".{os.getpid()}.tmp")
+    with output_errors(path):
+        path.parent.mkdir(exist_ok=True)
+        pq.write_table(table, temporary, compression="zstd")
+        temporary.replace(path)
+    summary.file = path
+
+
+def _key(row: dict[str, Any]) -> str:
+    """An answer as text, in which a NaN is a NaN."""
+    return json.dumps([row[name] for name in _ANSWER])
+
+
+def _after(standing: pa.Table) -> str:
+    """Now; on a clock that is behind another's, just after the last answer."""
+    now = datetime.now(UTC)
+    if standing.num_rows:
+        last = datetime.fromisoformat(max(standing["reviewed_at"].to_pylist()))
+        now = max(now, last + timedelta(microseconds=1))
+    return now.isoformat(timespec="microseconds")
+
+
+def _folder(run: RunDir) -> Path:
+    return run.path / "reviewed"
+
+
+def reviewed_rows(run: RunDir) -> pa.Table:
+    """The answer that stands for each reviewed row: a table of REVIEWED, by row id."""
+    files = sorted(_folder(run).glob("review-*.parquet"))
+    tables = [pq.ParquetFile(path).read() for path in files]
+    rows = pa.concat_tables([REVIEWED.empty_table(), *tables])
+    rows = rows.sort_by([("row_id", "ascending"), ("reviewed_at", "ascending")])
+    ids = rows["row_id"].to_numpy()
+    return rows.filter(pa.array(np.append(ids[1:] != ids[:-1], True)[: len(ids)]))
+
+
+def reviewed_ids(run: RunDir) -> npt.NDArray[np.int64]:
+    """int64 ids, ascending, of the rows that have an answer."""
+    files = sorted(_folder(run).glob("review-*.parquet"))
+    columns = [pq.ParquetFile(path).read(columns=["row_id"])["row_id"].to_numpy() for path in files]
+    return np.unique(np.concatenate([np.empty(0, np.int64), *columns]))

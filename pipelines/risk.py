@@ -1,0 +1,123 @@
+"""Risk curves: what share of the pages is accepted, and how wrong the accepted ones are.
+
+Numbers only. Pages of one file stand or fall together, so intervals come from a bootstrap that
+draws files, not pages (1,000 draws, percentiles 2.5 and 97.5).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from pipelines.calibration import Interval
+
+Floats = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.int64]
+Bools = npt.NDArray[np.bool_]
+
+DRAWS = 1000
+#: Shares of accepted pages at which curves are drawn and compared.
+SHARES = np.arange(0.2, 1.001, 0.05)
+
+
+@dataclass(frozen=True)
+class Pages:
+    """What is known of n pages. `errors` and `characters`: (n,) float64, `files`: (n,) numbers."""
+
+    errors: Floats
+    characters: Floats
+    files: Ints
+
+    def __len__(self) -> int:
+        return len(self.errors)
+
+    def of(self, pages: Ints) -> Pages:
+        """Some of the pages, in the given order."""
+        return Pages(self.errors[pages], self.characters[pages], self.files[pages])
+
+    def draws(self, seed: int, count: int = DRAWS) -> Floats:
+        """(count, n): how often each page is in each bootstrap sample of the files."""
+        random = np.random.default_rng(seed)
+        names, of_page = np.unique(self.files, return_inverse=True)
+        taken = random.multinomial(len(names), np.full(len(names), 1 / len(names)), size=count)
+        return taken[:, of_page].astype(np.float64)
+
+
+def interval(point: float, drawn: Floats) -> Interval:
+    """A figure with the percentiles of its bootstrap; draws without a value are left out."""
+    known = drawn[np.isfinite(drawn)]
+    low, high = np.percentile(known, (2.5, 97.5)) if len(known) else (point, point)
+    return Interval(value=float(point), low=float(low), high=float(high))
+
+
+def ratio(over: Floats, under: Floats, draws: Floats) -> Interval | None:
+    """Sum of `over` / sum of `under`, both (n,), with its interval; None where that is 0 / 0."""
+    if under.sum() <= 0:
+        return None
+    with np.errstate(invalid="ignore", divide="ignore"):
+        drawn = (draws @ over) / (draws @ under)
+    return interval(over.sum() / under.sum(), drawn)
+
+
+def _cumulative_cer(values: Floats, pages: Pages) -> tuple[Ints, Floats]:
+    """(order, CER of the pages up to each place) from the least value to the highest."""
+    order = np.argsort(values, kind="stable")
+    errors, characters = np.cumsum(pages.errors[order]), np.cumsum(pages.characters[order])
+    return order, errors / np.maximum(characters, 1)
+
+
+def floor_for(values: Floats, pages: Pages, target: float) -> float | None:
+    """The highest value v such that pages with at most v have a CER of at most `target`."""
+    order, cer = _cumulative_cer(values, pages)
+    ordered = values[order]
+    last_of_ties = np.append(ordered[1:] > ordered[:-1], True)
+    meets = np.flatnonzero((cer <= target) & last_of_ties)
+    return float(ordered[meets[-1]]) if len(meets) else None
+
+
+def first_pages(values: Floats, count: int) -> Bools:
+    """(n,): the `count` pages with the least values."""
+    taken = np.zeros(len(values), bool)
+    taken[np.argsort(values, kind="stable")[:count]] = True
+    return taken
+
+
+def area(values: Floats, pages: Pages) -> float:
+    """Mean CER of the accepted over all shares: the area under the risk curve, less is better."""
+    return float(_cumulative_cer(values, pages)[1].mean())
+
+
+def curve(values: Floats, pages: Pages, draws: Floats) -> Floats:
+    """(draws, len(SHARES)) CER of the accepted at each share of pages.
+
+    Args:
+        values: (repeats, n), each repeat ranks the pages; the curves are their mean.
+        draws: (draws, n) weights of the pages; ones for the curve itself.
+    """
+    found = np.zeros((len(draws), len(SHARES)))
+    for ranked in values:
+        share, cer = _ranked(ranked, pages, draws)
+        for row in range(len(draws)):
+            found[row] += np.interp(SHARES, share[row], cer[row])
+    return found / len(values)
+
+
+def share_at(values: Floats, pages: Pages, draws: Floats, target: float) -> Floats:
+    """(draws,) largest share of pages whose CER is at most `target`; arguments as of `curve`."""
+    found = np.zeros(len(draws))
+    for ranked in values:
+        share, cer = _ranked(ranked, pages, draws)
+        found += np.where(cer <= target, share, 0).max(axis=1)
+    return found / len(values)
+
+
+def _ranked(ranked: Floats, pages: Pages, draws: Floats) -> tuple[Floats, Floats]:
+    """(draws, n): share of pages up to each place, and the CER up to there."""
+    order = np.argsort(ranked, kind="stable")
+    weights = draws[:, order]
+    share = np.cumsum(weights, axis=1)
+    errors = np.cumsum(weights * pages.errors[order], axis=1)
+    characters = np.cumsum(weights * pages.characters[order], axis=1)
+    return share / share[:, -1:], errors / np.maximum(characters, 1)

@@ -1,0 +1,78 @@
+"""What `nightjar serve vlm` is told: the model, its backend, and who may reach it."""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+from importlib.util import find_spec
+from typing import Literal, Self
+
+from pydantic import Field, model_validator
+
+from actors.contract import Settings
+from pipelines.errors import ConfigError
+
+Backend = Literal["auto", "vllm", "transformers"]
+
+
+class ServeVlmConfig(Settings):
+    """An OpenAI-compatible endpoint for the fallback reader, on Ray Serve."""
+
+    model: str = Field(description="a checkpoint's directory, or its id on the hub (owner/name)")
+    revision: str | None = Field(None, description="commit, tag or branch on the hub; null: main")
+    local_files_only: bool = Field(False, description="never ask the hub, take what is cached")
+    name: str | None = Field(None, description="the name requests ask for; null: `model`")
+    backend: Backend = Field(
+        "auto", description="auto: vllm where it is installed and num_gpus is given"
+    )
+    host: str = Field("127.0.0.1", description="beyond loopback a token is required")
+    port: int = Field(8000, ge=0, lt=65536)
+    token_env: str = Field(
+        "NIGHTJAR_VLM_TOKEN", description="environment variable with the token that callers send"
+    )
+    replicas: int = Field(1, ge=1)
+    num_cpus: float = Field(1.0, ge=0, description="CPU cores of a replica")
+    num_gpus: float = Field(0.0, ge=0, description="GPUs of a replica")
+    max_batch: int = Field(8, ge=1, description="requests answered together (transformers)")
+    batch_wait_s: float = Field(0.05, ge=0, description="how long the first of a batch waits")
+    max_waiting: int = Field(64, ge=1, description="requests that wait; more are told 503")
+    max_tokens: int = Field(4096, ge=1, description="upper bound of what a request may ask for")
+    max_pixels: int = Field(50_000_000, ge=1, description="a larger picture is refused undecoded")
+    max_body_mb: float = Field(30.0, gt=0)
+
+    @model_validator(mode="after")
+    def _vllm_stays_on_loopback(self) -> Self:
+        if self.backend == "vllm" and not is_loopback(self.host):
+            raise ValueError(
+                "the vllm backend asks nobody for a token: keep host on loopback and put a proxy "
+                "with authentication before it"
+            )
+        return self
+
+    def settled_backend(self) -> Literal["vllm", "transformers"]:
+        """The backend to run, `auto` settled."""
+        if self.backend != "auto":
+            return self.backend
+        fits = self.num_gpus >= 1 and find_spec("vllm") is not None and is_loopback(self.host)
+        return "vllm" if fits else "transformers"
+
+    def token(self) -> str | None:
+        """The token that callers must send. Raises ConfigError where one is needed and not set."""
+        token = os.environ.get(self.token_env)
+        if not token and not is_loopback(self.host):
+            raise ConfigError(
+                f"host {self.host} can be reached from other machines, and {self.token_env} is not "
+                "set",
+                f"export {self.token_env} with a long random value, or set host: 127.0.0.1",
+            )
+        return token or None
+
+
+def is_loopback(host: str) -> bool:
+    """Whether nobody but this machine can reach `host`."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
