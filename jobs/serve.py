@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import errno
+import logging
 import os
+import signal
+import socket
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,6 +14,7 @@ from pathlib import Path
 from rich.console import Console
 
 from pipelines.config import RayConfig, read_yaml, validated
+from pipelines.errors import ConfigError
 from pipelines.serving import ServeVlmConfig
 
 
@@ -17,6 +22,7 @@ def vlm(console: Console, path: Path, overrides: Sequence[str]) -> None:
     """Start Ray Serve on this machine with the model of the config, and wait."""
     config = validated(ServeVlmConfig, read_yaml(path, overrides), str(path))
     token, backend = config.token(), config.settled_backend()
+    _check_free(config)
     os.environ.setdefault("RAY_AUTH_MODE", "token")
     os.environ.setdefault("RAY_SERVE_LOG_TO_STDERR", "0")
     from ray import serve
@@ -24,7 +30,9 @@ def vlm(console: Console, path: Path, overrides: Sequence[str]) -> None:
     from pipelines.engine import cluster
     from pipelines.vlm_endpoint import app, vllm_app
 
+    logging.getLogger("ray.serve").setLevel(logging.WARNING)
     with cluster(RayConfig()), console.status(f"loading {config.model} ({backend})") as status:
+        signal.signal(signal.SIGTERM, signal.default_int_handler)  # Ray has set its own
         serve.start(http_options={"host": config.host, "port": config.port})
         try:
             serve.run(
@@ -38,3 +46,16 @@ def vlm(console: Console, path: Path, overrides: Sequence[str]) -> None:
                 time.sleep(1)
         finally:
             serve.shutdown()
+
+
+def _check_free(config: ServeVlmConfig) -> None:
+    """Raises ConfigError. Ray Serve shares its port: a second server would take half of the calls
+    of the first, unseen."""
+    try:
+        with socket.create_server((config.host, config.port)):
+            return
+    except OSError as error:
+        address = f"{config.host}:{config.port}"
+        if error.errno == errno.EADDRINUSE:
+            raise ConfigError(f"{address} is in use", "stop who listens, or set port") from None
+        raise ConfigError(f"cannot listen on {address}: {error}", "set host and port") from None

@@ -44,7 +44,7 @@ class VlmRules(Settings):
 _NOT_ABOUT_LINES = frozenset({"no_text_found", "ink_not_covered"})
 
 
-def accepted(page: Mapping[str, Any], rules: VlmRules) -> list[str]:
+def against_answer(page: Mapping[str, Any], rules: VlmRules) -> list[str]:
     """Why the second reading of a page is not to be believed; empty: it is accepted.
 
     `page`: `doubts`, `ocr_lines` and the columns of `actors.vlm.Vlm`. Reasons: `vlm_no_answer`
@@ -68,7 +68,7 @@ def accepted(page: Mapping[str, Any], rules: VlmRules) -> list[str]:
 
 
 def compared(page: Mapping[str, Any], rules: VlmRules) -> Agreement:
-    """The figures behind `accepted` for a page that was read whole and has a `vlm_text`."""
+    """The figures behind `against_answer` for a page that was read whole and has a `vlm_text`."""
     return agreement(page["vlm_text"], page["ocr_lines"] or [], rules.agreement)
 
 

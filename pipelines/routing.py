@@ -18,6 +18,7 @@ from pydantic import Field
 
 from actors.contract import Settings
 from pipelines.calibration import Accept, Calibration
+from pipelines.escalation import VlmRules
 from pipelines.native_text import garbled_share
 
 
@@ -26,6 +27,7 @@ class Outcome(StrEnum):
 
     NATIVE_TEXT = "native_text"  # the PDF's own text layer, accepted
     OCR = "ocr"  # read by an OCR engine, accepted
+    VLM = "vlm"  # OCR was in doubt; the fallback reader was asked and believed
     REVIEW = "review"  # there is a reading, but nobody should trust it unseen
     FAILED = "failed"  # there is no reading; a <verb>_failure says why
 
@@ -56,6 +58,7 @@ class RoutingConfig(Settings):
 
     floors: dict[str, Floors] = Field(default_factory=dict)
     accept: Accept | None = Field(None, description="what nightjar calibrate prints")
+    vlm: VlmRules = Field(VlmRules(), description="when the fallback reader is believed")
     blank_ink_share: float = Field(
         0.002, ge=0, le=1, description="a page with less ink than this is blank"
     )
@@ -165,7 +168,7 @@ def calibrated_doubts(
     elif evidence.expected_cer > accept.max_expected_cer:
         found.append("expected_cer_above_floor")
     covered = evidence.ink_covered
-    weighed = "missed_ink" in calibration.features
+    weighed = calibration.weighs("missed_ink")
     if not weighed and (covered is None or covered < floors.min_ink_covered):
         found.append("ink_not_covered")
     return found + _not_about_scores(evidence, floors)

@@ -26,7 +26,7 @@ class ServeVlmConfig(Settings):
         "auto", description="auto: vllm where it is installed and num_gpus is given"
     )
     host: str = Field("127.0.0.1", description="beyond loopback a token is required")
-    port: int = Field(8000, ge=0, lt=65536)
+    port: int = Field(8000, ge=1, lt=65536)
     token_env: str = Field(
         "NIGHTJAR_VLM_TOKEN", description="environment variable with the token that callers send"
     )

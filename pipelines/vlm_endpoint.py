@@ -5,8 +5,7 @@ is off: the fallback reader wants whole answers. Pictures come inside the reques
 nothing is fetched for a caller.
 """
 
-from __future__ import annotations
-
+# No postponed annotations here: the replica's FastAPI would not find what `Request` is.
 import asyncio
 import base64
 import binascii
@@ -95,6 +94,13 @@ def _parts(content: str | list[Part], max_pixels: int) -> list[dict[str, Any]]:
     ]
 
 
+def _error(status: int, message: str) -> JSONResponse:
+    """OpenAI's form of an error."""
+    kind = "invalid_request_error" if status < 500 else "server_error"
+    return JSONResponse({"error": {"message": message, "type": kind}}, status_code=status)
+
+
+# Serve copies the class and the names it uses where it is decorated: they all stand above it.
 api = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
 
 
@@ -176,12 +182,6 @@ class VlmEndpoint:
             return ChatRequest.model_validate_json(bytes(body))
         except ValueError as why:
             raise Refused(400, f"no valid chat request: {str(why)[:500]}") from why
-
-
-def _error(status: int, message: str) -> JSONResponse:
-    """OpenAI's form of an error."""
-    kind = "invalid_request_error" if status < 500 else "server_error"
-    return JSONResponse({"error": {"message": message, "type": kind}}, status_code=status)
 
 
 def app(config: ServeVlmConfig, token: str | None) -> Any:

@@ -20,7 +20,7 @@ from actors.failures import FailureKind
 from actors.ocr.line import LINES
 from actors.rapid_ocr import RapidOcr, RapidOcrConfig
 from actors.vlm import Vlm, VlmConfig
-from pipelines.escalation import VlmRules, accepted, compared
+from pipelines.escalation import VlmRules, against_answer, compared
 
 RULES = VlmRules()
 IN_DOUBT = ["mean_score_below_floor"]
@@ -48,7 +48,7 @@ def lines(text: str, scores: Sequence[float | None] = (0.99,)) -> list[dict[str,
 
 
 def page(text: str | None, first: list[dict[str, Any]] | None, **columns: Any) -> dict[str, Any]:
-    """A row as `accepted` sees it."""
+    """A row as `against_answer` sees it."""
     row = {"doubts": IN_DOUBT, "ocr_lines": first, "vlm_text": text}
     return row | {"vlm_lines": None, "vlm_failure": None} | columns
 
@@ -58,7 +58,7 @@ def page(text: str | None, first: list[dict[str, Any]] | None, **columns: Any) -
 
 def test_an_answer_that_the_sure_lines_confirm_is_accepted() -> None:
     weak = lines(PAGE.replace("CHESTNUTS", "CHFSTNUIS"), [0.99] * 4 + [0.4] + [0.99])
-    assert accepted(page(PAGE, weak), RULES) == []
+    assert against_answer(page(PAGE, weak), RULES) == []
     assert compared(page(PAGE, weak), RULES).share == 1
 
 
@@ -92,24 +92,24 @@ def test_an_answer_that_the_sure_lines_confirm_is_accepted() -> None:
 def test_an_answer_that_cannot_be_confirmed_is_not(
     answer: str | None, first: list[dict[str, Any]] | None, reasons: list[str]
 ) -> None:
-    assert accepted(page(answer, first), RULES) == reasons
+    assert against_answer(page(answer, first), RULES) == reasons
 
 
 @pytest.mark.parametrize("kind", [kind for kind in FailureKind if kind.startswith("VLM_")])
 def test_no_answer_with_a_failure_is_accepted(kind: FailureKind) -> None:
     """However good its text looks."""
     row = page(PAGE, lines(PAGE), vlm_failure={"kind": kind.value, "message": ""})
-    assert accepted(row, RULES) == [kind.value.lower()]
+    assert against_answer(row, RULES) == [kind.value.lower()]
 
 
 def test_other_failures_have_their_name_too() -> None:
     row = page(None, None, vlm_failure={"kind": "ENGINE_FAULT", "message": ""})
-    assert accepted(row, RULES) == ["vlm_engine_fault"]
+    assert against_answer(row, RULES) == ["vlm_engine_fault"]
 
 
 def test_text_on_a_blank_page_is_invented() -> None:
     row = page(PAGE, lines(PAGE), doubts=["blank_page=0.0001"])
-    assert accepted(row, RULES) == ["vlm_text_on_blank_page"]
+    assert against_answer(row, RULES) == ["vlm_text_on_blank_page"]
 
 
 def spliced(first: list[dict[str, Any]], texts: dict[int, str], **columns: Any) -> dict[str, Any]:
@@ -124,24 +124,24 @@ WEAK = lines(PAGE.replace("LEEKS 0.815", "LFFKS 0.8I5"), [0.99] * 3 + [0.5] + [0
 
 
 def test_a_replaced_line_must_resemble_what_stood_there() -> None:
-    assert accepted(spliced(WEAK, {3: "LEEKS 0.815 kg 2.04"}), RULES) == []
-    assert accepted(spliced(WEAK, {3: "THANK YOU COME AGAIN"}), RULES) == ["vlm_line_unlike"]
-    assert accepted(spliced(WEAK, {3: ""}), RULES) == ["vlm_line_unlike"]
+    assert against_answer(spliced(WEAK, {3: "LEEKS 0.815 kg 2.04"}), RULES) == []
+    assert against_answer(spliced(WEAK, {3: "THANK YOU COME AGAIN"}), RULES) == ["vlm_line_unlike"]
+    assert against_answer(spliced(WEAK, {3: ""}), RULES) == ["vlm_line_unlike"]
     unread = [line | {"text": ""} if i == 3 else line for i, line in enumerate(WEAK)]
-    assert accepted(spliced(unread, {3: "LEEKS 0.815 kg 2.04"}), RULES) == ["vlm_line_unlike"]
-    assert accepted(spliced(unread, {3: ""}), RULES) == [], "both see nothing there"
+    assert against_answer(spliced(unread, {3: "LEEKS 0.815 kg 2.04"}), RULES) == ["vlm_line_unlike"]
+    assert against_answer(spliced(unread, {3: ""}), RULES) == [], "both see nothing there"
 
 
 def test_a_single_character_may_be_unlike() -> None:
     first = [*WEAK, *lines("θ", [0.3])]
-    assert accepted(spliced(first, {9: "0"}), RULES) == []
+    assert against_answer(spliced(first, {9: "0"}), RULES) == []
     strict = VlmRules(max_unlike=0)
-    assert accepted(spliced(first, {9: "0"}), strict) == ["vlm_line_unlike"]
+    assert against_answer(spliced(first, {9: "0"}), strict) == ["vlm_line_unlike"]
 
 
 def test_lines_do_not_answer_doubts_about_the_page() -> None:
     row = spliced(WEAK, {}, doubts=["ink_not_covered", *IN_DOUBT])
-    assert accepted(row, RULES) == ["ink_not_covered"]
+    assert against_answer(row, RULES) == ["ink_not_covered"]
 
 
 # With a real first reader.
@@ -162,10 +162,10 @@ def test_real_readings_confirm_the_truth_and_no_other_page(
     truths = {name: (SAMPLES / "truth" / f"{name}.page1.txt").read_text() for name in readings}
     for name, first in readings.items():
         for other, truth in truths.items():
-            against = accepted(page(truth, first), RULES)
+            against = against_answer(page(truth, first), RULES)
             assert (against == []) == (name == other), (name, other, against)
         looping = truths[name] + "TOTAL 12.50\n" * 40
-        assert "vlm_unsupported_text" in accepted(page(looping, first), RULES)
+        assert "vlm_unsupported_text" in against_answer(page(looping, first), RULES)
 
 
 # Chaos.
@@ -255,7 +255,7 @@ def test_in_chaos_no_row_is_lost_and_nothing_wrong_is_accepted() -> None:
         actor.close()
     assert [row["row_id"] for row in rows] == list(range(chaos + 80)), "every row once, in order"
     asked = [row for row in rows if row["doubts"]]
-    verdicts = [accepted(row, RULES) for row in asked]
+    verdicts = [against_answer(row, RULES) for row in asked]
     for row, against in zip(asked, verdicts, strict=True):
         number = row["row_id"] % 80
         first = "\n".join(line["text"] for line in row["ocr_lines"])
@@ -280,7 +280,7 @@ def test_when_the_budget_is_spent_the_rest_goes_to_review_with_its_first_reading
         actor = Vlm(config)
         rows = actor(rows_of(range(1, 17))).to_pylist()
         actor.close()
-    verdicts = Counter(tuple(accepted(row, RULES)) for row in rows if row["doubts"])
+    verdicts = Counter(tuple(against_answer(row, RULES)) for row in rows if row["doubts"])
     assert verdicts == {(): 5, ("vlm_budget",): 7}
     assert len(server.requests) == 5
     assert all(len(row["ocr_lines"]) == len(ITEMS) for row in rows)
