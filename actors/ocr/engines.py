@@ -61,7 +61,13 @@ class OpenVino:
 
         self._tensor = ov.Tensor
         core = ov.Core()
-        options: dict[str, Any] = {"INFERENCE_NUM_THREADS": threads, "NUM_STREAMS": 1}
+        # Pinned, as is OpenVINO's way, the first thread of every process sits on core 0: two workers
+        # on two cores read 24 pages in 10.6 s, one worker in 10.7 s, two unpinned ones in 5.7 s.
+        options: dict[str, Any] = {
+            "INFERENCE_NUM_THREADS": threads,
+            "NUM_STREAMS": 1,
+            "ENABLE_CPU_PINNING": False,
+        }
         if precision != "auto":
             options["INFERENCE_PRECISION_HINT"] = precision
         detector = core.compile_model(graphs.detector(core, det), "CPU", options)
