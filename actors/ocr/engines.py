@@ -61,8 +61,8 @@ class OpenVino:
 
         self._tensor = ov.Tensor
         core = ov.Core()
-        # Pinned, as is OpenVINO's way, the first thread of every process sits on core 0: two workers
-        # on two cores read 24 pages in 10.6 s, one worker in 10.7 s, two unpinned ones in 5.7 s.
+        # OpenVINO pins, and the first thread of every process to core 0: two workers on two cores
+        # read 24 pages in 10.6 s, one worker in 10.7 s, two that are not pinned in 5.7 s.
         options: dict[str, Any] = {
             "INFERENCE_NUM_THREADS": threads,
             "NUM_STREAMS": 1,

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import time
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -131,6 +135,21 @@ def test_short_lines_are_not_turned_upside_down(reader: RapidOcr) -> None:
     """RapidOCR's line classifier, on by default, turns some: No.00999 became 66600.oN."""
     (row,) = read(reader, [encoded(drawn("No.00999", (320, 240), 40))])
     assert "".join(texts(row)).replace(" ", "") == "No.00999"
+
+
+def test_no_thread_is_bound_to_one_core(reader: RapidOcr) -> None:
+    """OpenVINO's way is to pin: then all workers of a machine share core 0."""
+    page = encoded(drawn("\n".join(TEXTS), size=(1200, 1600)))
+    whole, seen = os.sched_getaffinity(0), set()
+    with ThreadPoolExecutor(1) as pool:
+        reading = pool.submit(read, reader, [page] * 4)
+        while not reading.done():
+            for thread in Path("/proc/self/task").iterdir():
+                with suppress(ProcessLookupError):
+                    seen.add(frozenset(os.sched_getaffinity(int(thread.name))))
+            time.sleep(0.005)
+    assert len(reading.result()) == 4
+    assert seen == {frozenset(whole)}
 
 
 def test_asking_for_cuda_without_cuda_is_an_error_not_a_fallback() -> None:
