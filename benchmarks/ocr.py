@@ -6,11 +6,11 @@ Contestants take turns (a, b, c, a, b, c ...), so that a noisy neighbour disturb
 Every contestant loads its models and reads one page before its clock starts. RapidOCR's loops read
 every page once, the others `--copies` times: a shape that OpenVINO has not met costs 25 to 90 ms,
 which counts as start-up, and of 63 pages alone it would be a tenth of the time. `floor` runs the
-same compiled models as ours over inputs that were prepared before the clock started: nothing that reads
-pages can be faster on this machine with these models. CER: both sides are put into rows by their
-boxes (top to bottom, left to right), spaces and case left out, so that neither the order of lines
-nor their splitting counts; micro average over pages. Nightjar keeps what scores below 0.5, RapidOCR
-drops it: `cer_sure` is ours without those lines.
+same compiled models as ours over inputs that were prepared before the clock started: nothing that
+reads pages can be faster on this machine with these models. CER: both sides are put into rows by
+their boxes (top to bottom, left to right), spaces and case left out, so that neither the order of
+lines nor their splitting counts; micro average over pages. Nightjar keeps what scores below 0.5,
+RapidOCR drops it: `cer_sure` is ours without those lines.
 """
 
 from __future__ import annotations
