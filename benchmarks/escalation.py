@@ -71,7 +71,7 @@ def _run(folder: Path, run_dir: Path, changes: dict[str, Any]) -> dict[str, Any]
     config |= {"run_dir": str(run_dir), "source": {"path": str(folder)}, **changes}
     path = run_dir.with_suffix(".yaml")
     path.write_text(yaml.safe_dump(config))
-    argv = [sys.executable, "-m", "jobs.cli", "run", str(path)]
+    argv = [sys.executable, "-m", "jobs.cli", "run", "--no-report", str(path)]
     subprocess.run(argv, check=True, stdout=subprocess.DEVNULL)
     record = json.loads((run_dir / "run.json").read_text())
     (session,) = record["sessions"]

@@ -134,7 +134,8 @@ def _ours(folder: Path, run_dir: Path) -> dict[str, Any]:
     path.write_text(yaml.safe_dump(config))
     began = time.perf_counter()
     process = subprocess.Popen(
-        [sys.executable, "-m", "jobs.cli", "run", str(path)], stdout=subprocess.DEVNULL
+        [sys.executable, "-m", "jobs.cli", "run", "--no-report", str(path)],
+        stdout=subprocess.DEVNULL,
     )
     peak = _watch_memory(process)
     assert process.returncode == 0

@@ -9,6 +9,8 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from jobs import cli_curate
+
 app = typer.Typer(
     name="nightjar",
     help="Label everything by morning: boxes, masks and text for large sets of images and pages.",
@@ -30,6 +32,8 @@ app.add_typer(review_app, name="review")
 
 serve_app = typer.Typer(no_args_is_help=True, help="Endpoints that runs can use.")
 app.add_typer(serve_app, name="serve")
+app.add_typer(cli_curate.app, name="curate")
+app.command("app")(cli_curate.open_app)
 
 ConfigFile = Annotated[Path, typer.Argument(help="a YAML file, see configs/")]
 Overrides = Annotated[
@@ -52,11 +56,23 @@ def plan(
 
 
 @app.command()
-def run(config: ConfigFile, overrides: Overrides = None, new: New = False) -> None:
+def run(
+    config: ConfigFile,
+    overrides: Overrides = None,
+    new: New = False,
+    report: Annotated[
+        bool,
+        typer.Option(
+            "--report/--no-report",
+            envvar="NIGHTJAR_REPORT",
+            help="write RUN/report.html at the end",
+        ),
+    ] = True,
+) -> None:
     """Run a job to its end, or go on with one that was interrupted."""
     from jobs import commands
 
-    commands.run(Console(), config, overrides or [], new=new)
+    commands.run(Console(), config, overrides or [], new=new, report=report)
 
 
 @app.command()
@@ -72,6 +88,23 @@ def show(
     from jobs import commands
 
     commands.show(Console(), run_dir, row, image)
+
+
+@app.command()
+def report(
+    run_dir: Annotated[Path, typer.Argument(help="the run_dir of a run, finished or not")],
+    out: Annotated[Path | None, typer.Option("--out", help="else RUN/report.html")] = None,
+    samples: Annotated[
+        int, typer.Option(min=0, max=2000, help="rows in the gallery; 0: no pictures, no texts")
+    ] = 200,
+    seconds: Annotated[
+        float, typer.Option(min=1, help="for the counts, and again for the pictures")
+    ] = 120.0,
+) -> None:
+    """Write a run as one HTML file: counts, reasons, scores, and a gallery to look through."""
+    from jobs import report as job
+
+    job.command(Console(), run_dir, out, samples=samples, seconds=seconds)
 
 
 @app.command()
@@ -92,6 +125,96 @@ def export(
     from jobs import commands
 
     commands.export(Console(), run_dir, out, form, everything=everything, candidates=candidates)
+
+
+@app.command()
+def calibrate(
+    run_dir: Annotated[Path, typer.Argument(help="the run_dir of a finished run")],
+    truth: Annotated[
+        Path,
+        typer.Option(
+            "--truth", help="true texts (a folder or file), or the COCO JSON of an autolabel run"
+        ),
+    ],
+    target_cer: Annotated[
+        float | None,
+        typer.Option(min=0, max=1, help="pages: CER of the accepted ones together; 0.02 without"),
+    ] = None,
+    target_precision: Annotated[
+        float | None, typer.Option(min=0, max=1, help="labels: best F1 without")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", help="else RUN/calibration/ENGINE.json")
+    ] = None,
+    language: Annotated[str | None, typer.Option(help="of the pages, for the record")] = None,
+    seed: Annotated[int, typer.Option(min=0, help="of the folds and of the bootstrap")] = 0,
+) -> None:
+    """Learn from truth what the scores of a run are worth, and which floors meet a target.
+
+    Pages: writes a calibration for configs, with a picture. Labels: prints thresholds by class.
+    """
+    from jobs import calibrate as job
+
+    job.command(
+        Console(),
+        run_dir,
+        job.Asked(truth, target_cer, target_precision, out, language, seed),
+    )
+
+
+@app.command()
+def evaluate(
+    run_dir: Annotated[Path, typer.Argument(help="the run_dir of a run")],
+    truth: Annotated[
+        str,
+        typer.Option(
+            "--truth",
+            help="labels: a COCO JSON; pages: true texts, a folder or file; either: the word "
+            "reviewed, or Parquet of reviewed rows",
+        ),
+    ],
+    slices: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--slice",
+            metavar="COLUMN",
+            help="figures for each value of a column: of the run, of --metadata, or image_size, "
+            "folder; repeatable",
+        ),
+    ] = None,
+    metadata: Annotated[
+        Path | None, typer.Option("--metadata", help="CSV or Parquet with a column uri")
+    ] = None,
+    out: Annotated[Path | None, typer.Option("--out", help="else RUN/evaluation")] = None,
+    seed: Annotated[int, typer.Option(min=0, help="of the bootstrap and of the halves")] = 0,
+) -> None:
+    """What a run is worth against truth: AP, curves and confusion of labels, CER and WER of texts.
+
+    By outcome and by slice, with 95 % intervals; writes evaluation.json and pictures.
+    """
+    from jobs import evaluate as job
+
+    job.command(Console(), run_dir, job.Asked(truth, slices or (), metadata, out, seed))
+
+
+@app.command()
+def diff(
+    run_a: Annotated[Path, typer.Argument(help="the run_dir of a run: before")],
+    run_b: Annotated[Path, typer.Argument(help="of another over the same files: after")],
+    truth: Annotated[
+        str | None,
+        typer.Option(
+            "--truth", help="as of nightjar evaluate: regressions come first, worst first"
+        ),
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", help="JSON lines: every row that differs")
+    ] = None,
+) -> None:
+    """What changed between two runs: labels, texts, outcomes; with truth, for better or worse."""
+    from jobs import diff as job
+
+    job.command(Console(), run_a, run_b, truth, out)
 
 
 @config_app.command("check")

@@ -12,6 +12,7 @@ from rich.table import Table
 
 from actors.ontology import Ontology
 from jobs.estimate import print_estimate
+from jobs.report import after_run
 from jobs.tables import print_run, print_scores
 from jobs.view import RunView
 from pipelines.config import JobConfig, validated
@@ -72,7 +73,7 @@ def _print_manifest(console: Console, summary: ManifestSummary, unit: str) -> No
             console.print(f"  {count:,} {note}")
 
 
-def run(console: Console, path: Path, overrides: Sequence[str], *, new: bool) -> None:
+def run(console: Console, path: Path, overrides: Sequence[str], *, new: bool, report: bool) -> None:
     """`nightjar run`."""
     job, config = load(path, overrides)
     run = run_dir_of(config, new=new)
@@ -85,6 +86,8 @@ def run(console: Console, path: Path, overrides: Sequence[str], *, new: bool) ->
             console.print("[bold]Everything is done already.[/] Nothing was started.")
         print_run(console, run, job.unit, summary.pages, totals(run))
         _print_truth(console, run)
+    if report:
+        after_run(console, run, fresh="rows" in session)
 
 
 def _print_truth(console: Console, run: RunDir) -> None:

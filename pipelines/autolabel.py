@@ -10,6 +10,7 @@ import pyarrow as pa
 from pydantic import Discriminator, Field, Tag, model_validator
 
 from actors.contract import Pool, Settings
+from actors.embed import Embed, Embedder
 from actors.failures import FAILURE
 from actors.grounding_dino import GroundingDino, GroundingDinoConfig
 from actors.instances import MASKS
@@ -62,6 +63,10 @@ class AutolabelConfig(JobConfig):
         None, description="null: masks come from the detector (sam3, yolo with a -seg checkpoint)"
     )
     segmenter_pool: Pool = Pool(num_cpus=0.5)
+    embedder: Embedder | None = Field(
+        None, description="a vector for each image, for `nightjar curate --brain`; null: none"
+    )
+    embedder_pool: Pool = Pool(num_cpus=0.5)
     triage: TriageConfig = TriageConfig()
 
     @model_validator(mode="after")
@@ -111,6 +116,8 @@ def labelled(flow: Flow, config: AutolabelConfig) -> Flow:
 def autolabel(config: AutolabelConfig) -> Flow:
     """The dataflow of auto-labelling."""
     fetched = Flow(MANIFEST).through(PageFetcher, config.fetch, config.fetch_pool)
+    if config.embedder:
+        fetched = fetched.through(Embed, config.embedder, config.embedder_pool)
     return (
         labelled(fetched, config)
         .map(triage, Triage(rules=config.triage, ontology=config.detector.ontology))

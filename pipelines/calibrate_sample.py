@@ -5,12 +5,19 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
 
-from pipelines.calibration import FEATURES, LineModel, page_features, scores_and_lengths
+from pipelines.calibration import (
+    FEATURES,
+    LineModel,
+    line_risk,
+    page_features,
+    scores_and_lengths,
+)
 from pipelines.errors import ConfigError
 from pipelines.risk import Floats, Ints, Pages
 from pipelines.rundir import RunDir
@@ -18,6 +25,8 @@ from pipelines.shards import iter_rows
 from pipelines.truth import COLUMNS, Matched, PageTruth, errors_of, match
 
 _ALSO = ("outcome", "reasons", "text_source", "evidence")
+#: Who read `lines`, in runs that may have a second reader; else `text_source` says it.
+_READER = "lines_source"
 
 
 @dataclass(frozen=True)
@@ -44,14 +53,16 @@ class Sample:
         lines: (scores, characters) of all lines of each page.
         pages: errors, characters and file of each page.
         seen: the lines whose own errors are known.
-        outcomes: what the run decided.
+        outcomes, reasons: what the run decided, and why.
+        reviewed: pages whose truth is a reviewer's answer.
     """
 
     engine: str
     evidence: list[dict[str, Any]] = field(default_factory=list)
     lines: list[tuple[Floats, Ints]] = field(default_factory=list)
     outcomes: list[str] = field(default_factory=list)
-    reasons: Counter[str] = field(default_factory=Counter)
+    reasons: list[list[str]] = field(default_factory=list)
+    reviewed: int = 0
     pages: Pages = field(init=False)
     seen: LinesSeen = field(init=False)
 
@@ -60,13 +71,28 @@ class Sample:
 
     def features(self, model: LineModel | None, pages: Ints) -> Floats:
         """(pages, len(FEATURES)) float64, NaN where something was not measured."""
-        found = np.full((len(pages), len(FEATURES)), np.nan)
-        for row, page in enumerate(pages.tolist()):
-            scores, lengths = self.lines[page]
-            named = page_features(self.evidence[page], scores, lengths, model)
-            values = [named[name] for name in FEATURES]
-            found[row] = [np.nan if value is None else value for value in values]
+        found = self._without_model[pages]
+        if model is not None:
+            scores, lengths, page = self._all_lines
+            wrong = np.bincount(page, model.risk(scores, lengths) * lengths, len(self))
+            share = wrong / np.bincount(page, lengths, len(self))
+            found[:, FEATURES.index("line_risk")] = line_risk(share)[pages]
         return found
+
+    @cached_property
+    def _without_model(self) -> Floats:
+        """All features that need no model of the lines; a cross-validation asks for them often."""
+        found = np.full((len(self), len(FEATURES)), np.nan)
+        for page, (evidence, lines) in enumerate(zip(self.evidence, self.lines, strict=True)):
+            values = [page_features(evidence, *lines, None)[name] for name in FEATURES]
+            found[page] = [np.nan if value is None else value for value in values]
+        return found
+
+    @cached_property
+    def _all_lines(self) -> tuple[Floats, Ints, Ints]:
+        """Scores, characters and page of every line."""
+        scores, lengths = (np.concatenate(column) for column in zip(*self.lines, strict=True))
+        return scores, lengths, np.repeat(np.arange(len(self)), [len(one) for one, _ in self.lines])
 
     @property
     def mean_scores(self) -> Floats:
@@ -87,30 +113,26 @@ def read_samples(run: RunDir, truths: Sequence[PageTruth]) -> Samples:
     """Compare the pages of a run with their truth.
 
     In a sample: pages that an OCR engine read, all lines of it with scores. The others cannot be
-    accepted by any score: failed and empty pages, and text that came with the document.
+    accepted by any score: failed and empty pages, and text that came with the document. What a
+    reviewer rejected is no truth.
 
     Raises ConfigError where the run holds no pages, nothing matches, or no page is left.
     """
-    for path in run.shard_files()[:1]:
-        lacking = {*COLUMNS, *_ALSO} - set(pq.read_schema(path).names)
-        if lacking:
-            raise ConfigError(
-                f"{run.path} holds no readings: its rows lack {', '.join(sorted(lacking))}",
-                "truth of pages goes with a run of ocr_backfill, a COCO JSON with one of autolabel",
-            )
+    columns = _columns(run)
     keys = ("row_id", "uri", "page", "pages")
     matched = match([r for b in iter_rows(run, keys) for r in b.to_pylist()], truths)
     wanted = {row["row_id"]: truth for row, truth in matched.pairs}
     left_out: Counter[str] = Counter()
     kept: dict[str, list[tuple[dict[str, Any], PageTruth]]] = defaultdict(list)
-    for batch in iter_rows(run, (*COLUMNS, *_ALSO)):
+    for batch in iter_rows(run, columns):
         for row in batch.to_pylist():
             if row["row_id"] not in wanted:
                 continue
-            if why := _unfit(row):
+            truth = wanted[row["row_id"]]
+            if why := _unfit(row, truth):
                 left_out[why] += 1
             else:
-                kept[row["text_source"].split()[0]].append((row, wanted[row["row_id"]]))
+                kept[_reader(row).split()[0]].append((row, truth))
     if not kept:
         shown = ", ".join(f"{count} {why}" for why, count in left_out.items())
         raise ConfigError(
@@ -121,9 +143,31 @@ def read_samples(run: RunDir, truths: Sequence[PageTruth]) -> Samples:
     return Samples(samples, matched, left_out)
 
 
-def _unfit(row: dict[str, Any]) -> str | None:
+def _columns(run: RunDir) -> tuple[str, ...]:
+    files = run.shard_files()
+    if not files:
+        raise ConfigError(f"{run.path} holds no finished page", "run it first: nightjar run CONFIG")
+    there = set(pq.read_schema(files[0]).names)
+    lacking = {*COLUMNS, *_ALSO} - there
+    if lacking:
+        raise ConfigError(
+            f"{run.path} holds no readings: its rows lack {', '.join(sorted(lacking))}",
+            "truth of pages goes with a run of ocr_backfill, a COCO JSON with one of autolabel",
+        )
+    return (*COLUMNS, *_ALSO, *({_READER} & there))
+
+
+def _reader(row: dict[str, Any]) -> str:
+    """The engine whose lines and scores these are."""
+    reader: str = row.get(_READER) or row["text_source"]
+    return reader
+
+
+def _unfit(row: dict[str, Any], truth: PageTruth) -> str | None:
     """Why a page is in no sample; None: it is in one."""
     evidence = row["evidence"]
+    if truth.verdict == "reject":
+        return "rejected in review"
     if row["outcome"] == "failed":
         return "failed"
     if row["text_source"] is None or evidence is None:
@@ -146,7 +190,8 @@ def _sample(engine: str, pairs: list[tuple[dict[str, Any], PageTruth]]) -> Sampl
         sample.evidence.append(row["evidence"])
         sample.lines.append((scores, lengths))
         sample.outcomes.append(row["outcome"])
-        sample.reasons.update(row["reasons"])
+        sample.reasons.append(row["reasons"] or [])
+        sample.reviewed += truth.verdict is not None
         lines += [(scores[one.place], one.characters, one.errors, page) for one in found.lines]
     errors, characters, of_file = np.array(counts).T
     sample.pages = Pages(errors.astype(float), characters.astype(float), of_file.astype(np.int64))

@@ -6,7 +6,7 @@ and the keys that guard a run directory hold the calibration itself, and workers
 Every feature is oriented: more of it never makes a page less risky, and no coefficient is negative.
 So weaker lines cannot earn a page more trust, whatever sample the fit has seen. A page that is
 worse in some feature than all of the sample, and one of which something was not measured, has no
-expected error rate: it fails closed.
+expected error rate: it fails closed. A feature with the coefficient 0 is there for that alone.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from typing import Annotated, Any, Literal, Self
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import BeforeValidator, Field, ValidationError, model_validator
+from pydantic import BeforeValidator, Field, FiniteFloat, ValidationError, model_validator
 
 from actors.contract import Settings
 
 VERSION = 1  # of the file; `Calibration.version` says it too
 
 Floats = npt.NDArray[np.float64]
-Numbers = tuple[float, ...]
+Numbers = tuple[FiniteFloat, ...]
 
 #: Lines below this count as weak characters: on 63 receipts a line between 0.90 and 0.95 has 9 % of
 #: its characters wrong, between 0.95 and 0.97 3 %, above 1 %.
@@ -82,15 +82,14 @@ class LineModel(Settings):
 
 
 class PageModel(Settings):
-    """Logistic in standardised features, then an isotonic map where the sample bears one."""
+    """Logistic in standardised features."""
 
     features: tuple[str, ...] = Field(description=f"of {', '.join(FEATURES)}")
     centre: Numbers
     scale: Numbers
     coefficients: Numbers = Field(description="of the standardised features; none is negative")
     worst: Numbers = Field(description="highest value of each feature in the sample")
-    intercept: float
-    steps: Steps | None = Field(None, description="isotonic: logistic estimate -> error rate")
+    intercept: FiniteFloat
     lines: LineModel | None = None
 
     @model_validator(mode="after")
@@ -128,12 +127,16 @@ class PageModel(Settings):
             return None
         return float(self.estimate(values[None])[0])
 
+    def weighs(self, name: str) -> bool:
+        """Whether more of a feature raises the expected error rate. The others are guards only."""
+        return dict(zip(self.features, self.coefficients, strict=True)).get(name, 0.0) > 0
+
     def estimate(self, values: Floats) -> Floats:
         """(pages,) expected error rates of (pages, features) values; missing ones are not met."""
         scaled = (values - np.array(self.centre)) / np.array(self.scale)
         logit = self.intercept + scaled @ np.array(self.coefficients)
         share: Floats = 1 / (1 + np.exp(-np.clip(logit, -30, 30)))
-        return share if self.steps is None else self.steps.at(share)
+        return share
 
     def line_goodness(self, score: float | None, characters: int) -> float | None:
         """Expected share of right characters of a line, 0..1.
@@ -173,7 +176,7 @@ class Calibration(PageModel):
     """The JSON file; one engine."""
 
     version: Literal[1] = 1
-    engine: str = Field(min_length=1, description="first word of text_source, such as rapid_ocr")
+    engine: str = Field(min_length=1, description="first word of lines_source, such as rapid_ocr")
     language: str | None = Field(None, description="of the sample, where somebody said so")
     target_cer: float = Field(ge=0, le=1)
     floor: float | None = Field(description="max_expected_cer that meets the target; null: none")
@@ -219,9 +222,14 @@ def page_features(
     if len(scores):
         found["weak_characters"] = float(lengths[scores < WEAK].sum() / lengths.sum())
     if len(scores) and lines is not None:
-        risk = float(np.average(lines.risk(scores, lengths), weights=lengths))
-        found["line_risk"] = float(np.log(risk + _LEAST_RISK))
+        risk = np.average(lines.risk(scores, lengths), weights=lengths)
+        found["line_risk"] = float(line_risk(risk))
     return found
+
+
+def line_risk(share: Any) -> Any:
+    """The feature of an expected share of wrong characters, 0..1; any shape."""
+    return np.log(share + _LEAST_RISK)
 
 
 def load_calibration(path: Path) -> Calibration:
@@ -280,6 +288,6 @@ class Accept(Settings):
         return self
 
     def of(self, engine: str) -> Calibration | None:
-        """The calibration of an engine (`text_source`), None if there is none."""
+        """The calibration of an engine (`ocr_engine`), None if there is none."""
         name = engine.split()[0]
         return next((one for one in self.calibration if one.engine == name), None)

@@ -36,7 +36,7 @@ from scipy.sparse.csgraph import connected_components
 #: Least overlap, as a share of the smaller line, that makes two lines one.
 _SHARED_HEIGHT, _SHARED_WIDTH = 0.5, 1 / 3
 #: Fewer of the read characters than this in a group: the boxes are of another page or resolution.
-_FITS = 0.5
+FITS = 0.5
 #: Rounds of cutting lines out of longer ones: edits out of characters that are still a fit. One
 #: round of 0.5 gives 4.0 % on the same receipts without their boxes, these three 3.2 %.
 _ROUNDS = (0.0, 0.2, 0.5)
@@ -119,9 +119,9 @@ def _by_place(
     """(errors, errors by read line), or None where the boxes do not allow it."""
     if not ours or not theirs or not all(line.box for line in (*ours, *theirs)):
         return None
-    groups = _groups(ours, theirs)
+    groups = linked_groups(ours, theirs)
     linked = sum(len(ours[at].text) for mine, yours in groups if yours for at in mine)
-    if linked < _FITS * _characters(ours):
+    if linked < FITS * _characters(ours):
         return None
     costs = [
         _of_group([ours[i] for i in mine], [theirs[i] for i in yours]) for mine, yours in groups
@@ -131,10 +131,10 @@ def _by_place(
 
 
 def _of_group(ours: Sequence[TextLine], theirs: Sequence[TextLine]) -> int:
-    in_rows = Levenshtein.distance(_in_rows(ours), _in_rows(theirs))
+    as_rows = Levenshtein.distance("".join(in_rows(ours)), "".join(in_rows(theirs)))
     if len(ours) == 1 or len(theirs) == 1:
-        return in_rows
-    return min(in_rows, _assigned(_texts(ours), _texts(theirs)))
+        return as_rows
+    return min(as_rows, _assigned(_texts(ours), _texts(theirs)))
 
 
 def _by_text(ours: Sequence[TextLine], theirs: Sequence[TextLine]) -> tuple[int, dict[int, int]]:
@@ -207,10 +207,10 @@ def _fit(needle: str, piece: str) -> tuple[int, int, int, int]:
     return edits, len(piece) - (end - start), start, end
 
 
-def _groups(
+def linked_groups(
     ours: Sequence[TextLine], theirs: Sequence[TextLine]
 ) -> list[tuple[list[int], list[int]]]:
-    """Places of the lines that belong together, over any number of links."""
+    """Places of the lines that belong together, over any number of links. All have boxes."""
     boxes = np.array([line.box for line in (*ours, *theirs)], dtype=np.float64)
     linked = _shared(boxes, 1) >= _SHARED_HEIGHT
     linked &= _shared(boxes, 0) >= _SHARED_WIDTH
@@ -233,8 +233,8 @@ def _shared(boxes: npt.NDArray[np.float64], axis: int) -> npt.NDArray[np.float64
     return shared
 
 
-def _in_rows(lines: Sequence[TextLine]) -> str:
-    """Lines with boxes as one string: rows top to bottom, each from left to right.
+def in_rows(lines: Sequence[TextLine]) -> list[str]:
+    """The texts of lines with boxes: rows top to bottom, each from left to right.
 
     A line joins the last row if their middles differ by less than half the lower one's height.
     """
@@ -246,4 +246,4 @@ def _in_rows(lines: Sequence[TextLine]) -> str:
             rows[-1][2].append((box[0], text))
         else:
             rows.append((middle, height, [(box[0], text)]))
-    return "".join(text for *_, row in rows for _, text in sorted(row))
+    return [text for *_, row in rows for _, text in sorted(row)]

@@ -11,7 +11,7 @@ import hashlib
 import json
 import os
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -23,7 +23,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipelines.errors import ConfigError
-from pipelines.review_items import ITEMS, Answers, Filled, read_answers
+from pipelines.review_items import ITEMS, Filled, read_answers
 from pipelines.review_judge import image_faults, page_faults, true_labels, true_text
 from pipelines.rundir import RunDir, output_errors
 from pipelines.triage import LABELS
@@ -77,6 +77,21 @@ class ReviewImport:
     file: Path | None = None
 
 
+@dataclass
+class Judged:
+    """What answers say about the rows of a run.
+
+    Attributes:
+        rows: the answers without faults, as rows of REVIEWED without reviewer and time.
+        found: for each of `rows` what the run says: `row_id`, size, texts, lines or instances.
+        faults: (row id, what is wrong).
+    """
+
+    rows: list[dict[str, Any]] = field(default_factory=list)
+    found: list[dict[str, Any]] = field(default_factory=list)
+    faults: list[tuple[int, str]] = field(default_factory=list)
+
+
 def import_review(run: RunDir, folder: Path, reviewer: str | None = None) -> ReviewImport:
     """Take in `folder`/items.jsonl: lines in any order, any number of them without a verdict.
 
@@ -89,10 +104,16 @@ def import_review(run: RunDir, folder: Path, reviewer: str | None = None) -> Rev
         ConfigError: lines are wrong, all of them named by number; then nothing is written.
         RunNotFound, OutputUnwritable.
     """
-    config = run.read_record()["config"]
-    classes = list(config.get("detector", {}).get("ontology", {}).get("classes", ()))
     answers = read_answers(folder)
-    judged = _judged(run, answers, classes)
+    filled = {row_id: item for row_id, (_, item) in answers.reviewed.items()}
+    judged = judge(run, filled, np.array(answers.row_ids, np.int64))
+    wrong = {row_id for row_id, _ in judged.faults}
+    at = {
+        row_id: line
+        for row_id, line in zip(answers.row_ids, answers.lines, strict=True)
+        if row_id in wrong
+    }
+    answers.faults += [(at[row_id], fault) for row_id, fault in judged.faults]
     if answers.faults:
         listed = [f"  line {line}: {fault}" for line, fault in sorted(answers.faults)]
         raise ConfigError(
@@ -103,29 +124,38 @@ def import_review(run: RunDir, folder: Path, reviewer: str | None = None) -> Rev
         verdicts=Counter(str(item.verdict) for _, item in answers.reviewed.values()),
         waiting=len(answers.row_ids) - len(answers.reviewed),
     )
-    _write(run, judged, reviewer or os.environ.get("USER") or "unknown", summary)
+    write_reviewed(run, judged.rows, reviewer, summary)
     return summary
 
 
-def _judged(run: RunDir, answers: Answers, classes: list[str]) -> list[dict[str, Any]]:
-    """The answers as rows of REVIEWED, by row id; what is wrong goes to `answers.faults`."""
-    reviewed = np.array(list(answers.reviewed), np.int64)
-    listed = np.array(answers.row_ids, np.int64)
+def judge(run: RunDir, filled: Mapping[int, Filled], listed: npt.NDArray[np.int64]) -> Judged:
+    """What people answered, held against the run that was shown to them.
+
+    Args:
+        run: its shards are read once; only the rows that were answered are held.
+        filled: the answers, by row id.
+        listed: ids that must be rows of the run, those of `filled` among them.
+
+    Raises RunNotFound.
+    """
+    config = run.read_record()["config"]
+    classes = list(config.get("detector", {}).get("ontology", {}).get("classes", ()))
+    answered = np.array(list(filled), np.int64)
     known = np.zeros(len(listed), bool)
-    found = []
+    judged = Judged()
     for path in run.shard_files():
         ids = pq.ParquetFile(path).read(columns=["row_id"])["row_id"].to_numpy()
         known |= np.isin(listed, ids)
-        for row in _rows(path, np.isin(ids, reviewed)):
-            line, item = answers.reviewed[row["row_id"]]
+        for row in _rows(path, np.isin(ids, answered)):
+            item = filled[row["row_id"]]
             faults = list(_faults(item, row, classes))
-            answers.faults += [(line, f"row {item.row_id}: {fault}") for fault in faults]
+            judged.faults += [(item.row_id, f"row {item.row_id}: {fault}") for fault in faults]
             if not faults:
-                found.append(_answer(item, row))
-    for place in np.flatnonzero(~known):
-        fault = f"row {listed[place]} is not in {run.path}"
-        answers.faults.append((answers.lines[place], fault))
-    return sorted(found, key=lambda row: int(row["row_id"]))
+                judged.rows.append(_answer(item, row))
+                judged.found.append(row)
+    for row_id in listed[~known].tolist():
+        judged.faults.append((row_id, f"row {row_id} is not in {run.path}"))
+    return judged
 
 
 def _rows(path: Path, wanted: npt.NDArray[np.bool_]) -> Iterator[dict[str, Any]]:
@@ -151,8 +181,20 @@ def _answer(item: Filled, row: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _write(run: RunDir, judged: list[dict[str, Any]], who: str, summary: ReviewImport) -> None:
-    """Write what differs from the answers that stand."""
+def write_reviewed(
+    run: RunDir, judged: list[dict[str, Any]], reviewer: str | None, summary: ReviewImport
+) -> None:
+    """Write what differs from the answers that stand, as one file; count it in `summary`.
+
+    Args:
+        run: the answers go to its folder `reviewed`.
+        judged: `Judged.rows`.
+        reviewer: who has looked; $USER without it.
+
+    Raises OutputUnwritable.
+    """
+    judged = sorted(judged, key=lambda row: int(row["row_id"]))
+    who = reviewer or os.environ.get("USER") or "unknown"
     standing = reviewed_rows(run)
     before = {row["row_id"]: _key(row) for row in standing.to_pylist()}
     at = _after(standing)
@@ -197,7 +239,11 @@ def _folder(run: RunDir) -> Path:
 
 def reviewed_rows(run: RunDir) -> pa.Table:
     """The answer that stands for each reviewed row: a table of REVIEWED, by row id."""
-    files = sorted(_folder(run).glob("review-*.parquet"))
+    return last_answers(sorted(_folder(run).glob("review-*.parquet")))
+
+
+def last_answers(files: Sequence[Path]) -> pa.Table:
+    """The last answer of each row in some files of REVIEWED rows: such a table, by row id."""
     tables = [pq.ParquetFile(path).read() for path in files]
     rows = pa.concat_tables([REVIEWED.empty_table(), *tables])
     rows = rows.sort_by([("row_id", "ascending"), ("reviewed_at", "ascending")])

@@ -66,7 +66,7 @@ def is_labelled(path: Path) -> bool:
 def queued(run: RunDir, outcomes: Collection[str], skip: Ids, limit: int | None) -> Queue:
     """The rows of these outcomes but for those in `skip`, most gain first, at most `limit`."""
     files = run.shard_files()
-    gain_of = _gains(run.read_record()["config"], bool(files) and is_labelled(files[0]))
+    gain_of = gain_function(run.read_record()["config"], bool(files) and is_labelled(files[0]))
     ids: list[Ids] = [np.empty(0, np.int64)]
     gains: list[npt.NDArray[np.float64]] = [np.empty(0, np.float64)]
     skipped = 0
@@ -81,7 +81,15 @@ def queued(run: RunDir, outcomes: Collection[str], skip: Ids, limit: int | None)
     return _ranked(np.concatenate(ids), np.concatenate(gains), limit, skipped)
 
 
-def _gains(config: dict[str, Any], labelled: bool) -> Callable[[dict[str, Any]], float]:
+def gain_function(config: dict[str, Any], labelled: bool) -> Callable[[dict[str, Any]], float]:
+    """What a look at a row of this run is worth, see `pipelines.review_gain`.
+
+    Args:
+        config: of the run, as in its record.
+        labelled: whether its rows are images with labels; else pages with text.
+
+    Of a row it reads `reasons`, `fetch_failure` and `evidence` or `instances`. Raises ConfigError.
+    """
     if not labelled:
         return lambda row: page_gain(row["evidence"], row["reasons"], row["fetch_failure"])
     ontology = validated(Ontology, config["detector"]["ontology"], "run.json, ontology")

@@ -18,6 +18,8 @@ Ints = npt.NDArray[np.int64]
 Bools = npt.NDArray[np.bool_]
 
 DRAWS = 1000
+#: Numbers in one matrix of draws, 160 MB: samples of more than 20,000 pages are drawn less often.
+_MOST = 20_000_000
 #: Shares of accepted pages at which curves are drawn and compared.
 SHARES = np.arange(0.2, 1.001, 0.05)
 
@@ -37,8 +39,9 @@ class Pages:
         """Some of the pages, in the given order."""
         return Pages(self.errors[pages], self.characters[pages], self.files[pages])
 
-    def draws(self, seed: int, count: int = DRAWS) -> Floats:
-        """(count, n): how often each page is in each bootstrap sample of the files."""
+    def draws(self, seed: int) -> Floats:
+        """(draws, n): how often each page is in each bootstrap sample of the files."""
+        count = min(DRAWS, max(_MOST // len(self), 100))
         random = np.random.default_rng(seed)
         names, of_page = np.unique(self.files, return_inverse=True)
         taken = random.multinomial(len(names), np.full(len(names), 1 / len(names)), size=count)

@@ -12,7 +12,7 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from pipelines.errors import ConfigError
-from pipelines.page_errors import Box, LineErrors, PageErrors, TextLine, compare, folded_text
+from pipelines.page_errors import Box, PageErrors, TextLine, compare
 
 #: Columns of a run that matching and comparing need.
 COLUMNS = ("row_id", "uri", "page", "pages", "width", "height", "lines")
@@ -31,7 +31,7 @@ class PageTruth:
         page: from 1; None: of a file that is one page.
         row_id: of our own reviewed rows.
         size: width and height that the boxes belong to; None: those of the run's page.
-        verdict: of a reviewer: accept, correct or reject.
+        verdict: of a reviewer: accept, correct, or reject, which is of no use as truth.
         answered: when the reviewer said so, ISO 8601; "" where nobody wrote it down.
     """
 
@@ -147,16 +147,14 @@ def _nothing(matched: Matched) -> ConfigError:
 
 
 def errors_of(row: Mapping[str, Any], truth: PageTruth) -> PageErrors:
-    """Compare a row (its `lines`, `width`, `height`) with its truth.
+    """Compare a row (its `lines`, `width`, `height`) with its truth."""
+    return compare(*both_sides(row, truth))
 
-    What a reviewer rejected is wrong as a whole, which is at least as bad as it was.
-    """
+
+def both_sides(row: Mapping[str, Any], truth: PageTruth) -> tuple[list[TextLine], list[TextLine]]:
+    """The lines of a row as they were read, and as they should be, both on the run's page."""
     read = [TextLine(line["text"] or "", _box(line["polygon"])) for line in row["lines"] or ()]
-    if truth.verdict == "reject" and not truth.lines:
-        sizes = [len(folded_text(line.text)) for line in read]
-        wrong = tuple(LineErrors(at, size, size) for at, size in enumerate(sizes) if size)
-        return PageErrors(max(sum(sizes), 1), max(sum(sizes), 1), sum(sizes), wrong)
-    return compare(read, _scaled(truth, row.get("width"), row.get("height")))
+    return read, _scaled(truth, row.get("width"), row.get("height"))
 
 
 def _box(polygon: Sequence[float] | None) -> Box | None:

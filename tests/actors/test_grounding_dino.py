@@ -113,21 +113,26 @@ def check(
     theirs: list[tuple[str, float, list[float]]],
     scores: float = 1e-4,
     pixels: float = 0.01,
+    strays: float = 0.0,
 ) -> None:
-    """Same instances, to these tolerances."""
+    """Same instances, to these tolerances; `strays`: share of them that may be others."""
     assert len(ours) == len(theirs) > 0
-    rest = list(theirs)
+    rest, apart = list(theirs), []
     for one in ours:  # equal scores may stand in either order
         same = [row for row in rest if row[0] == one["class"]]
         assert same, f"the library finds no such {one['class']}"
-        apart = [
-            abs(row[1] - one["score"]) + np.abs(np.subtract(row[2], one["box"])).max()
-            for row in same
-        ]
-        match = same[int(np.argmin(apart))]
-        rest.remove(match)
-        assert one["score"] == pytest.approx(match[1], abs=scores)
-        assert one["box"] == pytest.approx(match[2], abs=pixels)
+        match = min(same, key=lambda row: max(_apart(one, row)))
+        score, corner = _apart(one, match)
+        if score > scores or corner > pixels:
+            apart.append((one, match))
+        else:
+            rest.remove(match)
+    assert len(apart) <= strays * len(ours), apart[:3]
+
+
+def _apart(one: Any, row: tuple[str, float, list[float]]) -> tuple[float, float]:
+    """How far scores and corners (pixels) are apart."""
+    return abs(row[1] - one["score"]), float(np.abs(np.subtract(row[2], one["box"])).max())
 
 
 @pytest.mark.parametrize("batch", [1, 4])
@@ -388,9 +393,17 @@ def test_weights_that_are_not_the_checkpoints_stop_the_run(
 @pytest.mark.long
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_full_architecture_equals_the_library(kind: str, tmp_path: Path) -> None:
-    """Swin-T, BERT base, six layers each way, 900 queries; 172 M random weights, seeded."""
+    """Swin-T, BERT base, six layers each way, 900 queries; 172 M random weights, seeded.
+
+    Batches round otherwise than single images (1e-6), and random weights score many places alike:
+    of the 900 places that the encoder picks the last may be another, which has up to four labels
+    and neighbours to suppress (7 of 382 labels apart at most, here). Single images are equal.
+    """
     model, words = full_model(kind), processor(320, 400)
     detector = actor(save(tmp_path, model, words), forward_pixels=10**9)
     images = [picture(320, 240), picture(240, 320), picture(320, 240, seed=1)]
-    for data, instances in zip(images, boxes_of(detector, images), strict=True):
-        check(instances, reference(model, words, data, [TEXT]), scores=1e-3, pixels=0.05)
+    references = [reference(model, words, data, [TEXT]) for data in images]
+    for instances, expected in zip(boxes_of(detector, images), references, strict=True):
+        check(instances, expected, scores=1e-3, pixels=0.05, strays=0.03)
+    for data, expected in zip(images, references, strict=True):
+        check(boxes_of(detector, [data])[0], expected, scores=1e-3, pixels=0.05)

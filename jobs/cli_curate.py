@@ -1,0 +1,94 @@
+"""The command lines of `nightjar curate` and `nightjar app`; as light as `jobs.cli`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import typer
+from rich.console import Console
+from typer.core import TyperGroup
+
+_BUILD = "RUN"
+
+
+class _RunOrPull(TyperGroup):
+    """`curate RUN ...` beside `curate pull NAME`: what is no subcommand is a run directory.
+
+    A run directory that is called `pull` is `./pull`.
+    """
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        if args and args[0] not in ("pull", *ctx.help_option_names):
+            args = [_BUILD, *args]
+        return super().parse_args(ctx, args)
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> tuple[str | None, Any, list[str]]:
+        """Without the word that nobody types, so that a usage line does not show it."""
+        name, command, rest = super().resolve_command(ctx, args)
+        return "" if name == _BUILD else name, command, rest
+
+
+app = typer.Typer(
+    cls=_RunOrPull,
+    no_args_is_help=True,
+    subcommand_metavar="RUN [OPTIONS] | pull NAME [OPTIONS]",
+    help="A finished run in FiftyOne, and back what people changed there.",
+)
+
+
+@app.command(_BUILD)
+def build(
+    run_dir: Annotated[Path, typer.Argument(metavar="RUN", help="the run_dir of a run")],
+    name: Annotated[
+        str | None, typer.Option(help="of the dataset; else that of the run's directory")
+    ] = None,
+    only: Annotated[
+        list[str] | None,
+        typer.Option(metavar="OUTCOME", help="rows of this outcome, review for one; repeatable"),
+    ] = None,
+    media: Annotated[
+        Literal["local", "download"],
+        typer.Option(
+            help="local: whole local pictures stay where they are, the rest is fetched into "
+            "RUN/media; download: all are"
+        ),
+    ] = "local",
+    brain: Annotated[
+        bool, typer.Option("--brain", help="compare embeddings: uniqueness, near duplicates")
+    ] = False,
+    near: Annotated[
+        float, typer.Option(min=0, max=2, help="with --brain: cosine distance of near duplicates")
+    ] = 0.01,
+) -> None:
+    """Build a FiftyOne dataset from a run, or bring it up to date; nothing is added twice."""
+    from jobs import curate
+
+    curate.build(Console(), run_dir, name, only or [], media, near if brain else None)
+
+
+@app.command()
+def pull(
+    name: Annotated[str, typer.Argument(help="of the dataset")],
+    run: Annotated[
+        Path | None,
+        typer.Option(metavar="RUN", help="samples of this run only; or where it lies now"),
+    ] = None,
+    reviewer: Annotated[
+        str | None, typer.Option(metavar="NAME", help="who has looked; else $USER")
+    ] = None,
+) -> None:
+    """Take what people changed in the app into RUN/reviewed: labels, texts, tags accept, reject."""
+    from jobs import curate
+
+    curate.pull(Console(), name, run, reviewer)
+
+
+def open_app(
+    name: Annotated[str, typer.Argument(help="of a dataset that nightjar curate made")],
+    port: Annotated[int, typer.Option(min=1, max=65535)] = 5151,
+) -> None:
+    """Serve the FiftyOne app for a dataset, on this machine only, until Ctrl-C."""
+    from jobs import curate
+
+    curate.open_app(Console(), name, port)

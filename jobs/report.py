@@ -1,0 +1,98 @@
+"""`nightjar report`, and the same at the end of a run."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+
+from pipelines.report.write import NAME, Limits, write_report
+from pipelines.rundir import RunDir
+
+_LOG_EVERY_S = 10.0
+#: After a run: for the shards, and again for the pictures; and until its process is ended.
+_AFTER_RUN_S, _PATIENCE_S = 20.0, 90.0
+
+
+def command(
+    console: Console, run_dir: Path, out: Path | None, *, samples: int, seconds: float
+) -> None:
+    """`nightjar report`."""
+    begun = time.monotonic()
+    with _shown(console) as on_step:
+        limits = Limits(samples=samples, seconds=seconds)
+        written = write_report(RunDir(run_dir), out, limits, on_step)
+    counted = f"{written.rows:,} rows"
+    if written.rows < written.all_rows:
+        counted += f" of {written.all_rows:,} (time was up; --seconds gives it longer)"
+    console.print(
+        f"{counted}, {written.samples:,} samples, {written.pictures:,} with a picture, "
+        f"{written.bytes / 1e6:.1f} MB in {time.monotonic() - begun:.1f} s: {written.path}",
+        markup=False,
+        highlight=False,
+        soft_wrap=True,
+    )
+
+
+def after_run(console: Console, run: RunDir, *, fresh: bool) -> None:
+    """Write RUN/report.html at the end of a run; whatever goes wrong is a warning.
+
+    In a process of its own: a picture that kills its decoder, a store that hangs, or a report that
+    wants more memory than there is must not take the run with it.
+
+    `fresh`: the run has new rows; without any, a report that is there stays.
+    """
+    path = run.path / NAME
+    if path.exists() and not fresh:
+        return
+    argv = [sys.executable, "-m", "jobs.cli", "report", str(run.path)]
+    argv += ["--seconds", f"{_AFTER_RUN_S:g}"]
+    try:
+        done = subprocess.run(
+            argv, capture_output=True, text=True, errors="replace", timeout=_PATIENCE_S
+        )
+        why = "" if done.returncode == 0 else _last_line(done.stderr)
+    except (OSError, subprocess.TimeoutExpired) as error:
+        why = f"{error}"
+    if not why:
+        console.print(f"report: {path}", markup=False, highlight=False, soft_wrap=True)
+        return
+    console.print("[bold yellow]No report[/]: ", end="")
+    console.print(why, markup=False, highlight=False)
+    console.print(
+        f"The run is whole. To try again: nightjar report {run.path}",
+        markup=False,
+        highlight=False,
+        soft_wrap=True,
+    )
+
+
+def _last_line(text: str) -> str:
+    lines = [line for line in text.splitlines() if line.strip()]
+    return lines[-1].strip() if lines else "it ended without a word"
+
+
+@contextmanager
+def _shown(console: Console) -> Iterator[Callable[[str, int, int], None]]:
+    """A bar for each step, or a line every ten seconds without a terminal."""
+    logged = time.monotonic()
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+    with Progress(
+        *columns, console=console, transient=True, disable=not console.is_terminal
+    ) as bar:
+        task = bar.add_task("reading shards", total=None)
+
+        def show(what: str, done: int, total: int) -> None:
+            nonlocal logged
+            bar.update(task, description=what, completed=done, total=total)
+            if not console.is_terminal and time.monotonic() - logged >= _LOG_EVERY_S:
+                logged = time.monotonic()
+                console.print(f"{what}: {done:,} of {total:,}", highlight=False)
+
+        yield show

@@ -1,0 +1,213 @@
+"""A finished run as a FiftyOne dataset, to look at and to correct; corrections come back.
+
+RUN/shards --curate--> dataset: a sample a row, keyed by row id --the app--> edits, tags, texts
+RUN/reviewed/review-*.parquet <--pull (pipelines.curate_pull)---------------------+
+
+The run's shards are only ever read. A sample that a person has changed is never overwritten.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from pipelines.curate_changes import is_touched
+from pipelines.curate_dataset import fiftyone, note_run, open_dataset, save_views
+from pipelines.curate_media import MediaMode, MediaStore
+from pipelines.curate_samples import (
+    COLUMNS,
+    key_of,
+    mask_bytes,
+    own_tags,
+    row_digest,
+    sample_values,
+)
+from pipelines.errors import ConfigError
+from pipelines.review_queue import gain_function, is_labelled
+from pipelines.routing import Outcome as PageOutcome
+from pipelines.rundir import RunDir
+from pipelines.triage import Outcome as ImageOutcome
+
+#: Rows in memory as Arrow: a full shard by default, sorted so that a document is read once.
+_ROWS = 2048
+#: Rows in memory as samples with their masks and pictures, and of one write to the database.
+_BATCH = 128
+#: Masks in memory before what there is is written: FiftyOne holds each up to three times meanwhile.
+_MASK_BYTES = 64 << 20
+
+OnRows = Callable[[int, int], None]  #: rows done, of how many
+
+
+@dataclass
+class Curated:
+    """What became of the rows.
+
+    Attributes:
+        name: of the dataset.
+        rows: of the run, of the outcomes that were asked for.
+        new, changed, unchanged: samples; `changed` ones now say what the run says.
+        kept: samples that the run says otherwise, left alone because a person has changed them.
+        missing: failure kind -> rows without a picture.
+    """
+
+    name: str
+    rows: int = 0
+    new: int = 0
+    changed: int = 0
+    unchanged: int = 0
+    kept: int = 0
+    missing: Counter[str] = field(default_factory=Counter)
+
+
+def curate(
+    run: RunDir,
+    name: str | None = None,
+    *,
+    outcomes: Collection[str] = (),
+    media: MediaMode = "local",
+    on_rows: OnRows = lambda done, total: None,
+) -> Curated:
+    """Build the dataset, or bring it up to date; rows that it has already are not added again.
+
+    Rows are streamed: 2,048 as Arrow, 128 as samples. Stopped, it goes on where it was.
+
+    Args:
+        run: of either job; one that is still working gives what is committed.
+        name: of the dataset; that of the run's directory without it.
+        outcomes: of the rows to take; empty: all.
+        media: see `pipelines.curate_media.MediaStore`.
+        on_rows: called after every batch.
+
+    Raises:
+        ConfigError: no FiftyOne, no such outcome, the name belongs to something else.
+        RunNotFound, OutputUnwritable.
+    """
+    record = run.read_record()
+    files = run.shard_files()
+    if not files:
+        raise ConfigError(f"{run.path} has no finished rows yet", "nightjar run CONFIG first")
+    wanted = _checked(outcomes, is_labelled(files[0]))
+    summary = Curated(name or run.path.resolve().name, rows=_count(run, wanted))
+    gain_of = gain_function(record["config"], is_labelled(files[0]))
+    classes = list(record["config"].get("detector", {}).get("ontology", {}).get("classes", ()))
+    fo = fiftyone()
+    dataset = open_dataset(fo, summary.name, record["job"], classes)
+    note_run(dataset, run)
+    writer = _Writer(fo, dataset, run, gain_of, MediaStore(run, media), summary)
+    done = 0
+    for rows in _batches(run, wanted):
+        writer.take(rows)
+        done += len(rows)
+        on_rows(done, summary.rows)
+    save_views(fo, dataset)
+    return summary
+
+
+def _checked(outcomes: Collection[str], labelled: bool) -> list[str]:
+    there = [outcome.value for outcome in (ImageOutcome if labelled else PageOutcome)]
+    for outcome in outcomes:
+        if outcome not in there:
+            raise ConfigError(f"no outcome {outcome!r}", f"there are {', '.join(there)}")
+    return list(outcomes) or there
+
+
+def _count(run: RunDir, outcomes: Sequence[str]) -> int:
+    wanted = pa.array(outcomes, pa.string())
+    columns = [pq.ParquetFile(path).read(columns=["outcome"]) for path in run.shard_files()]
+    return sum(pc.sum(pc.is_in(table["outcome"], wanted)).as_py() or 0 for table in columns)
+
+
+def _batches(run: RunDir, outcomes: Sequence[str]) -> Iterator[list[dict[str, Any]]]:
+    """Rows with the `COLUMNS` that the run has; the pages of a document stand together."""
+    wanted = pa.array(outcomes, pa.string())
+    for path in run.shard_files():
+        file = pq.ParquetFile(path)
+        columns = [name for name in COLUMNS if name in file.schema_arrow.names]
+        for batch in file.iter_batches(_ROWS, columns=columns):
+            rows = pa.Table.from_batches([batch]).filter(pc.is_in(batch["outcome"], wanted))
+            rows = rows.sort_by([("uri", "ascending"), ("page", "ascending")])
+            for start in range(0, rows.num_rows, _BATCH):
+                yield rows.slice(start, _BATCH).to_pylist()
+
+
+class _Writer:
+    """Brings samples up to date, a batch of rows at a time."""
+
+    def __init__(
+        self,
+        fo: Any,
+        dataset: Any,
+        run: RunDir,
+        gain_of: Callable[[dict[str, Any]], float],
+        media: MediaStore,
+        summary: Curated,
+    ) -> None:
+        self._fo = fo
+        self._dataset = dataset
+        self._run = str(run.path.resolve())
+        self._gain_of = gain_of
+        self._media = media
+        self._summary = summary
+
+    def take(self, rows: Sequence[dict[str, Any]]) -> None:
+        """One query for what is there already, one write for what is new, one for what changed.
+
+        More where masks are large: they are bytes a pixel here.
+        """
+        known = self._known([key_of(row["row_id"]) for row in rows])
+        new: list[dict[str, Any]] = []
+        changed: dict[str, dict[str, Any]] = {}
+        room = _MASK_BYTES
+        for row, media in zip(rows, self._media(rows), strict=True):
+            if media.failure:
+                self._summary.missing[media.failure.split()[0]] += 1
+            gain, key = self._gain_of(row), key_of(row["row_id"])
+            digest = row_digest(row, gain, media)
+            if known.get(key) == digest:
+                self._summary.unchanged += 1
+                continue
+            values = sample_values(self._fo, row, gain, media)
+            values |= {"run": self._run, "row_digest": digest}
+            if key in known:
+                changed[key] = values
+            else:
+                new.append(values)
+            room -= mask_bytes(values)
+            if room < 0:
+                self._add(new)
+                self._update(changed)
+                new, changed, room = [], {}, _MASK_BYTES
+        self._add(new)
+        self._update(changed)
+
+    def _known(self, keys: list[str]) -> dict[str, str]:
+        """row id -> digest of the row that the sample was last made of."""
+        there = self._dataset.select_by("row_id", keys)
+        return dict(zip(*there.values(["row_id", "row_digest"]), strict=True))
+
+    def _add(self, new: Sequence[dict[str, Any]]) -> None:
+        samples = [self._fo.Sample(**values) for values in new]
+        self._dataset.add_samples(samples, batcher=False, progress=False)
+        self._summary.new += len(samples)
+
+    def _update(self, changed: dict[str, dict[str, Any]]) -> None:
+        if not changed:
+            return
+        samples = self._dataset.select_by("row_id", list(changed))
+        for sample in samples.iter_samples(autosave=True, batch_size=_BATCH):
+            if is_touched(sample, "instances" in changed[sample["row_id"]]):
+                self._summary.kept += 1
+                continue
+            self._summary.changed += 1
+            values = changed[sample["row_id"]]
+            before = own_tags({"outcome": sample["outcome"], "reasons": sample["reasons"]})
+            theirs = [tag for tag in sample["tags"] if tag not in before]
+            values["tags"] = [*values["tags"], *theirs]
+            for name, value in values.items():
+                sample[name] = value

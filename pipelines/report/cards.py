@@ -1,0 +1,219 @@
+"""One card of the gallery: a row, what was found on it, and what speaks against it."""
+
+from __future__ import annotations
+
+import math
+import shlex
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from pipelines.manifest import MANIFEST
+from pipelines.report.pictures import NoPicture, Picture
+from pipelines.report.shapes import (
+    MOST_LABELS,
+    MOST_LINES,
+    Band,
+    Shape,
+    band_of,
+    is_candidate,
+    label_shapes,
+    line_shapes,
+    score_text,
+    weakness,
+)
+from pipelines.report.views import bare
+
+#: Columns that a card is made of, besides the failures; what a run lacks is left out.
+COLUMNS = (
+    *MANIFEST.names,
+    *("width", "height", "outcome", "reasons", "instances"),
+    *("text", "text_source", "lines", "lines_source", "evidence", "vlm_text", "vlm_model"),
+)
+#: Of a table of labels or lines, of a text, of a failure's message (a traceback ends with the most
+#: telling line, so both ends are kept).
+_ROWS, _TEXT, _MESSAGE = 20, 1500, 600
+_EVIDENCE = {
+    "mean_score": "mean line score",
+    "p10_score": "10th percentile of line scores",
+    "weak_share": "characters in weak lines",
+    "ink_covered": "ink inside lines",
+    "garbled": "garbled characters",
+    "expected_cer": "expected error rate",
+}
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A value of FAILURE, and the stage that gave it."""
+
+    stage: str
+    kind: str
+    message: str
+
+
+@dataclass(frozen=True)
+class LabelRow:
+    """One label in words."""
+
+    name: str
+    score: str
+    mask_iou: str
+    state: str
+
+
+@dataclass(frozen=True)
+class LineRow:
+    """One line in words."""
+
+    score: str
+    band: Band
+    text: str
+
+
+@dataclass
+class Card:
+    """What the gallery shows of a row.
+
+    Attributes:
+        name, folder: of its URI. command: shows all that is known of it.
+        reasons: without values, kinds of failures among them: what the gallery filters by.
+        classes: of its labels, candidates left out.
+        weakest: lowest score of its labels or lines, 0..1; 1 without any.
+        picture: or why there is none; set once it was fetched.
+        summary: one phrase about what was found. left_out: what is not drawn of it.
+    """
+
+    row_id: int
+    name: str
+    folder: str
+    page: str
+    outcome: str
+    width: int
+    height: int
+    command: str
+    reasons: list[str]
+    classes: list[str]
+    failures: list[Failure]
+    weakest: float = 1.0
+    picture: Picture | NoPicture = field(default_factory=lambda: NoPicture("not fetched"))
+    summary: str = ""
+    left_out: str = ""
+    shapes: Sequence[Shape] = ()
+    labels: Sequence[LabelRow] = ()
+    lines: Sequence[LineRow] = ()
+    evidence: Sequence[tuple[str, str]] = ()
+    texts: Sequence[tuple[str, str]] = ()
+
+
+def card_of(row: Mapping[str, Any], run: Path, colours: Mapping[str, int]) -> Card:
+    """The card of a row with the `COLUMNS` and failures that its shard has.
+
+    `run`: the directory, for the command. `colours`: class -> place in the palette.
+    """
+    folder, _, name = str(row["uri"]).rpartition("/")
+    failures = failures_of(row)
+    pages = row.get("pages") or 1
+    labels = row.get("instances")
+    card = Card(
+        row_id=row["row_id"],
+        name=name or str(row["uri"]),
+        folder=folder,
+        page=f"page {row['page']} of {pages}" if pages > 1 else "",
+        outcome=row["outcome"] or "(none)",
+        width=row.get("width") or 0,
+        height=row.get("height") or 0,
+        command=shlex.join(["nightjar", "show", str(run), "--row", str(row["row_id"])]),
+        reasons=[*dict.fromkeys([*map(bare, row["reasons"] or ()), *(f.kind for f in failures)])],
+        classes=[],
+        failures=failures,
+    )
+    if "instances" not in row:
+        _add_reading(card, row)
+    elif labels is None:
+        card.summary = "not labelled"
+    else:
+        _add_labels(card, labels, colours)
+    return card
+
+
+def failures_of(row: Mapping[str, Any]) -> list[Failure]:
+    """The failures of a row, in the order of its columns."""
+    return [
+        Failure(name.removesuffix("_failure"), value["kind"], shortened(value["message"] or ""))
+        for name, value in row.items()
+        if name.endswith("_failure") and value is not None
+    ]
+
+
+def shortened(message: str, most: int = _MESSAGE) -> str:
+    """Head and tail of a long text."""
+    if len(message) <= most:
+        return message
+    return f"{message[: most // 3]} [...] {message[-2 * most // 3 :]}"
+
+
+def _add_labels(
+    card: Card, labels: Sequence[Mapping[str, Any]], colours: Mapping[str, int]
+) -> None:
+    kept = [label for label in labels if not is_candidate(label)]
+    card.classes = sorted({str(label["class"]) for label in kept})
+    card.shapes = label_shapes(labels, colours)
+    card.weakest = max(0.0, min(map(weakness, kept), default=1.0))
+    rows = sorted(kept, key=weakness)[:_ROWS]
+    card.labels = [
+        LabelRow(
+            str(label["class"]),
+            score_text(label["score"]),
+            _share(label["mask_iou"]) if label["mask"] else "no mask",
+            ", ".join(label["reasons"] or ()) or "nothing against it",
+        )
+        for label in rows
+    ]
+    candidates = len(labels) - len(kept)
+    card.summary = _plural(len(kept), "label")
+    if candidates:
+        card.summary += f", {_plural(candidates, 'candidate')} below the threshold"
+    card.left_out = _left_out(len(labels), MOST_LABELS)
+
+
+def _add_reading(card: Card, row: Mapping[str, Any]) -> None:
+    lines, text, second = row.get("lines"), row.get("text"), row.get("vlm_text")
+    if text is not None:
+        card.texts = [(row.get("text_source") or "text", shortened(text, _TEXT))]
+    if second is not None and second != text:
+        card.texts = [*card.texts, (row.get("vlm_model") or "vlm", shortened(second, _TEXT))]
+    if lines is None:
+        card.summary = "no reading" if text is None else f"{_plural(len(text), 'character')}"
+        return
+    card.shapes = line_shapes(lines)
+    scored = [line for line in lines if weakness(line) >= 0]
+    card.weakest = min(map(weakness, scored), default=0.0 if lines else 1.0)
+    rows = sorted(lines, key=weakness)[:_ROWS]
+    card.lines = [
+        LineRow(score_text(one["score"]), band_of(one["score"]), one["text"] or "") for one in rows
+    ]
+    card.evidence = [*_evidence(row.get("evidence") or {})]
+    card.summary = _plural(len(lines), "line")
+    if scored:
+        card.summary += f", the weakest {card.weakest:.2f}"
+    card.left_out = _left_out(len(lines), MOST_LINES)
+
+
+def _evidence(evidence: Mapping[str, Any]) -> Iterable[tuple[str, str]]:
+    for name, words in _EVIDENCE.items():
+        if evidence.get(name) is not None:
+            yield words, _share(evidence[name])
+
+
+def _share(value: float | None) -> str:
+    return "unknown" if value is None or not math.isfinite(value) else f"{value:.2f}"
+
+
+def _plural(count: int, name: str) -> str:
+    return f"{count:,} {name}{'' if count == 1 else 's'}"
+
+
+def _left_out(count: int, most: int) -> str:
+    return f"{most} of {count:,} are drawn, the weakest" if count > most else ""

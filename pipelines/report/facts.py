@@ -1,0 +1,143 @@
+"""How a run was made: its versions, models, config and sessions, as tables to print."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import yaml
+
+from pipelines.errors import NightjarError
+from pipelines.manifest import ManifestSummary, load_summary
+from pipelines.report.charts import Table
+from pipelines.rundir import RunDir
+
+_SESSIONS = 30  #: the last ones
+#: A user and password in a URL, and values of keys that sound like secrets. Configs hold names of
+#: environment variables instead, but a report is handed around.
+_IN_URL = re.compile(r"(?<=://)[^/@\s]+@")
+_SECRET = re.compile(r"(secret|password|passwd|token|api_?key|credential)s?$", re.IGNORECASE)
+
+
+def sessions_table(sessions: Sequence[Mapping[str, Any]]) -> Table:
+    """The last sessions, one a row."""
+    head = ("started (UTC)", "ended", "rows", "rows/s", "start-up s", "first commit s", "died")
+    rows = []
+    for session in sessions[-_SESSIONS:]:
+        stages = (session.get("stages") or {}).values()
+        rows.append(
+            [
+                clock(session.get("started")),
+                clock(session.get("ended")),
+                _number(session.get("rows"), 0),
+                _number(session.get("rows_per_s"), 2),
+                _number(session.get("start_up_s"), 1),
+                _number(session.get("first_commit_s"), 1),
+                f"{sum(stage.get('worker_deaths', 0) for stage in stages):,} workers",
+            ]
+        )
+    return Table(head, rows)
+
+
+def stages_table(sessions: Sequence[Mapping[str, Any]], unit: str) -> Table:
+    """Where the time went, over all sessions."""
+    rows: Counter[str] = Counter()
+    busy: Counter[str] = Counter()
+    failures: Counter[str] = Counter()
+    steps: dict[str, Counter[str]] = {}
+    for session in sessions:
+        for name, stage in (session.get("stages") or {}).items():
+            rows[name] += stage.get("rows", 0)
+            busy[name] += stage.get("busy_s", 0)
+            failures[name] += sum((stage.get("failures") or {}).values())
+            steps.setdefault(name, Counter()).update(stage.get("seconds") or {})
+    return Table(
+        ("stage", f"{unit}s", "busy s", f"ms/{unit}", "failures", "of which, in seconds"),
+        [
+            [
+                name,
+                f"{rows[name]:,}",
+                f"{busy[name]:,.1f}",
+                f"{1000 * busy[name] / max(rows[name], 1):,.1f}",
+                f"{failures[name]:,}",
+                ", ".join(f"{step} {seconds:,.1f}" for step, seconds in of.items()),
+            ]
+            for name, of in steps.items()
+        ],
+    )
+
+
+def models_table(sessions: Sequence[Mapping[str, Any]]) -> Table:
+    """What every stage has run, by the last session that says so: weights with their digests."""
+    said = [one["models"] for one in sessions if one.get("models")]
+    models: Mapping[str, Mapping[str, Any]] = said[-1] if said else {}
+    rows = [
+        [stage, name, str(masked(value, name))]
+        for stage, facts in models.items()
+        for name, value in facts.items()
+    ]
+    return Table(("stage", "", "value"), rows)
+
+
+def versions_table(sessions: Sequence[Mapping[str, Any]]) -> Table:
+    """Of the packages; several where sessions differ."""
+    seen: dict[str, dict[str, None]] = {}
+    for session in sessions:
+        for name, version in (session.get("versions") or {}).items():
+            seen.setdefault(name, {})[str(version)] = None
+    return Table(("package", "version"), [[name, ", ".join(all_)] for name, all_ in seen.items()])
+
+
+def manifest_of(run: RunDir) -> ManifestSummary | None:
+    """What was listed; None where that cannot be told."""
+    try:
+        return load_summary(run.manifest)
+    except NightjarError:
+        return None
+
+
+def source_table(summary: ManifestSummary | None) -> Table:
+    """The source as it was listed."""
+    if summary is None:
+        return Table(("", ""), [])
+    kinds = ", ".join(f"{count:,} {kind}" for kind, count in sorted(summary.kinds.items()))
+    counts = {
+        "files": summary.files,
+        "rows": summary.pages,
+        "bytes": summary.bytes,
+        "files of no known kind, left out": summary.skipped,
+        "listed twice, taken once": summary.duplicates,
+        **{f"passed over: {why}": count for why, count in summary.passed_over.items()},
+        **{f"cannot be opened: {why}": count for why, count in summary.uncounted.items()},
+    }
+    path = masked(str(summary.source.get("path", "")), "path")
+    rows = [["path", str(path)], ["listed", clock(summary.listed_at)], ["kinds", kinds]]
+    return Table(("", ""), rows + [[name, f"{n:,}"] for name, n in counts.items() if n])
+
+
+def config_text(record: Mapping[str, Any]) -> str:
+    """The config as resolved, as YAML, without secrets."""
+    text: str = yaml.safe_dump(masked(record.get("config") or {}), sort_keys=False)
+    return text
+
+
+def masked(value: Any, key: str = "") -> Any:
+    """`value` without passwords in URLs, and without texts whose key names a secret."""
+    if isinstance(value, dict):
+        return {name: masked(item, str(name)) for name, item in value.items()}
+    if isinstance(value, list):
+        return [masked(item, key) for item in value]
+    if isinstance(value, str):
+        return "(hidden)" if value and _SECRET.search(key) else _IN_URL.sub("(hidden)@", value)
+    return value
+
+
+def clock(moment: object) -> str:
+    """An ISO time for people; what is none stays as it is."""
+    return str(moment or "")[:19].replace("T", " ")
+
+
+def _number(value: object, digits: int) -> str:
+    return f"{value:,.{digits}f}" if isinstance(value, int | float) else ""

@@ -1,0 +1,145 @@
+"""Thumbnails of chosen rows as data URLs, of bounded size and in bounded time."""
+
+from __future__ import annotations
+
+import base64
+import io
+import queue
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from PIL import Image
+
+from pipelines.errors import NightjarError
+from pipelines.refetch import Refetcher
+from pipelines.rundir import RunDir
+
+#: Pages fetched together: of one document they are read once, and time is looked at in between.
+_PAGES = 4
+#: Longer side in pixels and WebP quality, from a few samples to many.
+_STEPS = ((1280, 80), (1024, 75), (800, 70), (640, 65), (512, 60), (384, 50), (256, 40), (144, 30))
+#: Bytes that a thumbnail of each step has about, where to start; measured on receipts and scenes.
+_LIKELY = (120_000, 80_000, 45_000, 28_000, 18_000, 9_000, 4_000, 0)
+_BASE64 = 4 / 3
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A WebP as a data URL, `width` x `height` pixels."""
+
+    url: str
+    width: int
+    height: int
+
+
+@dataclass(frozen=True)
+class NoPicture:
+    """Why there is none."""
+
+    why: str
+
+
+TIME_IS_UP = NoPicture("not fetched: the time for pictures was up")
+
+
+def pictures(
+    run: RunDir, rows: Sequence[dict[str, Any]], most_bytes: int, until: float
+) -> Iterator[Picture | NoPicture]:
+    """A picture of each row, in order.
+
+    Args:
+        run: whose `fetch` settings are used.
+        rows: with the columns of `pipelines.manifest.MANIFEST`, `width`, `height`, `fetch_failure`.
+            One that the run could not fetch is not tried again.
+        most_bytes: of all data URLs together.
+        until: of `time.monotonic()`; whatever hangs, rows after that get none.
+    """
+    wanted = [row for row in rows if not row.get("fetch_failure")]
+    pages = _Fetching(run, wanted, until)
+    left, to_come = most_bytes, len(wanted)
+    for row in rows:
+        fault = row.get("fetch_failure")
+        if fault:
+            yield NoPicture(f"{fault['kind']}: it could not be fetched")
+            continue
+        made = _made(pages.next(), int(left / to_come / _BASE64))
+        left -= len(made.url) if isinstance(made, Picture) else 0
+        to_come -= 1
+        yield made
+
+
+def _made(page: dict[str, Any] | NoPicture, most_bytes: int) -> Picture | NoPicture:
+    if isinstance(page, NoPicture):
+        return page
+    fault = page["fetch_failure"]
+    if fault:
+        return NoPicture(f"{fault['kind']}: {fault['message']}")
+    try:
+        return thumbnail(page["image"], most_bytes)
+    except (OSError, ValueError, Image.DecompressionBombError) as error:
+        return NoPicture(f"it cannot be decoded: {error}")
+
+
+def thumbnail(data: bytes, most_bytes: int) -> Picture | NoPicture:
+    """A WebP of at most `most_bytes` of the JPEG or PNG file `data`; smaller until it fits.
+
+    Raises OSError, ValueError or Image.DecompressionBombError for what is no picture.
+    """
+    file = Image.open(io.BytesIO(data), formats=["JPEG", "PNG"])
+    file.draft(None, (_STEPS[0][0], _STEPS[0][0]))  # a JPEG is decoded at a half, quarter, eighth
+    image = file.convert("L" if file.mode in ("1", "L", "I", "I;16") else "RGB")
+    first = next(place for place, likely in enumerate(_LIKELY) if likely <= most_bytes)
+    for side, quality in _STEPS[first:]:
+        small = image.copy()
+        small.thumbnail((side, side), Image.Resampling.LANCZOS, reducing_gap=2.0)
+        made = io.BytesIO()
+        small.save(made, "WEBP", quality=quality, method=3)
+        if made.tell() <= most_bytes:
+            url = "data:image/webp;base64," + base64.b64encode(made.getvalue()).decode()
+            return Picture(url, small.width, small.height)
+    return NoPicture("left out: the pictures of this report are at their limit of size")
+
+
+class _Fetching:
+    """Fetches in a thread of its own, so that a store that hangs does not hold the report."""
+
+    def __init__(self, run: RunDir, rows: Sequence[dict[str, Any]], until: float) -> None:
+        self._until = until
+        self._pages: queue.Queue[dict[str, Any] | NoPicture] = queue.Queue(maxsize=2 * _PAGES)
+        if rows:
+            threading.Thread(target=self._pump, args=(run, rows), daemon=True).start()
+
+    def next(self) -> dict[str, Any] | NoPicture:
+        """The page of the next row; without it once time is up."""
+        try:
+            return self._pages.get(timeout=max(self._until - time.monotonic(), 0.001))
+        except queue.Empty:
+            return TIME_IS_UP
+
+    def _pump(self, run: RunDir, rows: Sequence[dict[str, Any]]) -> None:
+        why = ""
+        try:
+            refetch = Refetcher(run)
+            for start in range(0, len(rows), _PAGES):
+                for page in refetch(rows[start : start + _PAGES]):
+                    if not self._put(page):
+                        return
+        except NightjarError as error:
+            why = error.message
+        except Exception as error:  # a config of another version, a store that is gone
+            why = f"{type(error).__name__}: {error}"
+        while why and self._put(NoPicture(f"it cannot be fetched: {why}")):
+            pass
+
+    def _put(self, page: dict[str, Any] | NoPicture) -> bool:
+        """False once nobody waits for it any more."""
+        while time.monotonic() < self._until:
+            try:
+                self._pages.put(page, timeout=0.2)
+            except queue.Full:
+                continue
+            return True
+        return False

@@ -1,0 +1,171 @@
+"""`nightjar calibrate` as people meet it: pages and labels, what it writes, what it refuses."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import yaml
+from conftest import Ended, nightjar_argv
+from hand_made_runs import IMAGES, label, stored, write_run
+from labelled_runs import labelled_run
+from PIL import Image
+from rich.console import Console
+
+from jobs.calibrate import Asked, command
+from pipelines.calibration import load_calibration
+from pipelines.errors import ConfigError
+from pipelines.routing import RoutingConfig
+
+Command = Callable[..., Ended]
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a run of 40 pages and their truth."""
+    folder = tmp_path_factory.mktemp("finished")
+    labelled_run(folder, 40)
+    (folder / "truth" / "nobody.csv").write_text("1,2,3,2,3,4,1,4,x\n")
+    return folder
+
+
+def said(folder: Path, **options: object) -> str:
+    """What the command prints, called in this process."""
+    console = Console(record=True, width=160, force_terminal=False)
+    asked = {"truth": folder / "truth", "repeats": 1} | options
+    command(console, folder / "run", Asked(**asked))  # type: ignore[arg-type]
+    return console.export_text()
+
+
+@pytest.fixture(scope="module")
+def done(finished: Path) -> Ended:
+    """What the real command said about it; it wrote into the run."""
+    options = ("--target-cer", "0.015", "--language", "en", "--seed", "3")
+    argv = nightjar_argv("calibrate", "run", "--truth", "truth", *options)
+    ended = subprocess.run(argv, cwd=finished, capture_output=True, text=True, check=False)
+    return Ended(ended.returncode, ended.stdout, ended.stderr)
+
+
+def test_a_run_and_its_truth_become_a_calibration(done: Ended, finished: Path) -> None:
+    assert done.code == 0, done.err
+    for part in (
+        "40 of 41 truths are pages with a reading",
+        "1 fit no page of the run: truth/nobody.csv",
+        "calibrated, floor 0.",
+        "... and not held back by the other rules",
+        "page-mean floor, as many pages",
+        "as the run has routed them",
+        "pages that are escalated",
+        "written: run/calibration/rapid_ocr.json",
+    ):
+        assert part in done.out
+    folder = finished / "run" / "calibration"
+    made = load_calibration(folder / "rapid_ocr.json")
+    assert (made.engine, made.language, made.pages) == ("rapid_ocr", "en", 40)
+    assert made.target_cer == 0.015
+    assert Image.open(folder / "rapid_ocr.png").size == (1500, 675)
+    assert sorted(path.name for path in folder.iterdir()) == ["rapid_ocr.json", "rapid_ocr.png"]
+    snippet = yaml.safe_load(done.out.split("In the config of the next run:")[1])
+    accept = snippet["routing"]["accept"]
+    assert accept == {
+        "max_expected_cer": made.floor,
+        "calibration": "run/calibration/rapid_ocr.json",
+    }
+    accept["calibration"] = str(finished / accept["calibration"])
+    assert RoutingConfig.model_validate(snippet["routing"]).accept is not None
+
+
+def test_a_terminal_gets_a_bar_and_the_same_seed_the_same_calibration(
+    finished: Path, tmp_path: Path
+) -> None:
+    console = Console(record=True, width=160, force_terminal=True)
+    for name in ("one", "other.json"):
+        asked = Asked(finished / "truth", 0.015, None, tmp_path / name, seed=3, repeats=1)
+        command(console, finished / "run", asked)
+    shown = console.export_text()
+    assert "cross-validation, folds" in shown
+    assert "10/10" in shown
+    files = (tmp_path / "one.json", tmp_path / "other.json")
+    one, other = (json.loads(path.read_text()) | {"created": ""} for path in files)
+    assert one == other
+
+
+def test_a_target_out_of_reach_gives_nothing_to_write(finished: Path, tmp_path: Path) -> None:
+    text = said(finished, out=tmp_path / "c.json", target_cer=0.0)
+    assert "no floor brings the CER of the accepted pages to 0.0 %" in text
+    assert "Nothing for a config" in text
+    assert load_calibration(tmp_path / "c.json").floor is None
+
+
+def test_two_engines_get_a_file_each(finished: Path, tmp_path: Path) -> None:
+    for part in ("run", "truth"):
+        shutil.copytree(finished / part, tmp_path / part)
+    path = sorted((tmp_path / "run" / "shards").iterdir())[0]
+    rows = pq.read_table(path)
+    other = pa.array(["surya 0.22"] * rows.num_rows)
+    place = rows.schema.get_field_index("lines_source")
+    pq.write_table(rows.set_column(place, "lines_source", other), path)
+    text = said(tmp_path, target_cer=0.03)
+    names = {one.name for one in (tmp_path / "run" / "calibration").iterdir()}
+    assert names == {f"{n}.{e}" for n in ("rapid_ocr", "surya") for e in ("json", "png")}
+    assert "calibration: [" in text
+    with pytest.raises(ConfigError, match="readings of 2 engines: rapid_ocr, surya"):
+        said(tmp_path, out=tmp_path / "x.json")
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"truth": Path("gone")}, "no truth at gone"),
+        ({"target_precision": 0.9}, "pages have no precision"),
+    ],
+)
+def test_what_is_wrong_is_said_with_what_to_do(
+    finished: Path, options: dict[str, object], message: str
+) -> None:
+    with pytest.raises(ConfigError, match=message) as caught:
+        said(finished, **options)
+    assert caught.value.remedy
+
+
+def test_labels_get_thresholds_and_yaml(nightjar: Command, tmp_path: Path) -> None:
+    boxes = [(10 + 30 * n, 10, 30 + 30 * n, 30) for n in range(4)]
+    rows, truth = (
+        [],
+        {"images": [], "annotations": [], "categories": [{"id": 1, "name": "red star"}]},
+    )
+    for number in range(12):
+        scores = (0.9, 0.8, 0.6 - 0.01 * number, 0.3)
+        labels = [
+            label("red star", box, score=score, reasons=[] if score >= 0.5 else ["below_threshold"])
+            for box, score in zip(boxes, scores, strict=True)
+        ]
+        path = Path(f"/images/{number}.jpg")
+        rows.append(stored(number, path, outcome="accepted", instances=labels))
+        truth["images"].append({"id": number + 1, "file_name": path.name})
+        truth["annotations"] += [
+            {
+                "id": 2 * number + n,
+                "image_id": number + 1,
+                "category_id": 1,
+                "bbox": [x0, y0, 20, 20],
+            }
+            for n, (x0, y0, _, _) in enumerate(boxes[:2])
+        ]
+    write_run(tmp_path / "run", "autolabel", IMAGES, rows)
+    (tmp_path / "truth.json").write_text(json.dumps(truth))
+    done = nightjar("calibrate", "run", "--truth", "truth.json", "--out", "thresholds.yaml")
+    assert done.code == 0, done.err
+    assert "0.5 -> 0.7" in done.out
+    assert "0.686 -> 1.000 (0.86 .. 1.00)" in done.out, "precision: 24 of 35, then of 24"
+    assert "blue star, green house; left as they are" in " ".join(done.out.split())
+    ontology = yaml.safe_load((tmp_path / "thresholds.yaml").read_text())["detector"]["ontology"]
+    assert ontology == {"classes": {"red star": {"threshold": 0.7}}}
+    with pytest.raises(ConfigError, match="which reads no text"):
+        command(Console(), tmp_path / "run", Asked(tmp_path / "truth.json", target_cer=0.01))

@@ -1,0 +1,106 @@
+"""`nightjar report`, and the report at the end of `nightjar run`. Nothing here starts Ray."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from conftest import Ended, nightjar_argv, write_config
+from hand_made_runs import scan
+from html_tree import parsed
+from reported_runs import images_run
+
+from pipelines.rundir import RunDir
+
+Command = Callable[..., Ended]
+
+
+@pytest.fixture(autouse=True)
+def default(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever the other tests prefer: here a run is as people run it."""
+    monkeypatch.delenv("NIGHTJAR_REPORT", raising=False)
+
+
+def test_a_report_is_written_beside_the_shards(nightjar: Command, tmp_path: Path) -> None:
+    run = images_run(tmp_path, 40)
+    ended = nightjar("report", run.path)
+    assert ended.code == 0, ended.err
+    assert "40 rows, 40 samples" in ended.out
+    assert str(run.path / "report.html") in ended.out
+    assert len(parsed(run.path / "report.html").all("li", "card")) == 40
+
+
+def test_out_and_samples_are_taken(nightjar: Command, tmp_path: Path) -> None:
+    run = images_run(tmp_path, 40)
+    out = tmp_path / "deeper" / "it.html"
+    ended = nightjar("report", run.path, "--out", out, "--samples", "0")
+    assert ended.code == 0, ended.err
+    assert parsed(out).all("img") == []
+    assert not (run.path / "report.html").exists()
+
+
+def test_exit_codes_are_those_of_the_error_tree(nightjar: Command, tmp_path: Path) -> None:
+    assert nightjar("report", tmp_path / "none").code == 9
+    run = images_run(tmp_path, 3)
+    assert nightjar("report", run.path, "--out", run.record / "x.html").code == 6
+
+
+@pytest.fixture(scope="module")
+def done(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The config of a run that has nothing left to do: planned for real, its shard made by hand."""
+    folder = tmp_path_factory.mktemp("done")
+    for name in ("a", "b", "c"):
+        scan(folder / "pages" / f"{name}.png", name)
+    config = write_config(folder, folder / "pages")
+    subprocess.run(nightjar_argv("plan", config, "--sample", "0"), check=True, timeout=120)
+    run = RunDir(folder / "run")
+    (part,) = run.manifest.glob("*.parquet")
+    rows = pq.read_table(part)
+    outcomes = pa.array(["ocr"] * rows.num_rows)
+    reasons = pa.array([[]] * rows.num_rows, pa.list_(pa.string()))
+    rows = rows.append_column("outcome", outcomes).append_column("reasons", reasons)
+    pq.write_table(rows, run.shards / f"{part.stem}-0.parquet")
+    return config
+
+
+def test_a_run_ends_with_its_report_unless_told_not_to(
+    nightjar: Command, done: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    report = done.parent / "run" / "report.html"
+    monkeypatch.setenv("NIGHTJAR_REPORT", "0")
+    assert nightjar("run", done).code == 0
+    assert not report.exists()
+    monkeypatch.delenv("NIGHTJAR_REPORT")
+    assert nightjar("run", done, "--no-report").code == 0
+    assert not report.exists()
+    ended = nightjar("run", done)
+    assert ended.code == 0, ended.err
+    assert f"report: {report}" in ended.out
+    assert "3 of 3 pages are ready" in parsed(report).text
+    before = report.stat().st_mtime_ns
+    assert nightjar("run", done).code == 0
+    assert report.stat().st_mtime_ns == before, "nothing was done, so it stays"
+
+
+def test_a_report_that_fails_is_a_warning(nightjar: Command, done: Path) -> None:
+    report = done.parent / "run" / "report.html"
+    report.unlink(missing_ok=True)
+    report.mkdir()
+    (report / "in the way").touch()
+    ended = nightjar("run", done, "--report")
+    assert ended.code == 0, ended.err
+    assert "report: " not in ended.out, "there is something of that name, and nothing was done"
+    shutil.rmtree(report)
+    (shard,) = (done.parent / "run" / "shards").glob("*.parquet")
+    rows = pq.read_table(shard)
+    pq.write_table(rows.drop_columns(["uri"]), shard)
+    ended = nightjar("run", done)
+    assert ended.code == 0, ended.err
+    assert "No report: KeyError: 'uri'" in ended.out
+    assert "The run is whole" in ended.out
+    assert "3 of 3 pages" in ended.out
