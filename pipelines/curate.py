@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -19,11 +19,12 @@ import pyarrow.parquet as pq
 
 from pipelines.curate_changes import is_touched
 from pipelines.curate_dataset import fiftyone, note_run, open_dataset, save_views
-from pipelines.curate_media import MediaMode, MediaStore
+from pipelines.curate_media import Media, MediaMode, MediaStore
 from pipelines.curate_samples import (
     COLUMNS,
     key_of,
     mask_bytes,
+    media_values,
     own_tags,
     row_digest,
     sample_values,
@@ -51,7 +52,8 @@ class Curated:
     Attributes:
         name: of the dataset.
         rows: of the run, of the outcomes that were asked for.
-        new, changed, unchanged: samples; `changed` ones now say what the run says.
+        new, changed, unchanged: samples; `changed` ones now say what the run says, or where their
+            picture or their run lies now.
         kept: samples that the run says otherwise, left alone because a person has changed them.
         missing: failure kind -> rows without a picture.
     """
@@ -136,6 +138,14 @@ def _batches(run: RunDir, outcomes: Sequence[str]) -> Iterator[list[dict[str, An
                 yield rows.slice(start, _BATCH).to_pylist()
 
 
+class _Before(NamedTuple):
+    """What a sample was last made of."""
+
+    digest: str
+    path: str
+    run: str
+
+
 class _Writer:
     """Brings samples up to date, a batch of rows at a time."""
 
@@ -154,6 +164,10 @@ class _Writer:
         self._gain_of = gain_of
         self._media = media
         self._summary = summary
+        self._new: list[dict[str, Any]] = []
+        self._changed: list[dict[str, Any]] = []
+        self._moved: dict[str, dict[str, Any]] = {}  # by row id: what people do not change
+        self._gone: dict[str, bool] = {}  # run -> is it no longer where it was?
 
     def take(self, rows: Sequence[dict[str, Any]]) -> None:
         """One query for what is there already, one write for what is new, one for what changed.
@@ -161,35 +175,52 @@ class _Writer:
         More where masks are large: they are bytes a pixel here.
         """
         known = self._known([key_of(row["row_id"]) for row in rows])
-        new: list[dict[str, Any]] = []
-        changed: dict[str, dict[str, Any]] = {}
         room = _MASK_BYTES
         for row, media in zip(rows, self._media(rows), strict=True):
             if media.failure:
                 self._summary.missing[media.failure.split()[0]] += 1
-            gain, key = self._gain_of(row), key_of(row["row_id"])
-            digest = row_digest(row, gain, media)
-            if known.get(key) == digest:
-                self._summary.unchanged += 1
+            gain, before = self._gain_of(row), known.get(key_of(row["row_id"]))
+            digest = row_digest(row, gain)
+            if before and before.digest == digest:
+                self._stay(row, media, before)
                 continue
             values = sample_values(self._fo, row, gain, media)
             values |= {"run": self._run, "row_digest": digest}
-            if key in known:
-                changed[key] = values
-            else:
-                new.append(values)
+            (self._changed if before else self._new).append(values)
             room -= mask_bytes(values)
             if room < 0:
-                self._add(new)
-                self._update(changed)
-                new, changed, room = [], {}, _MASK_BYTES
-        self._add(new)
-        self._update(changed)
+                self._write()
+                room = _MASK_BYTES
+        self._write()
 
-    def _known(self, keys: list[str]) -> dict[str, str]:
-        """row id -> digest of the row that the sample was last made of."""
+    def _known(self, keys: list[str]) -> dict[str, _Before]:
         there = self._dataset.select_by("row_id", keys)
-        return dict(zip(*there.values(["row_id", "row_digest"]), strict=True))
+        names = ["row_id", "row_digest", "filepath", "run"]
+        return {key: _Before(*told) for key, *told in zip(*there.values(names), strict=True)}
+
+    def _stay(self, row: dict[str, Any], media: Media, before: _Before) -> None:
+        """The row is as it was. Its picture, or the whole run, may lie elsewhere now."""
+        values = {}
+        if before.path != media.path:
+            values = media_values(self._fo, row, media)
+        if before.run != self._run and self._is_gone(before.run):
+            values["run"] = self._run
+        if values:
+            self._moved[key_of(row["row_id"])] = values
+            self._summary.changed += 1
+        else:
+            self._summary.unchanged += 1
+
+    def _is_gone(self, run: str) -> bool:
+        if run not in self._gone:
+            self._gone[run] = not RunDir(run).record.exists()
+        return self._gone[run]
+
+    def _write(self) -> None:
+        self._add(self._new)
+        self._update({values["row_id"]: values for values in self._changed})
+        self._move(self._moved)
+        self._new, self._changed, self._moved = [], [], {}
 
     def _add(self, new: Sequence[dict[str, Any]]) -> None:
         samples = [self._fo.Sample(**values) for values in new]
@@ -210,4 +241,12 @@ class _Writer:
             theirs = [tag for tag in sample["tags"] if tag not in before]
             values["tags"] = [*values["tags"], *theirs]
             for name, value in values.items():
+                sample[name] = value
+
+    def _move(self, moved: dict[str, dict[str, Any]]) -> None:
+        if not moved:
+            return
+        samples = self._dataset.select_by("row_id", list(moved))
+        for sample in samples.iter_samples(autosave=True, batch_size=_BATCH):
+            for name, value in moved[sample["row_id"]].items():
                 sample[name] = value

@@ -34,9 +34,9 @@ def key_of(row_id: int) -> str:
     return str(row_id)
 
 
-def row_digest(row: Mapping[str, Any], gain: float, media: Media) -> str:
-    """Stands for everything that a sample is made of, but for the words of a missing picture."""
-    made_of = (FORMAT, sorted(row.items()), gain, media.path, media.width, media.height)
+def row_digest(row: Mapping[str, Any], gain: float) -> str:
+    """Stands for everything that a sample is made of, but for its picture."""
+    made_of = (FORMAT, sorted(row.items()), gain)
     return hashlib.blake2b(repr(made_of).encode(), digest_size=8).hexdigest()
 
 
@@ -49,11 +49,8 @@ def sample_values(fo: Any, row: Mapping[str, Any], gain: float, media: Media) ->
         gain: see `pipelines.review_gain`.
         media: its picture.
     """
-    width, height = row["width"] or media.width, row["height"] or media.height
-    values = {
-        "filepath": media.path,
+    values = media_values(fo, row, media) | {
         "tags": own_tags(row),
-        "metadata": fo.ImageMetadata(width=width, height=height),
         "row_id": key_of(row["row_id"]),
         "document": row["uri"],
         "page": row["page"],
@@ -62,15 +59,24 @@ def sample_values(fo: Any, row: Mapping[str, Any], gain: float, media: Media) ->
         "reasons": list(row["reasons"] or ()),
         "gain": gain,
         "failures": failures_of(row),
-        "media_failure": media.failure,
     }
     if row.get("embedding") is not None:
         values["embedding"] = np.array(row["embedding"], np.float32)
     if "instances" in row:
         values |= _labels(fo, row)
     else:
-        values |= _page(fo, row, width, height)
+        values |= _page(fo, row, values["metadata"].width, values["metadata"].height)
     return values | {"as_curated": " ".join(parts_digests(values.get, "instances" in row))}
+
+
+def media_values(fo: Any, row: Mapping[str, Any], media: Media) -> dict[str, Any]:
+    """The fields that name a sample's picture."""
+    width, height = row["width"] or media.width, row["height"] or media.height
+    return {
+        "filepath": media.path,
+        "metadata": fo.ImageMetadata(width=width, height=height),
+        "media_failure": media.failure,
+    }
 
 
 def mask_bytes(values: Mapping[str, Any]) -> int:

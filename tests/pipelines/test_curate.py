@@ -47,6 +47,7 @@ from pipelines.curate_dataset import (
 )
 from pipelines.curate_pull import Pulled, pull
 from pipelines.errors import ConfigError
+from pipelines.evaluate_truth import labelled
 from pipelines.review import REVIEWED, export_review, import_review, reviewed_rows
 from pipelines.rundir import RunDir
 from pipelines.truth_files import read_truth
@@ -462,6 +463,21 @@ def test_labels_changed_in_the_app_come_back(fo: Any, named: str, images: RunDir
     assert (answers[NOTHING]["verdict"], answers[NOTHING]["instances"]) == ("accept", [])
 
 
+def test_what_came_back_is_truth_for_evaluate(fo: Any, named: str, images: RunDir) -> None:
+    curate(images, named)
+    found = samples(fo, named)
+    found[SURE].tags.append("accept")
+    found[CONFLICT].instances.detections.pop(2)
+    found[CONFLICT].tags.append("accept")
+    for sample in (found[SURE], found[CONFLICT]):
+        sample.save()
+    pull(named)
+    truth = labelled(images, "reviewed", ())
+    assert {unit["row_id"] for unit in truth.units} == {SURE, CONFLICT}
+    assert truth.reviewed
+    assert len(truth.found.truth.anns) == 4
+
+
 def test_a_mask_drawn_in_the_app_comes_back_at_the_size_of_the_image(
     fo: Any, named: str, images: RunDir
 ) -> None:
@@ -619,6 +635,23 @@ def test_a_run_that_was_moved_is_given_by_its_new_place(
     moved = images.path.rename(images.path.with_name("moved"))
     (pulled,) = pull(named, RunDir(moved))
     assert pulled.counts.file.parent == moved / "reviewed"
+
+
+def test_a_run_that_was_moved_and_curated_again_takes_what_people_did_with_it(
+    fo: Any, named: str, pages: RunDir
+) -> None:
+    curate(pages, named)
+    found = samples(fo, named)
+    found[WORSE].text = "PAGE 2"
+    found[WORSE].save()
+    moved = RunDir(pages.path.rename(pages.path.with_name("moved")))
+    again = curate(moved, named)
+    assert (again.changed, again.kept, again.new) == (5, 0, 0)
+    sample = samples(fo, named)[WORSE]
+    assert sample.text == "PAGE 2"
+    assert Path(sample.filepath).is_relative_to(moved.path / "media")
+    assert curate(moved, named).unchanged == 5
+    assert back(named, moved)[1][WORSE]["text"] == "PAGE 2"
 
 
 # ---------------------------------------------------------------- embeddings

@@ -1,18 +1,25 @@
-"""FiftyOne with a MongoDB of this test session: nothing of the user's is read or written.
+"""FiftyOne on a MongoDB of this test session: nothing of the user's is read or written.
 
 A pytest plugin: ``pytest_plugins = ["own_fiftyone"]``. Processes that a test starts inherit the
 environment and use the same database.
+
+The mongod is FiftyOne's own, but started here: FiftyOne joins whatever database process of this
+user it finds first, in whatever folder that works, and keeps it alive.
 """
 
 from __future__ import annotations
 
+import contextlib
+import importlib.util
 import os
+import socket
+import subprocess
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import psutil
 import pytest
 
 NOT_INSTALLED = "fiftyone is not installed: pip install 'nightjar[curate]'"
@@ -20,48 +27,70 @@ NOT_INSTALLED = "fiftyone is not installed: pip install 'nightjar[curate]'"
 
 @pytest.fixture(scope="session")
 def fo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
-    """The module fiftyone, connected; its mongod is gone at the end."""
+    """The module fiftyone, connected."""
+    spec = importlib.util.find_spec("fiftyone")
+    folders = list(spec.submodule_search_locations or ()) if spec else []
+    if not folders:
+        pytest.skip(NOT_INSTALLED)
+    program = Path(folders[0]) / "db" / "bin" / "mongod"
+    if not program.is_file():
+        pytest.skip(f"fiftyone is installed without its MongoDB: no {program}")
     home = tmp_path_factory.mktemp("fiftyone")
-    database = home / "mongo"
-    ours = {
-        "FIFTYONE_DATABASE_DIR": str(database),
-        "FIFTYONE_DEFAULT_DATASET_DIR": str(home / "datasets"),
-        "FIFTYONE_PLUGINS_DIR": str(home / "plugins"),
-        "FIFTYONE_CONFIG_PATH": str(home / "config.json"),
-        "FIFTYONE_APP_CONFIG_PATH": str(home / "app_config.json"),
-        "FIFTYONE_DO_NOT_TRACK": "true",
-    }
-    with pytest.MonkeyPatch.context() as patch:
-        for name in [one for one in os.environ if one.startswith("FIFTYONE_")]:
-            patch.delenv(name)
-        for name, value in ours.items():
-            patch.setenv(name, value)
-        module = pytest.importorskip("fiftyone", reason=NOT_INSTALLED)
-        module.config.show_progress_bars = False
-        assert module.config.database_dir == str(database), "fiftyone was imported before this"
-        module.list_datasets()
-        assert mongods(database)
-        yield module
-        stop(database)
+    with mongod(program, home) as uri:
+        ours = {
+            "FIFTYONE_DATABASE_URI": uri,
+            "FIFTYONE_DATABASE_DIR": str(home / "unused"),
+            "FIFTYONE_DEFAULT_DATASET_DIR": str(home / "datasets"),
+            "FIFTYONE_PLUGINS_DIR": str(home / "plugins"),
+            "FIFTYONE_CONFIG_PATH": str(home / "config.json"),
+            "FIFTYONE_APP_CONFIG_PATH": str(home / "app_config.json"),
+            "FIFTYONE_DO_NOT_TRACK": "true",
+        }
+        with pytest.MonkeyPatch.context() as patch:
+            for name in [one for one in os.environ if one.startswith("FIFTYONE_")]:
+                patch.delenv(name)
+            for name, value in ours.items():
+                patch.setenv(name, value)
+            yield connected(uri)
+            disconnect()
 
 
-def stop(database: Path) -> None:
-    """Let go of the database and wait until it is gone."""
-    from fiftyone.core.odm import database as connection
+@contextmanager
+def mongod(program: Path, home: Path) -> Iterator[str]:
+    """The address of a MongoDB that is gone with the block."""
+    folder = home / "mongo"
+    folder.mkdir()
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    command = [program, "--dbpath", folder, "--logpath", folder / "log", "--nounixsocket"]
+    server = subprocess.Popen(
+        [*map(str, command), "--bind_ip", "127.0.0.1", "--port", str(port)],
+        stdout=subprocess.DEVNULL,
+    )
+    try:
+        for _ in range(600):
+            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 0.2):
+                break
+            assert server.poll() is None, (folder / "log").read_text()[-2000:]
+            time.sleep(0.1)
+        yield f"mongodb://127.0.0.1:{port}"
+    finally:
+        server.terminate()
+        assert server.wait(30) == 0
 
-    connection._disconnect()
-    connection._db_service.stop()
-    os.environ.pop("FIFTYONE_PRIVATE_DATABASE_PORT", None)
-    deadline = time.monotonic() + 30
-    while mongods(database) and time.monotonic() < deadline:
-        time.sleep(0.1)
-    assert not mongods(database)
+
+def connected(uri: str) -> Any:
+    """FiftyOne, imported for the first time in this process."""
+    fiftyone = pytest.importorskip("fiftyone", reason=NOT_INSTALLED)
+    assert fiftyone.config.database_uri == uri, "fiftyone was imported before this"
+    fiftyone.config.show_progress_bars = False
+    assert fiftyone.list_datasets() == []
+    return fiftyone
 
 
-def mongods(database: Path) -> list[int]:
-    """Process ids of the mongod that works in this folder."""
-    return [
-        process.pid
-        for process in psutil.process_iter(["name", "cmdline"])
-        if process.info["name"] == "mongod" and str(database) in (process.info["cmdline"] or ())
-    ]
+def disconnect() -> None:
+    """Or the process waits for its database when it ends."""
+    from fiftyone.core.odm import database
+
+    database._disconnect()
