@@ -7,6 +7,8 @@ import os
 import tempfile
 from types import ModuleType
 
+from PIL import Image
+
 from actors.failures import SetupError
 
 #: Read once, when the package is imported (`ultralytics/utils/__init__.py` of 8.4). Offline also
@@ -17,7 +19,8 @@ _folders: list[tempfile.TemporaryDirectory[str]] = []  # removed when the proces
 
 
 def ultralytics() -> ModuleType:
-    """The package, imported: no downloads, no pip, no statistics, no file in the home directory.
+    """The package, imported: no downloads, no pip, no statistics, no file in the home directory,
+    and Pillow as it was.
 
     It takes 0.3 s beside torch; `ultralytics.YOLO`, never touched here, takes seconds. It reads
     its settings from YOLO_CONFIG_DIR, a folder of this process where that is not set. Raises
@@ -27,6 +30,7 @@ def ultralytics() -> ModuleType:
     if "YOLO_CONFIG_DIR" not in os.environ:
         _folders.append(tempfile.TemporaryDirectory(prefix="nightjar-ultralytics-"))
         os.environ["YOLO_CONFIG_DIR"] = _folders[-1].name
+    opened = Image.open
     try:
         package = importlib.import_module("ultralytics")
         importlib.import_module("ultralytics.nn.tasks")
@@ -36,4 +40,6 @@ def ultralytics() -> ModuleType:
             "pip install nightjar[yolo]; note its licence, AGPL-3.0: whoever ships or serves a "
             "product with it must publish their code or buy a licence",
         ) from error
+    # Its own Image.open answers a broken picture by asking for pi_heif, in the whole process.
+    vars(Image)["open"] = opened
     return package

@@ -562,6 +562,13 @@ print("sockets", len([name for name in calls if name != "socket.gethostname"]), 
 """
 
 
+def test_pillow_is_left_as_it_was() -> None:
+    """Importing ultralytics makes Image.open ask for pi_heif where a picture is broken."""
+    assert Image.open.__module__ == "PIL.Image"
+    with pytest.raises(Image.UnidentifiedImageError):
+        Image.open(io.BytesIO(b"no picture"))
+
+
 def test_worker_calls_nobody_and_leaves_the_home_directory_alone(
     checkpoint: Callable[[str], str], tmp_path: Path
 ) -> None:
