@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import math
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -16,6 +17,7 @@ from typing import Any
 import pyarrow as pa
 import ray
 from ray.data import ActorPoolStrategy, DataContext
+from ray.data._internal.execution.streaming_executor import StreamingExecutor
 
 from pipelines.board import Board
 from pipelines.config import RayConfig
@@ -25,6 +27,8 @@ from pipelines.worker import RayBoardLink, StageWorker
 
 #: Two tasks per worker: one runs, the next one's rows are already there.
 _TASKS_IN_FLIGHT = 2
+#: Seconds that an aborted stream's scheduling thread gets for what it is doing.
+_LAST_LOOP_S = 10.0
 
 
 @contextmanager
@@ -54,7 +58,20 @@ def cluster(config: RayConfig) -> Iterator[None]:
         _configure(config)
         yield
     finally:
+        _end_streams()
         ray.shutdown()
+
+
+def _end_streams() -> None:
+    """End Ray Data's scheduling threads: they outlive a stream that nobody reads to its end.
+
+    One that asks for a task's results when `ray.shutdown` is through meets a check in C++ that
+    aborts the process (2.60, `TaskManager::PeekObjectRefStream`).
+    """
+    for thread in threading.enumerate():
+        if isinstance(thread, StreamingExecutor):
+            thread.shutdown(force=True)  # waits 2 s for the loop
+            thread.join(_LAST_LOOP_S)
 
 
 def _configure(config: RayConfig) -> None:

@@ -4,6 +4,9 @@ run.json             provenance and summary, config as resolved
 manifest/            the frozen plan (pipelines.manifest)
 shards/              finished rows; a shard that is listed here is whole and final
 rejects/             the failed rows of each shard once more, for people who look for them
+reviewed/            what people said about rows (pipelines.review_import)
+calibration/         what `nightjar calibrate` learned; evaluation/: what `nightjar evaluate` found
+report.html          the run for people (pipelines.report)
 error.log            the last exception that stopped the run, whole
 native.log           what Ray's C++ side had to say on stderr
 staging/             what a writer has not handed over yet; emptied at the next start

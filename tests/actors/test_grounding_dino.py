@@ -135,7 +135,7 @@ def _apart(one: Any, row: tuple[str, float, list[float]]) -> tuple[float, float]
     return abs(row[1] - one["score"]), float(np.abs(np.subtract(row[2], one["box"])).max())
 
 
-@pytest.mark.parametrize("batch", [1, 4])
+@pytest.mark.parametrize("batch", [1, 8])
 def test_batches_equal_the_library_image_by_image(checkpoint: Path, batch: int) -> None:
     kind = json.loads((checkpoint / "config.json").read_text())["model_type"]
     model, words = tiny_model(kind), processor()

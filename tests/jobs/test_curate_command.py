@@ -147,6 +147,7 @@ def test_wrong_words_are_refused_before_fiftyone_starts(
         CliRunner().invoke(app, ["curate", "nowhere"], catch_exceptions=False)
 
 
+@pytest.mark.long
 def test_the_app_is_served_on_loopback_until_stopped(
     fo: Any, named: str, run: RunDir, tmp_path: Path
 ) -> None:

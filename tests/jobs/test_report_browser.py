@@ -64,12 +64,9 @@ def outcomes_shown(tab: Tab) -> set[str]:
     return {text.split()[-1] for text in tab.js(f"{script}.map(c => c.textContent.trim())")}
 
 
-def test_it_opens_quickly_without_a_complaint_and_asks_for_nothing(tab: Tab, report: Path) -> None:
+def test_it_opens_without_a_complaint_and_asks_for_nothing(tab: Tab, report: Path) -> None:
     assert tab.complaints() == []
     assert tab.requests() == [report.resolve().as_uri()]
-    painted = tab.js("performance.getEntriesByName('first-contentful-paint')[0].startTime")
-    print(f"first contentful paint after {painted:.0f} ms")
-    assert painted < 5000
 
 
 def test_filters_narrow_the_gallery_and_say_so(tab: Tab) -> None:

@@ -114,6 +114,7 @@ def test_only_pages_in_doubt_are_sent_and_only_confirmed_answers_taken(
     assert session["stages"]["vlm"]["failures"]["VLM_UNREACHABLE"] >= 1
 
 
+@pytest.mark.long
 def test_without_an_endpoint_everything_in_doubt_is_reviewed(nightjar, tmp_path: Path) -> None:
     rows = run(nightjar, tmp_path, "http://127.0.0.1:9/v1")
     outcomes = {(Path(row["uri"]).name, row["page"]): row["outcome"] for row in rows}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import threading
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,6 +19,7 @@ from doubles.exits_on_one_row import ExitsOnOneRow
 from doubles.kills_process_on_one_row import KillsProcessOnOneRow
 from doubles.loses_a_row import LosesARow
 from doubles.tiny_job import tiny_flow, tiny_rows
+from ray.data._internal.execution.streaming_executor import StreamingExecutor
 
 from pipelines import engine, waves
 from pipelines.commit import Committer
@@ -35,6 +37,8 @@ ROWS = 160
 def cluster() -> Iterator[None]:
     with engine.cluster(RayConfig(object_store_mb=100)):
         yield
+    left = [thread for thread in threading.enumerate() if isinstance(thread, StreamingExecutor)]
+    assert not left, "a stream that was given up would abort the process"
 
 
 @pytest.fixture
