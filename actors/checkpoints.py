@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import torch
 from huggingface_hub import snapshot_download
@@ -26,6 +27,32 @@ def pick_device(wanted: Device) -> torch.device:
             "give the pool num_gpus, or set device: cpu",
         )
     return torch.device(wanted)
+
+
+def pick_dtype(wanted: str, device: torch.device, on_gpu: str = "bfloat16") -> str:
+    """Name of the dtype to compute in; auto: `on_gpu` on cuda, float32 elsewhere."""
+    if wanted != "auto":
+        return wanted
+    return on_gpu if device.type == "cuda" else "float32"
+
+
+def whole_model(
+    model: Any, name: str, folder: Path, dtype: torch.dtype = torch.float32, **options: Any
+) -> Any:
+    """`model.from_pretrained(folder)`, from safetensors alone; `name` is for messages.
+
+    Raises SetupError where weights are missing, and what the library raises.
+    """
+    loaded, report = model.from_pretrained(
+        folder, dtype=dtype, use_safetensors=True, output_loading_info=True, **options
+    )
+    missing = sorted(report["missing_keys"])
+    if missing:  # the library would go on with random weights in their place
+        raise SetupError(
+            f"{name!r} lacks {len(missing)} weights, {missing[0]} first",
+            "fetch the checkpoint anew",
+        )
+    return loaded
 
 
 def checkpoint_folder(name: str, revision: str | None, local_files_only: bool) -> Path:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from enum import StrEnum
+from typing import Any
 
 import pyarrow as pa
 
@@ -61,6 +63,12 @@ class ItemFailure(Exception):
     def as_value(self) -> dict[str, str]:
         """The FAILURE struct for the row."""
         return failure(self.kind, self.message)
+
+
+def parted(answers: Sequence[Any]) -> tuple[list[Any], list[dict[str, str] | None]]:
+    """Answers, some of them ItemFailures, as two columns: (values, FAILURE values), else null."""
+    values = [None if isinstance(one, ItemFailure) else one for one in answers]
+    return values, [one.as_value() if isinstance(one, ItemFailure) else None for one in answers]
 
 
 class SetupError(Exception):

@@ -8,7 +8,7 @@ import pyarrow as pa
 from pydantic import Field
 
 from actors.contract import Actor, Settings
-from actors.failures import FAILURE, ItemFailure
+from actors.failures import FAILURE, parted
 from actors.grounding.settings import Device, Dtype, Tiles
 from actors.instances import BOXES
 from actors.ontology import Ontology, Score
@@ -78,11 +78,7 @@ class GroundingDino(Actor[GroundingDinoConfig]):
         return self._detector.provenance
 
     def __call__(self, rows: pa.Table) -> pa.Table:
-        answers = self._detector.find(rows["image"].to_pylist())
-        boxes = [None if isinstance(answer, ItemFailure) else answer for answer in answers]
-        failures = [
-            answer.as_value() if isinstance(answer, ItemFailure) else None for answer in answers
-        ]
+        boxes, failures = parted(self._detector.find(rows["image"].to_pylist()))
         return rows.append_column("boxes", pa.array(boxes, BOXES)).append_column(
             "detect_failure", pa.array(failures, FAILURE)
         )

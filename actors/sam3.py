@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 import pyarrow as pa
 from pydantic import Field
 
 from actors.contract import Actor, Settings
-from actors.failures import FAILURE, ItemFailure
+from actors.failures import FAILURE, parted
 from actors.grounding.settings import Device
 from actors.instances import BOXES, MASKS
 from actors.ontology import Ontology, Score
@@ -89,16 +89,7 @@ class Sam3(Actor[Sam3Config]):
 
     def __call__(self, rows: pa.Table) -> pa.Table:
         found = self._finder.find(rows["image"].to_pylist())
-        boxes, masks = [one.boxes for one in found], [one.masks for one in found]
-        columns = (_values(boxes), _failures(boxes), _values(masks), _failures(masks))
+        columns = (*parted([one.boxes for one in found]), *parted([one.masks for one in found]))
         for field, column in zip(self.writes, columns, strict=True):
             rows = rows.append_column(field.name, pa.array(column, field.type))
         return rows
-
-
-def _values(answers: list[Any]) -> list[Any]:
-    return [None if isinstance(answer, ItemFailure) else answer for answer in answers]
-
-
-def _failures(answers: list[Any]) -> list[dict[str, str] | None]:
-    return [answer.as_value() if isinstance(answer, ItemFailure) else None for answer in answers]

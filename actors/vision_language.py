@@ -17,7 +17,14 @@ from safetensors import SafetensorError
 from torch import Tensor
 from transformers import AutoModelForImageTextToText, AutoProcessor
 
-from actors.checkpoints import checkpoint_folder, digest, hub_revision, pick_device
+from actors.checkpoints import (
+    checkpoint_folder,
+    digest,
+    hub_revision,
+    pick_device,
+    pick_dtype,
+    whole_model,
+)
 from actors.contract import Settings
 from actors.failures import SetupError
 from actors.grounding.settings import Device
@@ -61,12 +68,12 @@ class VisionLanguage:
         """Raises SetupError: not there, damaged, incomplete, or no chat template."""
         self._device = pick_device(config.device)
         on_gpu = self._device.type == "cuda"
-        dtype = ("bfloat16" if on_gpu else "float32") if config.dtype == "auto" else config.dtype
+        dtype = pick_dtype(config.dtype, self._device)
         folder = checkpoint_folder(config.model, config.revision, config.local_files_only)
         transformers.utils.logging.disable_progress_bar()
         try:
-            loaded: Any = AutoModelForImageTextToText.from_pretrained(
-                folder, dtype=getattr(torch, dtype), use_safetensors=True, output_loading_info=True
+            model = whole_model(
+                AutoModelForImageTextToText, config.model, folder, getattr(torch, dtype)
             )
             self._processor: Any = AutoProcessor.from_pretrained(folder)
         except (OSError, ValueError, RuntimeError, SafetensorError) as error:
@@ -74,13 +81,6 @@ class VisionLanguage:
                 f"cannot load {config.model!r} from {folder}: {type(error).__name__}: {error}",
                 "name a checkpoint of an image-text-to-text model, with its processor",
             ) from error
-        model, report = loaded
-        if report["missing_keys"]:  # the library would go on with random weights in their place
-            raise SetupError(
-                f"{config.model!r} lacks {len(report['missing_keys'])} weights, "
-                f"{sorted(report['missing_keys'])[0]} first",
-                "fetch the checkpoint anew",
-            )
         if not self._processor.chat_template:
             raise SetupError(f"{config.model!r} has no chat template", "name an instruct model")
         # Padding behind a prompt would stand between it and its answer.

@@ -8,13 +8,13 @@ nothing of it is imported before this actor starts in a worker.
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 import pyarrow as pa
 from pydantic import Field
 
 from actors.contract import Actor, Settings
-from actors.failures import FAILURE, ItemFailure
+from actors.failures import FAILURE, parted
 from actors.grounding.settings import Device, Dtype
 from actors.instances import BOXES, MASKS
 from actors.ontology import Ontology, Score
@@ -94,15 +94,9 @@ class Yolo(Actor[YoloConfig]):
 
     def __call__(self, rows: pa.Table) -> pa.Table:
         found = self._detector.find(rows["image"].to_pylist())
-        boxes, masks = [one.boxes for one in found], [one.masks for one in found]
-        columns = {
-            "boxes": _values(boxes),
-            "detect_failure": _failures(boxes),
-            "masks": _values(masks),
-            "segment_failure": _failures(masks),
-        }
-        for field in self.writes:
-            rows = rows.append_column(field.name, pa.array(columns[field.name], field.type))
+        columns = (*parted([one.boxes for one in found]), *parted([one.masks for one in found]))
+        for field, column in zip(self.writes, columns, strict=False):  # without masks: two
+            rows = rows.append_column(field.name, pa.array(column, field.type))
         return rows
 
 
@@ -124,11 +118,3 @@ class YoloSeg(Yolo):
         ]
     )
     with_masks = True
-
-
-def _values(answers: list[Any]) -> list[Any]:
-    return [None if isinstance(answer, ItemFailure) else answer for answer in answers]
-
-
-def _failures(answers: list[Any]) -> list[dict[str, str] | None]:
-    return [answer.as_value() if isinstance(answer, ItemFailure) else None for answer in answers]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.table import Table
 
+from jobs.view import SparseLog
 from pipelines.calibrate import Report, calibrate, shown
 from pipelines.calibrate_plot import draw
 from pipelines.calibrate_report import (
@@ -29,7 +29,6 @@ from pipelines.truth import PageTruth
 from pipelines.truth_files import read_truth
 
 _TARGET_CER = 0.02
-_LOG_EVERY_S = 10.0
 #: Shares of escalated pages at which both curves are printed.
 _ESCALATED = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5)
 _NAMES = 5  #: of files, in a message
@@ -209,7 +208,7 @@ def _print_config(console: Console, written: list[tuple[Report, Path]]) -> None:
 @contextmanager
 def _shown(console: Console) -> Iterator[Callable[[int, int], None]]:
     """A bar over the folds, or a line every ten seconds without a terminal."""
-    logged = time.monotonic()
+    log = SparseLog(console)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
     with Progress(
         *columns, console=console, transient=True, disable=not console.is_terminal
@@ -217,10 +216,7 @@ def _shown(console: Console) -> Iterator[Callable[[int, int], None]]:
         task = bar.add_task("cross-validation, folds", total=None)
 
         def show(done: int, total: int) -> None:
-            nonlocal logged
             bar.update(task, completed=done, total=total)
-            if not console.is_terminal and time.monotonic() - logged >= _LOG_EVERY_S:
-                logged = time.monotonic()
-                console.print(f"cross-validation: {done} of {total} folds", highlight=False)
+            log.line(f"cross-validation: {done} of {total} folds")
 
         yield show

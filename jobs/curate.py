@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import socket
 import time
-from collections.abc import Callable, Collection, Iterator
-from contextlib import closing, contextmanager
+from collections.abc import Collection
 from pathlib import Path
-from typing import Any
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.table import Table
 
-from jobs.view import Rates, duration
+from jobs.ports import listen_error
+from jobs.view import counted
 from pipelines.curate import Curated, curate
 from pipelines.curate_brain import compute
 from pipelines.curate_dataset import app_served, fiftyone, load_dataset
@@ -23,7 +20,7 @@ from pipelines.curate_pull import pull as pull_answers
 from pipelines.errors import ConfigError
 from pipelines.rundir import RunDir
 
-_LOG_EVERY_S = 10.0
+_OPENING = "opening FiftyOne"
 
 
 def build(
@@ -35,7 +32,7 @@ def build(
     near: float | None,
 ) -> None:
     """`nightjar curate RUN`. `near`: of `pipelines.curate_brain.compute`; None: without it."""
-    with _shown(console, "rows") as on_rows:
+    with counted(console, "rows", _OPENING) as on_rows:
         summary = curate(RunDir(run_dir), name, outcomes=outcomes, media=media, on_rows=on_rows)
     _print(console, summary)
     if near is not None:
@@ -66,7 +63,7 @@ def _think(console: Console, name: str, near: float) -> None:
 
 def pull(console: Console, name: str, run_dir: Path | None, reviewer: str | None) -> None:
     """`nightjar curate pull NAME`."""
-    with _shown(console, "samples") as on_samples:
+    with counted(console, "samples", _OPENING) as on_samples:
         pulled = pull_answers(name, RunDir(run_dir) if run_dir else None, reviewer, on_samples)
     for one in pulled:
         _print_pulled(console, name, one)
@@ -106,14 +103,9 @@ def open_app(console: Console, name: str, port: int) -> None:
 
 def _check_free(port: int) -> None:
     """FiftyOne would take whatever answers there for its own server."""
-    with closing(socket.socket()) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(("127.0.0.1", port))
-        except OSError as error:
-            raise ConfigError(
-                f"port {port} is taken: {error.strerror}", "choose another with --port"
-            ) from error
+    error = listen_error("127.0.0.1", port)
+    if error:
+        raise ConfigError(f"port {port} is taken: {error.strerror}", "choose another with --port")
 
 
 def _table(unit: str) -> Table:
@@ -121,31 +113,3 @@ def _table(unit: str) -> Table:
     table.add_column(unit)
     table.add_column("", justify="right")
     return table
-
-
-@contextmanager
-def _shown(console: Console, unit: str) -> Iterator[Callable[[int, int], None]]:
-    """A bar with rate and ETA, or a line every ten seconds without a terminal."""
-    rates, logged = Rates(), time.monotonic()
-    columns: tuple[Any, ...] = (
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[speed]}"),
-    )
-    with Progress(
-        *columns, console=console, transient=True, disable=not console.is_terminal
-    ) as bar:
-        task = bar.add_task(unit, total=None, speed="opening FiftyOne")
-        rates.of(unit, 0)
-
-        def show(done: int, total: int) -> None:
-            nonlocal logged
-            rate = rates.of(unit, done)
-            eta = f", ETA {duration((total - done) / rate)}" if rate else ""
-            speed = f"{rate:.1f} {unit}/s{eta}"
-            bar.update(task, completed=done, total=total, speed=speed)
-            if not console.is_terminal and time.monotonic() - logged >= _LOG_EVERY_S:
-                logged = time.monotonic()
-                console.print(f"{done:,} of {total:,} {unit}, {speed}", highlight=False)
-
-        yield show

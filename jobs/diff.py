@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,12 +10,12 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from jobs.view import SparseLog, figures_table, say
 from pipelines.diff import DiffSummary, diff_runs
 from pipelines.diff_labels import SAME_SCORE, STILL_IOU, Kind
 from pipelines.errors import ConfigError
 from pipelines.rundir import RunDir
 
-_LOG_EVERY_S = 10.0
 _SETTINGS = 15  #: lines
 _CLASSES = 30  #: rows of a table
 _TEXT_LINES = 4  #: of the unified diff of one page
@@ -31,7 +30,7 @@ def command(
     with _shown(console) as on_rows:
         found = diff_runs(RunDir(run_a), RunDir(run_b), truth, out, on_rows)
     unit = "image" if found.job == "autolabel" else "page"
-    _say(console, f"{run_a} -> {run_b}: {found.both:,} {unit}s in both", bold=True)
+    say(console, f"{run_a} -> {run_b}: {found.both:,} {unit}s in both", bold=True)
     _print_rows(console, found, unit)
     _print_settings(console, found.settings)
     console.print(_outcomes(found, unit), markup=False)
@@ -43,38 +42,38 @@ def command(
         _print_truth(console, found, truth, unit)
     _print_listed(console, "changed most", found.changes)
     if out is not None:
-        _say(console, f"written: {out}, the worst first")
+        say(console, f"written: {out}, the worst first")
 
 
 def _print_rows(console: Console, found: DiffSummary, unit: str) -> None:
     for count, name in zip(found.only, ("first", "second"), strict=True):
         if count:
-            _say(console, f"  {count:,} {unit}s in the {name} run only")
+            say(console, f"  {count:,} {unit}s in the {name} run only")
     if found.new_files:
-        _say(
+        say(
             console,
             f"  {found.new_files:,} {unit}s of files that changed themselves: what differs there "
             "need not be the run's doing",
         )
     if found.unknown_files:
-        _say(console, f"  {found.unknown_files:,} {unit}s without an etag: the file may differ")
-    _say(console, f"  {found.changed:,} differ in anything")
+        say(console, f"  {found.unknown_files:,} {unit}s without an etag: the file may differ")
+    say(console, f"  {found.changed:,} differ in anything")
 
 
 def _print_settings(console: Console, settings: Sequence[str]) -> None:
     if not settings:
         return
-    _say(console, "what differs in settings and weights:")
+    say(console, "what differs in settings and weights:")
     for line in settings[:_SETTINGS]:
-        _say(console, f"  {line if len(line) <= 160 else line[:157] + '...'}")
+        say(console, f"  {line if len(line) <= 160 else line[:157] + '...'}")
     if len(settings) > _SETTINGS:
-        _say(console, f"  ... and {len(settings) - _SETTINGS} more")
+        say(console, f"  ... and {len(settings) - _SETTINGS} more")
 
 
 def _outcomes(found: DiffSummary, unit: str) -> Table:
     """Before in rows, after in columns."""
     names = sorted({name for pair in found.outcomes for name in pair})
-    table = _table(f"{unit}s, before \\ after", *names)
+    table = figures_table(f"{unit}s, before \\ after", *names)
     for before in names:
         counts = [found.outcomes[before, after] for after in names]
         table.add_row(before, *(f"{count:,}" if count else "." for count in counts))
@@ -84,25 +83,25 @@ def _outcomes(found: DiffSummary, unit: str) -> Table:
 def _print_labels(console: Console, found: DiffSummary) -> None:
     kinds = ["same", *(kind.value for kind in Kind)]
     classes = sorted({name for _, name in found.labels})
-    table = _table("labels", *kinds)
+    table = figures_table("labels", *kinds)
     for name in classes[:_CLASSES]:
         table.add_row(name, *(f"{found.labels[kind, name]:,}" for kind in kinds))
     table.add_section()
     totals = [sum(found.labels[kind, name] for name in classes) for kind in kinds]
     table.add_row("all", *(f"{count:,}" for count in totals))
     console.print(table, markup=False)
-    _say(
+    say(
         console,
         f"moved, reshaped: boxes, masks overlap by less than {STILL_IOU}; rescored: by "
         f"{SAME_SCORE} or more",
     )
     for (before, after), count in found.relabelled.most_common(5):
-        _say(console, f"  relabelled: {count:,} {before} -> {after}")
+        say(console, f"  relabelled: {count:,} {before} -> {after}")
 
 
 def _print_texts(console: Console, found: DiffSummary) -> None:
     distance, size = found.characters["distance"], max(found.characters["before"], 1)
-    _say(
+    say(
         console,
         f"texts: {found.texts['same']:,} the same, {found.texts['changed']:,} changed "
         f"({found.texts['spacing']:,} of them in spacing or case only); "
@@ -112,21 +111,21 @@ def _print_texts(console: Console, found: DiffSummary) -> None:
 
 def _print_truth(console: Console, found: DiffSummary, truth: str, unit: str) -> None:
     same = found.judged - found.better - found.worse
-    _say(
+    say(
         console,
         f"against {truth}: {found.judged:,} {unit}s, {found.worse:,} worse, {found.better:,} "
         f"better, {same:,} as wrong as before",
         bold=True,
     )
     names = list(dict.fromkeys([*found.truth[0], *found.truth[1]]))
-    table = _table("", *names)
+    table = figures_table("", *names)
     for side, counts in zip(("before", "after"), found.truth, strict=True):
         table.add_row(side, *(f"{counts[name]:,}" for name in names))
     if found.judged:
         console.print(table, markup=False)
     for warning in found.warnings:
         console.print("[bold yellow]Mind[/]: ", end="")
-        _say(console, warning)
+        say(console, warning)
     _print_listed(console, f"regressions ({found.unit})", found.regressions)
     _print_listed(console, f"improvements ({found.unit})", found.improvements)
 
@@ -134,7 +133,7 @@ def _print_truth(console: Console, found: DiffSummary, truth: str, unit: str) ->
 def _print_listed(console: Console, title: str, records: Sequence[dict[str, Any]]) -> None:
     if not records:
         return
-    table = _table(title, "outcome", "errors", "what")
+    table = figures_table(title, "outcome", "errors", "what")
     for column in table.columns[1:]:
         column.justify = "left"
     for record in records:
@@ -166,29 +165,14 @@ def _label(change: dict[str, Any]) -> str:
     return f"{'+'.join(change['kinds'])} {name}"
 
 
-def _say(console: Console, text: str, *, bold: bool = False) -> None:
-    style = "bold" if bold else None
-    console.print(text, style=style, markup=False, highlight=False, soft_wrap=True)
-
-
-def _table(*headings: str) -> Table:
-    table = Table(box=None, padding=(0, 2, 0, 0))
-    for number, heading in enumerate(headings):
-        table.add_column(heading, justify="right" if number else "left")
-    return table
-
-
 @contextmanager
 def _shown(console: Console) -> Iterator[Callable[[int], None]]:
     """A counter, or a line every ten seconds without a terminal."""
-    logged = time.monotonic()
+    log = SparseLog(console)
     with console.status("dealing out the rows of both runs") as status:
 
         def show(rows: int) -> None:
-            nonlocal logged
             status.update(f"comparing: {rows:,} rows")
-            if not console.is_terminal and time.monotonic() - logged >= _LOG_EVERY_S:
-                logged = time.monotonic()
-                console.print(f"comparing: {rows:,} rows", highlight=False)
+            log.line(f"comparing: {rows:,} rows")
 
         yield show

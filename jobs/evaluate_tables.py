@@ -10,6 +10,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
+from jobs.view import figures_table, say
 from pipelines.calibrate_detections import Figures
 from pipelines.calibration import Interval
 from pipelines.evaluate_confusion import BACKGROUND, Confusion
@@ -28,7 +29,7 @@ def print_labels(console: Console, found: LabelEvaluation, run: Path, truth: str
     objects = found.whole.ap.objects
     absent = f", {found.missing:,} more are not in this run" if found.missing else ""
     rejected = f", {found.rejected:,} rejected ones left out" if found.rejected else ""
-    _say(
+    say(
         console,
         f"{run} against {truth}: {found.whole.labels:,} labels for {objects:,} objects on "
         f"{found.images:,} images{absent}{rejected}",
@@ -37,9 +38,9 @@ def print_labels(console: Console, found: LabelEvaluation, run: Path, truth: str
     console.print(_aps(found), markup=False)
     console.print(_classes(found), markup=False)
     if any(one.ap.objects < SMALL for one in found.classes.values()):
-        _say(console, f"* fewer than {SMALL} objects: the figure and its interval say little")
+        say(console, f"* fewer than {SMALL} objects: the figure and its interval say little")
     if len(found.classes) > _CLASSES:
-        _say(console, f"... and {len(found.classes) - _CLASSES} classes more, see the JSON")
+        say(console, f"... and {len(found.classes) - _CLASSES} classes more, see the JSON")
     rows = [(s.column, s.value, s.small, list(_of_labels(s.figures, True))) for s in found.slices]
     _print_slices(console, rows, ("images", *_LABEL_HEADINGS))
     if found.thresholds:
@@ -47,7 +48,7 @@ def print_labels(console: Console, found: LabelEvaluation, run: Path, truth: str
     _print_confused(console, found.confusion)
     if found.unnamed:
         names = ", ".join(found.unnamed)
-        _say(console, f"the truth does not speak of: {names}; their labels are left out")
+        say(console, f"the truth does not speak of: {names}; their labels are left out")
     _mind(console, found.warnings)
 
 
@@ -55,19 +56,19 @@ def print_text(console: Console, found: TextEvaluation, run: Path, truth: str) -
     """Everything of a run of pages."""
     rejected = f", {found.rejected:,} rejected ones left out" if found.rejected else ""
     unused = f", {found.unused:,} truths fit no page" if found.unused else ""
-    _say(console, f"{run} against {truth}: {found.pages:,} pages{rejected}{unused}", bold=True)
-    _say(
+    say(console, f"{run} against {truth}: {found.pages:,} pages{rejected}{unused}", bold=True)
+    say(
         console,
         "CER and WER of all pages together, their means over pages, and pages without an error "
         "(95 %); lines may stand in any order, case does not count, spacing in WER only",
     )
-    table = _table("", *_TEXT_HEADINGS)
+    table = figures_table("", *_TEXT_HEADINGS)
     table.add_row("all", *_of_text(found.whole))
     console.print(table, markup=False)
     rows = [(s.column, s.value, s.small, list(_of_text(s.figures))) for s in found.slices]
     _print_slices(console, rows, _TEXT_HEADINGS)
     if found.worst:
-        table = _table("worst pages", "outcome", "CER", "WER", "errors", "row")
+        table = figures_table("worst pages", "outcome", "CER", "WER", "errors", "row")
         for page in found.worst[:_PAGES]:
             rates = (f"{100 * page.cer:.1f} %", f"{100 * page.wer:.1f} %")
             errors = f"{page.errors:,} of {page.characters:,}"
@@ -83,7 +84,7 @@ _TEXT_HEADINGS = ("pages", "characters", "CER", "WER", "CER of a page", "WER of 
 
 def _aps(found: LabelEvaluation) -> Table:
     """Boxes and masks by size, and with the candidates."""
-    table = _table("", "objects", "AP", "AP@0.5")
+    table = figures_table("", "objects", "AP", "AP@0.5")
     table.add_row("boxes", *_ap(found.whole.ap))
     for name, one in found.sizes.items():
         if one.objects:
@@ -104,7 +105,7 @@ def _ap(one: AP) -> Iterator[str]:
 
 
 def _classes(found: LabelEvaluation) -> Table:
-    table = _table("class", *_LABEL_HEADINGS)
+    table = figures_table("class", *_LABEL_HEADINGS)
     for name, one in list(found.classes.items())[:_CLASSES]:
         small = one.ap.objects < SMALL
         table.add_row(f"{name} *" if small else name, *_of_labels(one, False))
@@ -134,7 +135,7 @@ def _print_slices(
     console: Console, rows: Sequence[tuple[str, str, bool, list[str]]], headings: Sequence[str]
 ) -> None:
     for column, parts in groupby(rows, key=lambda row: row[0]):
-        table = _table(f"by {column}", *headings)
+        table = figures_table(f"by {column}", *headings)
         some_small = False
         for _, value, small, cells in parts:
             some_small |= small
@@ -142,16 +143,16 @@ def _print_slices(
             table.add_row(value, *cells, style="dim" if small else None)
         console.print(table, markup=False)
         if some_small:
-            _say(console, f"* fewer than {SMALL}: too few to tell slices apart")
+            say(console, f"* fewer than {SMALL}: too few to tell slices apart")
 
 
 def _print_thresholds(console: Console, found: HeldOut) -> None:
     chose, held = found.images
-    _say(
+    say(
         console,
         f"thresholds of the best F1, chosen on {chose:,} images and reported on the other {held:,}",
     )
-    table = _table("class", "objects", "threshold", "precision", "recall", "F1")
+    table = figures_table("class", "objects", "threshold", "precision", "recall", "F1")
     for one in found.classes[:_CLASSES]:
         chosen = "none" if one.chosen is None else f"{one.chosen:.4g}"
         objects = f"{one.objects[0]:,} / {one.objects[1]:,}"
@@ -161,7 +162,7 @@ def _print_thresholds(console: Console, found: HeldOut) -> None:
     console.print(table, markup=False)
     if found.too_few:
         names = ", ".join(f"{name} ({count})" for name, count in found.too_few.items())
-        _say(console, f"too few objects to choose and to report: {names}")
+        say(console, f"too few objects to choose and to report: {names}")
 
 
 def _gain(before: Figures, after: Figures) -> Iterator[str]:
@@ -181,27 +182,15 @@ def _print_confused(console: Console, found: Confusion) -> None:
         if row != column and found.counts[row][column]
     ]
     missed = sum(row[last] for row in found.counts)
-    _say(console, f"missed: {missed:,}; labels on {BACKGROUND}: {sum(found.counts[last]):,}")
+    say(console, f"missed: {missed:,}; labels on {BACKGROUND}: {sum(found.counts[last]):,}")
     for count, true, said in sorted(pairs, key=lambda pair: -pair[0])[:_CONFUSED]:
-        _say(console, f"taken for another class: {count:,} {true} labelled {said}")
+        say(console, f"taken for another class: {count:,} {true} labelled {said}")
 
 
 def _mind(console: Console, warnings: Sequence[str]) -> None:
     for warning in warnings:
         console.print("[bold yellow]Mind[/]: ", end="")
-        _say(console, warning)
-
-
-def _say(console: Console, text: str, *, bold: bool = False) -> None:
-    style = "bold" if bold else None
-    console.print(text, style=style, markup=False, highlight=False, soft_wrap=True)
-
-
-def _table(*headings: str) -> Table:
-    table = Table(box=None, padding=(0, 2, 0, 0))
-    for number, heading in enumerate(headings):
-        table.add_column(heading, justify="right" if number else "left")
-    return table
+        say(console, warning)
 
 
 def _point(figure: Interval | None) -> str:

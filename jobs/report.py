@@ -5,17 +5,14 @@ from __future__ import annotations
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
+from jobs.view import stepped
 from pipelines.report.write import NAME, Limits, write_report
 from pipelines.rundir import RunDir
 
-_LOG_EVERY_S = 10.0
 #: After a run: for the shards, and again for the pictures; and until its process is ended.
 _AFTER_RUN_S, _PATIENCE_S = 20.0, 90.0
 
@@ -25,7 +22,7 @@ def command(
 ) -> None:
     """`nightjar report`."""
     begun = time.monotonic()
-    with _shown(console) as on_step:
+    with stepped(console, "reading shards") as on_step:
         limits = Limits(samples=samples, seconds=seconds)
         written = write_report(RunDir(run_dir), out, limits, on_step)
     counted = f"{written.rows:,} rows"
@@ -76,23 +73,3 @@ def after_run(console: Console, run: RunDir, *, fresh: bool) -> None:
 def _last_line(text: str) -> str:
     lines = [line for line in text.splitlines() if line.strip()]
     return lines[-1].strip() if lines else "it ended without a word"
-
-
-@contextmanager
-def _shown(console: Console) -> Iterator[Callable[[str, int, int], None]]:
-    """A bar for each step, or a line every ten seconds without a terminal."""
-    logged = time.monotonic()
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
-    with Progress(
-        *columns, console=console, transient=True, disable=not console.is_terminal
-    ) as bar:
-        task = bar.add_task("reading shards", total=None)
-
-        def show(what: str, done: int, total: int) -> None:
-            nonlocal logged
-            bar.update(task, description=what, completed=done, total=total)
-            if not console.is_terminal and time.monotonic() - logged >= _LOG_EVERY_S:
-                logged = time.monotonic()
-                console.print(f"{what}: {done:,} of {total:,}", highlight=False)
-
-        yield show

@@ -2,28 +2,21 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.table import Table
 
-from jobs.view import Rates, duration
+from jobs.view import counted
 from pipelines.review import export_review, import_review
-from pipelines.review_export import OnItems
 from pipelines.rundir import RunDir
-
-_LOG_EVERY_S = 10.0
 
 
 def export(
     console: Console, run_dir: Path, out: Path, limit: int | None, *, failed: bool, again: bool
 ) -> None:
     """`nightjar review export`."""
-    with _shown(console) as on_items:
+    with counted(console, "items", "looking for what waits") as on_items:
         summary = export_review(
             RunDir(run_dir), out, limit=limit, failed=failed, again=again, on_items=on_items
         )
@@ -65,27 +58,3 @@ def _table(title: str) -> Table:
     table.add_column("items")
     table.add_column("", justify="right")
     return table
-
-
-@contextmanager
-def _shown(console: Console) -> Iterator[OnItems]:
-    """A bar with rate and ETA, or a line every ten seconds without a terminal."""
-    rates, logged = Rates(), time.monotonic()
-    columns = (BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[speed]}"))
-    with Progress(
-        *columns, console=console, transient=True, disable=not console.is_terminal
-    ) as bar:
-        task = bar.add_task("review", total=None, speed="looking for what waits")
-        rates.of("items", 0)
-
-        def show(done: int, total: int) -> None:
-            nonlocal logged
-            rate = rates.of("items", done)
-            eta = f", ETA {duration((total - done) / rate)}" if rate else ""
-            speed = f"{rate:.1f} items/s{eta}"
-            bar.update(task, completed=done, total=total, speed=speed)
-            if not console.is_terminal and time.monotonic() - logged >= _LOG_EVERY_S:
-                logged = time.monotonic()
-                console.print(f"{done:,} of {total:,} items, {speed}", highlight=False)
-
-        yield show

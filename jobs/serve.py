@@ -6,13 +6,13 @@ import errno
 import logging
 import os
 import signal
-import socket
 import time
 from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console
 
+from jobs.ports import listen_error
 from pipelines.config import RayConfig, read_yaml, validated
 from pipelines.errors import ConfigError
 from pipelines.serving import ServeVlmConfig
@@ -51,11 +51,9 @@ def vlm(console: Console, path: Path, overrides: Sequence[str]) -> None:
 def _check_free(config: ServeVlmConfig) -> None:
     """Raises ConfigError. Ray Serve shares its port: a second server would take half of the calls
     of the first, unseen."""
-    try:
-        with socket.create_server((config.host, config.port)):
-            return
-    except OSError as error:
-        address = f"{config.host}:{config.port}"
-        if error.errno == errno.EADDRINUSE:
-            raise ConfigError(f"{address} is in use", "stop who listens, or set port") from None
-        raise ConfigError(f"cannot listen on {address}: {error}", "set host and port") from None
+    error = listen_error(config.host, config.port)
+    address = f"{config.host}:{config.port}"
+    if error and error.errno == errno.EADDRINUSE:
+        raise ConfigError(f"{address} is in use", "stop who listens, or set port")
+    if error:
+        raise ConfigError(f"cannot listen on {address}: {error}", "set host and port")

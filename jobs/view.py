@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import time
 from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from types import TracebackType
 
 from rich.console import Console, Group
 from rich.live import Live
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
+from rich.progress import Progress as RichProgress
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
@@ -44,6 +48,75 @@ def duration(seconds: float) -> str:
     if whole < 3600:
         return f"{whole // 60} min {whole % 60} s"
     return f"{whole // 3600} h {whole % 3600 // 60} min"
+
+
+class SparseLog:
+    """Lines for a console that is no terminal: one in ten seconds, the rest are left out."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._logged = time.monotonic()
+
+    def line(self, text: str) -> None:
+        """Print `text` if it is time for a line."""
+        if not self._console.is_terminal and time.monotonic() - self._logged >= _LOG_EVERY_S:
+            self._logged = time.monotonic()
+            self._console.print(text, highlight=False)
+
+
+@contextmanager
+def counted(console: Console, unit: str, waiting: str) -> Iterator[Callable[[int, int], None]]:
+    """A bar with rate and ETA, or lines without a terminal; called with (done, in all).
+
+    `waiting`: what is said before the first call.
+    """
+    rates, log = Rates(), SparseLog(console)
+    columns = (BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[speed]}"))
+    with RichProgress(
+        *columns, console=console, transient=True, disable=not console.is_terminal
+    ) as bar:
+        task = bar.add_task(unit, total=None, speed=waiting)
+        rates.of(unit, 0)
+
+        def show(done: int, total: int) -> None:
+            rate = rates.of(unit, done)
+            eta = f", ETA {duration((total - done) / rate)}" if rate else ""
+            speed = f"{rate:.1f} {unit}/s{eta}"
+            bar.update(task, completed=done, total=total, speed=speed)
+            log.line(f"{done:,} of {total:,} {unit}, {speed}")
+
+        yield show
+
+
+@contextmanager
+def stepped(console: Console, first: str) -> Iterator[Callable[[str, int, int], None]]:
+    """A bar for one step after the other, or lines; called with (step, done, in all)."""
+    log = SparseLog(console)
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+    with RichProgress(
+        *columns, console=console, transient=True, disable=not console.is_terminal
+    ) as bar:
+        task = bar.add_task(first, total=None)
+
+        def show(what: str, done: int, total: int) -> None:
+            bar.update(task, description=what, completed=done, total=total)
+            log.line(f"{what}: {done:,} of {total:,}")
+
+        yield show
+
+
+def say(console: Console, text: str, *, bold: bool = False) -> None:
+    """Print `text` as it stands: brackets are no markup, and a long line is not broken."""
+    style = "bold" if bold else None
+    console.print(text, style=style, markup=False, highlight=False, soft_wrap=True)
+
+
+def figures_table(*headings: str) -> Table:
+    """A table without lines, its first column words and the others figures."""
+    made = Table(box=None, padding=(0, 2, 0, 0))
+    for number, heading in enumerate(headings):
+        made.add_column(heading, justify="right" if number else "left")
+    return made
 
 
 class RunView:

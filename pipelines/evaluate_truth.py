@@ -62,7 +62,7 @@ def is_reviewed(run: RunDir, truth: str | Path) -> list[Path] | None:
         return [path]
     if not path.is_dir():
         return None
-    folder = path / "reviewed" if (path / "run.json").is_file() else path
+    folder = RunDir(path).reviewed if (path / "run.json").is_file() else path
     files = sorted(folder.glob("*.parquet"))
     if not files:
         raise ConfigError(

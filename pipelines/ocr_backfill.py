@@ -233,11 +233,11 @@ def ocr_backfill(config: OcrBackfillConfig) -> Flow:
     )
     if "vlm" in config.readers and config.vlm:
         escalated = read.through(Vlm, config.vlm, config.vlm_pool)
-        settled = escalated.map(settle_escalated, config.routing).drop("doubts")
+        settled = escalated.map(settle_escalated, config.routing)
     else:
-        settled = read.map(settle, config.routing).drop("doubts")
+        settled = read.map(settle, config.routing)
     return settled.drop(
-        "image", "native_lines", "ocr_lines", "ocr_engine", "ink_share", "ink_covered"
+        *("image", "native_lines", "ocr_lines", "ocr_engine", "ink_share", "ink_covered", "doubts")
     )
 
 

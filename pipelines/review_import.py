@@ -210,7 +210,7 @@ def write_reviewed(
         return
     ids = table["row_id"].to_pylist()
     digest = hashlib.blake2b(f"{at} {ids} {keys}".encode(), digest_size=8).hexdigest()
-    path = _folder(run) / f"review-{digest}.parquet"
+    path = run.reviewed / f"review-{digest}.parquet"
     temporary = path.with_suffix(f".{os.getpid()}.tmp")
     with output_errors(path):
         path.parent.mkdir(exist_ok=True)
@@ -233,13 +233,9 @@ def _after(standing: pa.Table) -> str:
     return now.isoformat(timespec="microseconds")
 
 
-def _folder(run: RunDir) -> Path:
-    return run.path / "reviewed"
-
-
 def reviewed_rows(run: RunDir) -> pa.Table:
     """The answer that stands for each reviewed row: a table of REVIEWED, by row id."""
-    return last_answers(sorted(_folder(run).glob("review-*.parquet")))
+    return last_answers(sorted(run.reviewed.glob("review-*.parquet")))
 
 
 def last_answers(files: Sequence[Path]) -> pa.Table:
@@ -253,6 +249,6 @@ def last_answers(files: Sequence[Path]) -> pa.Table:
 
 def reviewed_ids(run: RunDir) -> npt.NDArray[np.int64]:
     """int64 ids, ascending, of the rows that have an answer."""
-    files = sorted(_folder(run).glob("review-*.parquet"))
+    files = sorted(run.reviewed.glob("review-*.parquet"))
     columns = [pq.ParquetFile(path).read(columns=["row_id"])["row_id"].to_numpy() for path in files]
     return np.unique(np.concatenate([np.empty(0, np.int64), *columns]))

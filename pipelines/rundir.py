@@ -42,6 +42,7 @@ class RunDir:
         self.shards = self.path / "shards"
         self.rejects = self.path / "rejects"
         self.staging = self.path / "staging"
+        self.reviewed = self.path / "reviewed"
         self.record = self.path / "run.json"
         self.error_log = self.path / "error.log"
         self.native_log = self.path / "native.log"

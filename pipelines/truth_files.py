@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 from pipelines.errors import ConfigError
 from pipelines.hocr import hocr_pages
 from pipelines.page_errors import TextLine
+from pipelines.rundir import RunDir
 from pipelines.truth import PageTruth
 
 _HOCR = frozenset({".hocr", ".html", ".htm", ".xhtml"})
@@ -60,7 +61,7 @@ def read_truth(path: Path) -> list[PageTruth]:
 
 
 def _reviews_of(run: Path) -> Path:
-    folder = run / "reviewed"
+    folder = RunDir(run).reviewed
     if not folder.is_dir():
         raise ConfigError(
             f"{run} is a run of which nothing is reviewed",

@@ -12,7 +12,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from actors.checkpoints import pick_device
+from actors.checkpoints import pick_device, pick_dtype
 from actors.closed_set.checkpoint import Checkpoint, load
 from actors.closed_set.forward import Answer, Forward
 from actors.closed_set.letterbox import Letterbox
@@ -22,7 +22,7 @@ from actors.failures import FailureKind, ItemFailure, SetupError
 from actors.grounding.batches import ahead, halving
 from actors.grounding.boxes import Candidates, Selector
 from actors.grounding.views import Picture, View, grouped
-from actors.segmentation.rle import box_agreement
+from actors.segmentation.rle import unestimated
 from actors.yolo import YoloConfig
 
 #: Pixels of one forward on a CPU, grey borders included; a single larger image goes alone. One
@@ -53,7 +53,7 @@ class Detector:
         """`timed` names the step that its block's wall time is booked on. Raises SetupError."""
         device = pick_device(config.device)
         on_gpu = device.type == "cuda"
-        dtype = ("float16" if on_gpu else "float32") if config.dtype == "auto" else config.dtype
+        dtype = pick_dtype(config.dtype, device, on_gpu="float16")
         loaded = load(config.model, with_masks, config.nms_free)
         _check_size(config, loaded)
         ontology, prompts = matched(config.ontology, loaded.names, config.model)
@@ -173,16 +173,7 @@ def _masks(
     if len(encoded) < len(rles):
         what = f"a mask of {frame.width} x {frame.height} px does not fit the device's memory alone"
         return ItemFailure(FailureKind.OUT_OF_MEMORY, what)
-    agreement = box_agreement(encoded, np.array(boxes)).tolist()
-    return [
-        {
-            "counts": rle["counts"].decode("ascii"),
-            "size": rle["size"],
-            "mask_iou": None,  # the model does not estimate it
-            "box_agreement": agree,
-        }
-        for rle, agree in zip(encoded, agreement, strict=True)
-    ]
+    return unestimated(encoded, np.array(boxes))
 
 
 def _view(row: int, frame: Letterbox) -> View:

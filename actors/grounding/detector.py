@@ -12,6 +12,7 @@ import torch
 import transformers
 from torch import Tensor
 
+from actors.checkpoints import pick_dtype
 from actors.failures import FailureKind, ItemFailure
 from actors.grounding.batches import ahead, halving
 from actors.grounding.boxes import Candidates, Selector, in_view
@@ -45,7 +46,7 @@ class Detector:
         on_gpu = loaded.device.type == "cuda"
         if not on_gpu:
             keep_freed_memory()
-        dtype = ("bfloat16" if on_gpu else "float32") if config.dtype == "auto" else config.dtype
+        dtype = pick_dtype(config.dtype, loaded.device)
         chunks = _chunks(config, loaded)
         self._timed, self._tiles = timed, config.tiles
         self._forward = Forward(loaded, chunks, getattr(torch, dtype))

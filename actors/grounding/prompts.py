@@ -69,25 +69,34 @@ def pack(
         tokens = tokenize(normalised(prompt))
         what = f"prompt {prompt!r} of class {name!r}"
         _check(what, tokens, unknown, limit)
-        if tuple(tokens) in owners:
-            raise SetupError(
-                f"{what} reads to the model like {owners[tuple(tokens)]}",
-                "reword one of the two in the ontology, or drop it",
-            )
-        owners[tuple(tokens)] = what
+        claim(owners, tokens, what)
         if len(chunks[-1].input_ids) + len(tokens) + 1 > limit:
             chunks.append(PromptChunk())
         chunks[-1].append(index, tokens)
     return chunks
 
 
-def _check(what: str, tokens: Sequence[int], unknown: int, limit: int) -> None:
-    room = limit - 3  # [CLS], the full stop and [SEP]
+def claim(owners: dict[tuple[int, ...], str], tokens: Sequence[int], what: str) -> None:
+    """Note whose tokens these are. Raises SetupError: another prompt has the same ones."""
+    owner = owners.setdefault(tuple(tokens), what)
+    if owner is not what:
+        raise SetupError(
+            f"{what} reads to the model like {owner}",
+            "reword one of the two in the ontology, or drop it",
+        )
+
+
+def check_room(what: str, tokens: Sequence[int], room: int) -> None:
+    """Raises SetupError: a prompt has more tokens than the model takes."""
     if len(tokens) > room:
         raise SetupError(
             f"{what} has {len(tokens)} tokens; the model takes {room}",
             "shorten it in the ontology",
         )
+
+
+def _check(what: str, tokens: Sequence[int], unknown: int, limit: int) -> None:
+    check_room(what, tokens, limit - 3)  # [CLS], the full stop and [SEP]
     if not tokens or unknown in tokens:
         raise SetupError(
             f"{what} cannot be spelled with the model's vocabulary",

@@ -12,7 +12,13 @@ from safetensors import SafetensorError
 from torch import Tensor, nn
 from transformers import AutoConfig, AutoModelForZeroShotObjectDetection, AutoProcessor
 
-from actors.checkpoints import checkpoint_folder, digest, hub_revision, pick_device
+from actors.checkpoints import (
+    checkpoint_folder,
+    digest,
+    hub_revision,
+    pick_device,
+    whole_model,
+)
 from actors.failures import SetupError
 from actors.grounding.prompts import CLS, DOT, QUESTION, SEP
 from actors.grounding.settings import Device
@@ -90,16 +96,7 @@ def _model(name: str, folder: Path) -> Any:
             f"{name!r} is a {config.model_type}, this actor runs {' and '.join(MODEL_TYPES)}",
             "choose a Grounding DINO checkpoint",
         )
-    model, report = AutoModelForZeroShotObjectDetection.from_pretrained(
-        folder, config=config, dtype=torch.float32, use_safetensors=True, output_loading_info=True
-    )
-    if report["missing_keys"]:  # the library would go on with random weights in their place
-        raise SetupError(
-            f"{name!r} lacks {len(report['missing_keys'])} weights, "
-            f"{sorted(report['missing_keys'])[0]} first",
-            "fetch the checkpoint anew",
-        )
-    return model
+    return whole_model(AutoModelForZeroShotObjectDetection, name, folder, config=config)
 
 
 def _check_tokens(name: str, tokenizer: Any) -> None:

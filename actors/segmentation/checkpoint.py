@@ -12,7 +12,7 @@ from safetensors import SafetensorError
 from torch import Tensor
 from transformers import AutoConfig, Sam2ImageProcessor, Sam2Model
 
-from actors.checkpoints import checkpoint_folder, digest, hub_revision
+from actors.checkpoints import checkpoint_folder, digest, hub_revision, whole_model
 from actors.failures import SetupError
 from actors.segmentation.meta_names import CONFIG_NAMES, transformers_config, transformers_state
 
@@ -72,17 +72,7 @@ def _model(name: str, folder: Path) -> Sam2Model:
     kind = AutoConfig.from_pretrained(folder).model_type
     if kind not in MODEL_TYPES:
         raise SetupError(f"{name!r} is a {kind}, not a SAM 2", "choose a SAM 2 checkpoint")
-    loaded: Any = Sam2Model.from_pretrained(
-        folder, dtype=torch.float32, use_safetensors=True, output_loading_info=True
-    )
-    model: Sam2Model
-    model, report = loaded
-    missing = sorted(report["missing_keys"])
-    if missing:  # the library would go on with random weights in their place
-        raise SetupError(
-            f"{name!r} lacks {len(missing)} weights, {missing[0]} first",
-            "fetch the checkpoint anew",
-        )
+    model: Sam2Model = whole_model(Sam2Model, name, folder)
     return model
 
 

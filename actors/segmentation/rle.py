@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TypedDict
+from typing import Any, TypedDict
 
 import cv2
 import numpy as np
@@ -111,6 +111,23 @@ def box_agreement(rles: Sequence[Rle], boxes: npt.NDArray[np.float64]) -> npt.ND
     shared = np.prod(np.clip(high - low, 0, None), axis=1)
     total = _area(tight) + _area(boxes) - shared
     return np.divide(shared, total, out=np.zeros_like(shared), where=total > 0)
+
+
+def unestimated(rles: Sequence[Rle], boxes: npt.NDArray[np.float64]) -> list[dict[str, Any]]:
+    """Values of `actors.instances.MASK` of models that do not estimate the IoU of their masks.
+
+    `boxes`: (n, 4), x0, y0, x1, y1, pixels, one of each mask.
+    """
+    agreement = box_agreement(rles, boxes).tolist() if rles else []
+    return [
+        {
+            "counts": rle["counts"].decode("ascii"),
+            "size": rle["size"],
+            "mask_iou": None,
+            "box_agreement": agree,
+        }
+        for rle, agree in zip(rles, agreement, strict=True)
+    ]
 
 
 def _area(boxes: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:

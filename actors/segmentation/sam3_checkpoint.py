@@ -6,12 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
 import transformers
 from safetensors import SafetensorError
 from transformers import AutoConfig, Sam3Model, Sam3Processor
 
-from actors.checkpoints import checkpoint_folder, digest, hub_revision
+from actors.checkpoints import checkpoint_folder, digest, hub_revision, whole_model
 from actors.failures import SetupError
 
 #: The hub's facebook/sam3 is of the second type: the image model is its `detector_model`, which
@@ -62,17 +61,7 @@ def _model(name: str, folder: Path) -> Sam3Model:
             f"{name!r} is a {kind}, this actor runs {' and '.join(MODEL_TYPES)}",
             "choose a SAM 3 checkpoint",
         )
-    loaded: Any = Sam3Model.from_pretrained(
-        folder, dtype=torch.float32, use_safetensors=True, output_loading_info=True
-    )
-    model: Sam3Model
-    model, report = loaded
-    missing = sorted(report["missing_keys"])
-    if missing:  # the library would go on with random weights in their place
-        raise SetupError(
-            f"{name!r} lacks {len(missing)} weights, {missing[0]} first",
-            "fetch the checkpoint anew",
-        )
+    model: Sam3Model = whole_model(Sam3Model, name, folder)
     return model
 
 

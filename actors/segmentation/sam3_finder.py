@@ -14,13 +14,13 @@ import torch
 import transformers
 from torch import Tensor
 
-from actors.checkpoints import pick_device
+from actors.checkpoints import pick_device, pick_dtype
 from actors.failures import FailureKind, ItemFailure
 from actors.grounding.batches import ahead, halving, in_batches, parts
 from actors.grounding.boxes import Candidates, Selector
 from actors.grounding.views import Picture
 from actors.sam3 import Sam3Config
-from actors.segmentation.rle import box_agreement, encode
+from actors.segmentation.rle import encode, unestimated
 from actors.segmentation.sam3_checkpoint import load
 from actors.segmentation.sam3_packed import Maps, Outline, PackedSam3, Pair, Sighting
 from actors.segmentation.sam3_prompts import tokens_of
@@ -73,7 +73,7 @@ class Finder:
         """`timed` names the step that its block's wall time is booked on. Raises SetupError."""
         device = pick_device(config.device)
         on_gpu = device.type == "cuda"
-        dtype = ("bfloat16" if on_gpu else "float32") if config.dtype == "auto" else config.dtype
+        dtype = pick_dtype(config.dtype, device)
         loaded = load(config.model, config.revision, config.local_files_only)
         text: Any = loaded.model.config.text_config
         prompts = tokens_of(
@@ -211,16 +211,7 @@ class Finder:
             size = f"{image.width} x {image.height}"
             return _out_of_memory(f"a mask of {size} px does not fit the device's memory alone")
         boxes = np.array([instance["box"] for instance in chosen.instances]).reshape(-1, 4)
-        agreement = box_agreement(encoded, boxes).tolist() if encoded else []
-        return [
-            {
-                "counts": rle["counts"].decode("ascii"),
-                "size": rle["size"],
-                "mask_iou": None,  # the model does not estimate it
-                "box_agreement": agree,
-            }
-            for rle, agree in zip(encoded, agreement, strict=True)
-        ]
+        return unestimated(encoded, boxes)
 
 
 def _candidates(sighting: Sighting, number: int, image: Prepared) -> Candidates:

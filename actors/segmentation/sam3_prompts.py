@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from actors.failures import SetupError
+from actors.grounding.prompts import check_room, claim
 from actors.ontology import normalised
 
 
@@ -38,24 +39,14 @@ def tokens_of(prompts: Sequence[tuple[str, str]], tokenizer: Any, limit: int) ->
         what = f"prompt {prompt!r} of class {name!r}"
         words = tokenizer(normalised(prompt), add_special_tokens=False)["input_ids"]
         _check(what, words, tokenizer, limit)
-        if tuple(words) in owners:
-            raise SetupError(
-                f"{what} reads to the model like {owners[tuple(words)]}",
-                "reword one of the two in the ontology, or drop it",
-            )
-        owners[tuple(words)] = what
+        claim(owners, words, what)
         text = tokenizer(normalised(prompt), padding="max_length", max_length=limit)
         read.append(Tokens(text["input_ids"], text["attention_mask"]))
     return read
 
 
 def _check(what: str, words: Sequence[int], tokenizer: Any, limit: int) -> None:
-    room = limit - 2  # start and end of text
-    if len(words) > room:
-        raise SetupError(
-            f"{what} has {len(words)} tokens; the model takes {room}",
-            "shorten it in the ontology",
-        )
+    check_room(what, words, limit - 2)  # start and end of text
     # CLIP has one token for unknown, padding and the end of the text.
     if not words or not {tokenizer.unk_token_id, tokenizer.bos_token_id}.isdisjoint(words):
         raise SetupError(
