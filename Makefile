@@ -2,8 +2,10 @@
 PYTHON ?= python3
 UV := 0.13.8
 BIN := .venv/bin
+# Dependency groups of pyproject.toml that have an environment of their own.
+ENGINES := paddle_ocr
 
-.PHONY: setup demo test test-long check lint types imports format lock bench bench-labelling clean
+.PHONY: setup demo test test-long check lint types imports format lock lock-engines engines bench bench-labelling bench-gate bench-peers bench-scale chaos clean
 
 setup: .venv/.ready
 
@@ -14,14 +16,23 @@ setup: .venv/.ready
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps -e .
 	touch $@
 
+# Environments of the engines that cannot share ours: 5 to 11 s, 1 GB of hard links to uv's cache.
+engines: $(patsubst %,.venvs/%/.ready,$(ENGINES))
+
+.venvs/%/.ready: infra/engines/%.lock | setup
+	$(BIN)/uv venv --quiet --clear --seed --python $(BIN)/python $(@D)
+	$(BIN)/uv pip install --quiet --python $(@D)/bin/python --no-deps -r $<
+	$(BIN)/uv pip install --quiet --python $(@D)/bin/python --no-deps -e .
+	touch $@
+
 demo: setup
 	$(BIN)/nightjar run configs/ocr_backfill/quickstart.yaml
 	$(BIN)/nightjar run configs/autolabel/quickstart.yaml
 
-test: setup
+test: setup engines
 	$(BIN)/pytest
 
-test-long: setup
+test-long: setup engines
 	$(BIN)/pytest -m long --timeout 3600
 
 check: lint types imports test
@@ -43,6 +54,15 @@ format: setup
 lock: setup
 	$(BIN)/uv pip compile pyproject.toml --all-extras --universal --python-version 3.11 \
 		--override infra/lock-overrides.txt --no-header --no-annotate -o requirements.lock
+	$(MAKE) lock-engines
+
+# What an engine does not pin itself is what the main lock has: the same Ray, the same pyarrow.
+lock-engines: setup
+	grep -vE '^(numpy|opencv|pillow|pyyaml)' requirements.lock > .venv/engine-constraints.txt
+	for engine in $(ENGINES); do \
+		$(BIN)/uv pip compile --group $$engine --universal --python-version 3.11 \
+			--constraint .venv/engine-constraints.txt --override infra/engines/overrides.txt \
+			--no-header --no-annotate --quiet -o infra/engines/$$engine.lock || exit 1; done
 
 # A folder of page images, and of SROIE-style truth for the error rates.
 PAGES ?= ../shared/data/receipts/images
@@ -52,7 +72,28 @@ bench: setup
 	$(BIN)/python benchmarks/ocr.py $(PAGES) --truth $(TRUTH)
 
 bench-labelling: setup
-	$(BIN)/python benchmarks/labelling.py
+	$(BIN)/python benchmarks/labelling.py --fiftyone
+
+# Ratios of short runs against the least that may come out: under five minutes on two cores.
+bench-gate: setup
+	$(BIN)/python benchmarks/gate.py
+
+# Commands that people run instead of ours, each in an environment of its own.
+PEERS := paddleocr ocrmypdf
+bench-peers: setup $(patsubst %,.venvs/peers/%/.ready,$(PEERS))
+	$(BIN)/python benchmarks/ocr_peers.py $(PAGES) --truth $(TRUTH)
+
+.venvs/peers/%/.ready: benchmarks/peers/%.txt | setup
+	$(BIN)/uv venv --quiet --clear --python $(BIN)/python $(@D)
+	$(BIN)/uv pip install --quiet --python $(@D)/bin/python --no-deps -r $<
+	touch $@
+
+bench-scale: setup
+	$(BIN)/python benchmarks/scale.py
+
+# Every fault, three nights each: most of an hour on two cores. Writes benchmarks/chaos-DATE.json.
+chaos: setup
+	PYTHONPATH=tests:tests/resources $(BIN)/python -m chaos_nights
 
 clean:
-	rm -rf .venv build *.egg-info .pytest_cache .mypy_cache .ruff_cache
+	rm -rf .venv .venvs build *.egg-info .pytest_cache .mypy_cache .ruff_cache

@@ -7,10 +7,10 @@ from abc import ABC, abstractmethod
 from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import ClassVar, Generic, TypeVar
+from typing import ClassVar, Generic, Self, TypeVar
 
 import pyarrow as pa
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 
 class Settings(BaseModel):
@@ -82,6 +82,36 @@ class Pool(Settings):
     )
     num_cpus: float = Field(1.0, ge=0, description="CPU cores reserved per worker")
     num_gpus: float = Field(0.0, ge=0, description="GPUs reserved per worker; may be a fraction")
-    py_executable: str | None = Field(
-        None, description="python of a prebuilt environment for engines that cannot share ours"
+    environment: str | None = Field(
+        None,
+        pattern=r"^[a-z][a-z0-9_]*$",
+        description="name of a prebuilt environment, for engines that cannot share ours (`make "
+        "engines`), looked up in the folders of NIGHTJAR_VENVS, else .venvs and /opt/venvs",
     )
+    py_executable: str | None = Field(
+        None, description="the same by the path of its python, on the machines of the workers"
+    )
+    uv: str | None = Field(
+        None,
+        description="in place of a prebuilt environment: a lock that Ray installs by uv when the "
+        "pool starts, over a copy of the workers' own environment (minutes and gigabytes)",
+    )
+    recycle_mb: int | None = Field(
+        None,
+        ge=1,
+        description="MiB of its own memory; a worker that has grown by more since its model was "
+        "loaded is replaced between two batches; null: never",
+    )
+
+    @property
+    def isolated(self) -> bool:
+        """Whether its workers run in another environment than the driver."""
+        return bool(self.environment or self.py_executable or self.uv)
+
+    @model_validator(mode="after")
+    def _is_possible(self) -> Self:
+        if sum(bool(one) for one in (self.environment, self.py_executable, self.uv)) > 1:
+            raise ValueError("environment, py_executable and uv: one of them says where it runs")
+        if self.recycle_mb and self.concurrency > 1:
+            raise ValueError("recycle_mb: a worker that takes several batches at once has no pause")
+        return self

@@ -1,89 +1,46 @@
-"""RapidOCR's PP-OCRv6 networks: pages in, text lines with scores out.
-
-Detection goes page by page. The line crops of the whole batch of pages are pooled, sorted by width
-and recognised in batches with little padding (`actors.ocr.packing`).
-"""
+"""RapidOCR's PP-OCRv6 networks: pages in, text lines with scores out."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
 from importlib.metadata import version
-from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, ClassVar
 
-import cv2
 import numpy as np
 import numpy.typing as npt
-import pyarrow as pa
 from pydantic import Field
 
-from actors.contract import Actor, Settings
-from actors.failures import FAILURE, FailureKind, SetupError, failure
-from actors.ocr.detection import (
-    LINE_HEIGHT,
-    DetectionConfig,
-    Image,
-    crop,
-    detector_input,
-    line_quads,
-)
+from actors.ocr.detection import Image, line_quads
 from actors.ocr.engines import Engine, Networks, Precision, load
-from actors.ocr.ink import coverage, ink_cells
-from actors.ocr.line import LINES
-from actors.ocr.packing import TAIL, pack
-from actors.ocr.reading_order import reading_order
+from actors.ocr.line_reader import (
+    LineReader,
+    LineReaderConfig,
+    Reading,
+    decoded,
+    stacked,
+    wheel_models,
+)
 
-#: Gray of the padding: 0 after normalisation, as in training.
-_PADDING = 127
+__all__ = ["RapidOcr", "RapidOcrConfig", "decoded", "stacked"]
 
 
-class RapidOcrConfig(Settings):
+class RapidOcrConfig(LineReaderConfig):
     """Which networks run where, and how lines are found."""
-
-    operational: ClassVar[frozenset[str]] = frozenset({"threads", "lines_per_batch"})
 
     engine: Engine = Field("openvino", description="runtime; what is missing is an error")
     precision: Precision = Field(
         "auto", description="of OpenVINO; auto: bf16 where the CPU has it, else f32"
     )
-    threads: int = Field(
-        1, ge=1, description="per worker; more workers beat more threads when pages are many"
-    )
     det_model: Path | None = Field(None, description="ONNX file; null: the one in rapidocr's wheel")
     rec_model: Path | None = Field(None, description="ONNX file; null: the one in rapidocr's wheel")
-    detection: DetectionConfig = DetectionConfig()
-    lines_per_batch: int = Field(
-        4, ge=1, description="lines recognised at once: 4 for a CPU, 32 and more for a GPU"
-    )
 
 
-class RapidOcr(Actor[RapidOcrConfig]):
-    """Reads pages. A null `image` passes with nulls.
-
-    `ocr_lines`: in reading order, polygons in pixels of the page. A line that was found but could
-    not be read keeps its polygon, with the text "" and a null score: nothing is dropped for being
-    weak. `ink_share`: share (0..1) of the page's cells that hold ink; `ink_covered`: share of
-    those inside a line, null without ink. Failures: CORRUPT_IMAGE.
-    """
-
-    reads = pa.schema([("image", pa.binary())])
-    writes = pa.schema(
-        [
-            ("ocr_lines", LINES),
-            ("ink_share", pa.float32()),
-            ("ink_covered", pa.float32()),
-            ("ocr_engine", pa.string()),
-            ("ocr_failure", FAILURE),
-        ]
-    )
-    failure_column = "ocr_failure"
+class RapidOcr(LineReader[RapidOcrConfig]):
+    """See `LineReader`; without the library around the networks."""
 
     def __init__(self, config: RapidOcrConfig) -> None:
         super().__init__(config)
-        cv2.setNumThreads(config.threads)
-        wheel = _wheel_models()
+        wheel = wheel_models()
         self._files = {
             "det": config.det_model or wheel / "PP-OCRv6_det_small.onnx",
             "rec": config.rec_model or wheel / "PP-OCRv6_rec_small.onnx",
@@ -101,61 +58,11 @@ class RapidOcr(Actor[RapidOcrConfig]):
         }
         return {"engine": self.engine, "det": self._files["det"].name} | digests
 
-    def __call__(self, rows: pa.Table) -> pa.Table:
-        pages = [self._found(data) for data in rows["image"].to_pylist()]
-        crops = [line for page in pages for line in page.pop("crops", ())]
-        with self.timed("recognise"):
-            readings = iter(self.read_lines(crops))
-        with self.timed("order"):
-            for page in pages:
-                if page.get("quads") is not None:
-                    page["ocr_lines"] = _in_order(page["quads"], readings)
-        for column in self.writes:
-            values = [page.get(column.name) for page in pages]
-            rows = rows.append_column(column, pa.array(values, column.type))
-        return rows
-
-    def _found(self, data: bytes | None) -> dict[str, Any]:
-        """One page's lines, cut out, and its ink; or its failure."""
-        if data is None:
-            return {}
-        with self.timed("decode"):
-            page = decoded(data)
-        if page is None:
-            return {"ocr_failure": failure(FailureKind.CORRUPT_IMAGE, "OpenCV cannot decode it")}
-        with self.timed("detect"):
-            small = detector_input(page, self.config.detection)
-            quads = self.find_lines(page, small)
-        with self.timed("crop"):
-            crops = [crop(page, quad) for quad in quads]
-        with self.timed("ink"):
-            share, covered = coverage(ink_cells(small), quads, (page.shape[0], page.shape[1]))
-        return {
-            "quads": quads,
-            "crops": crops,
-            "ink_share": share,
-            "ink_covered": covered,
-            "ocr_engine": self.engine,
-        }
-
     def find_lines(self, page: Image, small: Image) -> npt.NDArray[np.float32]:
-        """Quads (N, 4, 2), pixels, of the text lines on a BGR page (H, W, 3), of which `small` is
-        the detector's input."""
-        settings = self.config.detection
         probability = self._networks.detect(small)
-        return line_quads(probability, (page.shape[0], page.shape[1]), settings)
+        return line_quads(probability, (page.shape[0], page.shape[1]), self.config.detection)
 
-    def read_lines(self, crops: Sequence[Image]) -> list[tuple[str, float | None]]:
-        """(text, score) of each BGR line (48, W, 3), in their order."""
-        answers: list[tuple[str, float | None]] = [("", None)] * len(crops)
-        widths = [line.shape[1] for line in crops]
-        for batch in pack(widths, self.config.lines_per_batch):
-            lines = stacked([crops[i] for i in batch])
-            for index, answer in zip(batch, self._decoded(lines), strict=True):
-                answers[index] = answer
-        return answers
-
-    def _decoded(self, lines: npt.NDArray[np.uint8]) -> list[tuple[str, float | None]]:
+    def recognise(self, lines: npt.NDArray[np.uint8]) -> list[Reading]:
         """CTC: of equal neighbours the first, blanks left out (Graves et al. 2006)."""
         classes, probability = self._networks.recognise(lines)
         kept = classes != 0
@@ -166,42 +73,3 @@ class RapidOcr(Actor[RapidOcrConfig]):
             ("".join(names[c] for c in line[mask]), float(score.mean()) if len(score) else None)
             for line, mask, score in zip(classes, kept, scores, strict=True)
         ]
-
-
-def decoded(data: bytes) -> Image | None:
-    """BGR page (H, W, 3) of encoded bytes; None if they are no image.
-
-    The fetch stage has applied the EXIF orientation already; it must not be applied twice.
-    """
-    flags = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
-    try:
-        page: Image | None = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
-    except cv2.error:  # no bytes at all
-        return None
-    return page
-
-
-def stacked(crops: Sequence[Image]) -> npt.NDArray[np.uint8]:
-    """One batch (N, 48, W + TAIL, 3) of crops of equal width."""
-    columns = crops[0].shape[1]
-    batch = np.full((len(crops), LINE_HEIGHT, columns + TAIL, 3), _PADDING, np.uint8)
-    for row, line in zip(batch, crops, strict=True):
-        row[:, :columns] = line
-    return batch
-
-
-def _in_order(quads: npt.NDArray[np.float32], readings: Any) -> list[dict[str, Any]]:
-    lines = [
-        {"text": text, "score": score, "polygon": quad.ravel().tolist()}
-        for quad, (text, score) in zip(quads, readings, strict=False)
-    ]
-    return [lines[i] for i in reading_order(quads)]
-
-
-def _wheel_models() -> Path:
-    spec = find_spec("rapidocr")  # the package itself imports three runtimes
-    if spec is None or spec.origin is None:
-        raise SetupError(
-            "rapidocr is not installed", "install it, or name ocr.det_model and rec_model"
-        )
-    return Path(spec.origin).parent / "models"

@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from report import head, table, write
+from report import head, result_stem, table, write
 
 from pipelines.calibrate import FOLDS, Report, calibrate, shown
 from pipelines.calibrate_plot import draw
@@ -66,7 +66,7 @@ def main() -> None:
     ]
     drawn = curves(reports[0])  # estimates do not depend on the target
     report = _report(sample, reports, drawn, arguments)
-    stem = arguments.out / f"calibration-{report['date']}"
+    stem = result_stem(arguments.out, "calibration", report)
     middle = reports[len(reports) // 2]
     draw(middle, drawn, stem.with_suffix(".png"))
     write(stem, report, _lines(report, stem.name))

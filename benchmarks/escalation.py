@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from report import head, median_and_spread, table, write
+from report import head, median_and_spread, result_stem, table, write
 
 HERE = Path(__file__).parent
 SAMPLES = HERE.parent / "configs/samples/documents"
@@ -122,7 +122,7 @@ def _report(arguments: argparse.Namespace, results: dict[str, list[dict[str, Any
     )
     columns = ["contestant", "OCR pages/s (median)", "spread", "tail s", "outcomes"]
     lines = [title, "", words, "", *table(columns, rows)]
-    write(arguments.out / f"escalation-{report['date']}", report, lines)
+    write(result_stem(arguments.out, "escalation", report), report, lines)
 
 
 if __name__ == "__main__":

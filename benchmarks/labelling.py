@@ -1,7 +1,7 @@
 """Labelling side by side in one process, on the same images, weights and cores.
 
     python benchmarks/labelling.py [--quick] [--model DIR] [--segmenter DIR] [--images DIR]
-        [--count 64] [--classes 1 5 20] [--repeats 5] [--device cpu] [--out DIR]
+        [--count 64] [--classes 1 5 20] [--repeats 5] [--device cpu] [--fiftyone] [--out DIR]
 
 Boxes: transformers' zero-shot pipeline, the library with one forward per class, the library with
 all classes in one prompt, ours, and the floor: the same model over inputs that were prepared before
@@ -9,7 +9,8 @@ the clock started, images of one size together in forwards as large as ours may 
 (`forward_pixels`), the text encoded once as ours has it, or anew with every forward. Masks: the
 library image by image, ours, and the same floor, all with the true boxes (of --images: those that
 ours finds, eight at most). Everyone starts from encoded images and ends with boxes or masks in
-memory; ours also as Arrow columns, its masks as run lengths.
+memory; ours also as Arrow columns, its masks as run lengths. `--fiftyone`: its `apply_model` over
+files, in batches as large as ours, labels into a MongoDB of the benchmark's own.
 
 One torch thread on a CPU; ours decodes images in threads beside it, so CPU time is given as well.
 Ours sets the heap of the process (`actors/grounding/heap.py`), so everyone runs with it.
@@ -23,7 +24,9 @@ itself returns at the score threshold, at IoU 0.5 with the truth.
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +37,7 @@ import torch
 import transformers
 from labelling_judge import FRESH_SEED, NAMES, Contestant, Sample, from_folder, rendered
 from labelling_race import one_after_the_other, progress_lines, race, rows
-from report import head, table, write
+from report import head, result_stem, table, write
 
 HERE = Path(__file__).parent
 POCKET = HERE.parent / "configs/autolabel/pocket"
@@ -89,7 +92,7 @@ def main() -> None:
         "engine": f"transformers {transformers.__version__}, torch {torch.__version__}",
         "sections": sections,
     }
-    write(arguments.out / f"labelling-{report['date']}", report, _lines(report))
+    write(result_stem(arguments.out, "labelling", report), report, _lines(report))
     if MASKS not in sections:
         print(f"\nMasks skipped: no segmenter in {arguments.segmenter}, or no boxes to cut out.")
 
@@ -110,6 +113,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--batch", type=int, default=16, help="rows of a table for our actors")
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     parser.add_argument("--dtype", default="float32", help="of ours and the floor; auto: as it is")
+    parser.add_argument("--fiftyone", action="store_true", help="FiftyOne's apply_model as well")
     parser.add_argument("--out", type=Path, default=HERE)
     arguments = parser.parse_args()
     arguments.count = arguments.count or (8 if arguments.quick else 64)
@@ -125,10 +129,11 @@ def _sections(arguments: argparse.Namespace, samples: Sequence[Sample]) -> dict[
     library = detectors.Library(str(arguments.model), arguments.device)
     sections = {}
     count, rounds = len(samples), (arguments.repeats, arguments.warm_up)
-    with progress_lines() as progress:
+    with progress_lines() as progress, _peers(arguments) as peers:
         for task in _tasks(arguments):
             title = f"boxes, {len(task.names)} class{'es' if len(task.names) > 1 else ''}"
-            boxes = race(title, detectors.contestants(library, task), samples, *rounds, progress)
+            contestants = [*detectors.contestants(library, task), *peers(task)]
+            boxes = race(title, contestants, samples, *rounds, progress)
             sections[title] = rows(boxes, detectors.OURS, detectors.FLOOR, count)
         contestants = _mask_contestants(arguments, task, samples)
         if contestants:
@@ -139,6 +144,18 @@ def _sections(arguments: argparse.Namespace, samples: Sequence[Sample]) -> dict[
             }
             sections[f"{title}, and their masks"] = rows(both, OURS, FLOOR, count)
     return sections
+
+
+@contextmanager
+def _peers(arguments: argparse.Namespace) -> Iterator[Callable[[detectors.Task], list[Contestant]]]:
+    """More contestants for a task, on request: they bring a database."""
+    if not arguments.fiftyone:
+        yield lambda task: []
+        return
+    import labelling_fiftyone as other
+
+    with other.fiftyone() as fo, tempfile.TemporaryDirectory() as folder:
+        yield lambda task: [other.contestant(fo, task, Path(folder))]
 
 
 def _named(folder: Path) -> str:

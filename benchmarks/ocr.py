@@ -1,6 +1,7 @@
 """OCR side by side in one run, on the same pages and cores: RapidOCR, the floor, ours.
 
-    python benchmarks/ocr.py PAGES_DIR [--truth DIR] [--copies 3] [--repeats 3] [--out DIR]
+    python benchmarks/ocr.py PAGES_DIR [--truth DIR] [--copies 3] [--repeats 3] [--only NAME]
+        [--out DIR]
 
 Contestants take turns (a, b, c, a, b, c ...), so that a noisy neighbour disturbs all of them alike.
 Every contestant loads its models and reads one page before its clock starts. RapidOCR's loops read
@@ -31,7 +32,7 @@ import jiwer
 import psutil
 import yaml
 from ocr_worker import Lines, boxed
-from report import head, median_and_spread, table, write
+from report import head, median_and_spread, result_stem, table, write
 
 HERE = Path(__file__).parent
 
@@ -55,7 +56,8 @@ def main() -> None:
         folder = _copied(pages, arguments.copies, Path(scratch) / "pages")
         results: dict[str, list[dict[str, Any]]] = {}
         for repeat in range(arguments.repeats):
-            for name, result in _round(once, folder, Path(scratch) / f"run{repeat}"):
+            names = arguments.only or list(LOOPS)
+            for name, result in _round(once, folder, Path(scratch) / f"run{repeat}", names):
                 result["cer"] = cer(result.pop("texts"), arguments.truth)
                 if "sure" in result:
                     result["cer_sure"] = cer(result.pop("sure"), arguments.truth)
@@ -71,6 +73,9 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--truth", type=Path)
     parser.add_argument("--copies", type=int, default=3, help="ours: each page this often")
     parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument(
+        "--only", action="append", choices=LOOPS, help="beside ours; repeatable; else all"
+    )
     parser.add_argument("--out", type=Path, default=HERE)
     return parser.parse_args()
 
@@ -83,9 +88,12 @@ def _copied(pages: list[Path], copies: int, folder: Path) -> Path:
     return folder
 
 
-def _round(once: Path, folder: Path, run_dir: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+def _round(
+    once: Path, folder: Path, run_dir: Path, names: list[str]
+) -> Iterator[tuple[str, dict[str, Any]]]:
     yield OURS, _ours(folder, run_dir)
-    for name, (kind, engine, processes, threads) in LOOPS.items():
+    for name in names:
+        kind, engine, processes, threads = LOOPS[name]
         pages = once if kind == "rapidocr" else folder
         yield name, _loop(pages, kind, engine, processes or (os.cpu_count() or 1), threads)
 
@@ -238,7 +246,7 @@ def _write(report: dict[str, Any], out: Path) -> None:
         rows.append([name, str(row["pages_per_s"]), spread, ours_is, rate, peak])
     columns = ["contestant", "pages/s (median)", "spread", "ours is", "CER", "peak MB"]
     title = f"# OCR, {report['date']}, {report['machine']}, {report['pages']}"
-    write(out / f"ocr-{report['date']}", report, [title, "", *table(columns, rows)])
+    write(result_stem(out, "ocr", report), report, [title, "", *table(columns, rows)])
 
 
 if __name__ == "__main__":

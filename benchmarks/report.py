@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import platform
+import re
 import statistics
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
@@ -43,6 +44,12 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
     """Lines of a Markdown table."""
     lines = [f"| {' | '.join(columns)} |", f"|{'---|' * len(columns)}"]
     return lines + [f"| {' | '.join(row)} |" for row in rows]
+
+
+def result_stem(folder: Path, name: str, report: dict[str, Any]) -> Path:
+    """`folder`/NAME-MACHINE-DATE: results of several machines lie side by side."""
+    machine = re.sub(r"[^a-z0-9]+", "-", report["machine"].split("(")[0].lower()).strip("-")
+    return folder / f"{name}-{machine}-{os.cpu_count()}c-{report['date']}"
 
 
 def write(stem: Path, report: dict[str, Any], lines: Sequence[str]) -> None:

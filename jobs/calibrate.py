@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -24,9 +25,10 @@ from pipelines.calibrate_report import (
 from pipelines.calibrate_sample import Samples, read_samples
 from pipelines.calibration import Interval
 from pipelines.errors import ConfigError
+from pipelines.page_truth import read_truths
 from pipelines.rundir import RunDir, output_errors
+from pipelines.s3_path import RunPath, write_whole
 from pipelines.truth import PageTruth
-from pipelines.truth_files import read_truth
 
 _TARGET_CER = 0.02
 #: Shares of escalated pages at which both curves are printed.
@@ -38,7 +40,7 @@ _NAMES = 5  #: of files, in a message
 class Asked:
     """The options of the command; None: not given. `repeats`: of the cross-validation."""
 
-    truth: Path
+    truth: str
     target_cer: float | None = None
     target_precision: float | None = None
     out: Path | None = None
@@ -47,7 +49,7 @@ class Asked:
     repeats: int | None = None
 
 
-def command(console: Console, run_dir: Path, asked: Asked) -> None:
+def command(console: Console, run_dir: str | Path, asked: Asked) -> None:
     """`nightjar calibrate`: of pages or of labels, as the run's job is."""
     run = RunDir(run_dir)
     job = run.read_record()["job"]
@@ -70,7 +72,7 @@ def command(console: Console, run_dir: Path, asked: Asked) -> None:
 
 
 def _pages(console: Console, run: RunDir, asked: Asked) -> None:
-    truths = read_truth(asked.truth)
+    truths = read_truths(run, asked.truth)
     samples = read_samples(run, truths)
     _print_matched(console, samples, truths)
     target = _TARGET_CER if asked.target_cer is None else asked.target_cer
@@ -94,7 +96,7 @@ def _pages(console: Console, run: RunDir, asked: Asked) -> None:
     _print_config(console, written)
 
 
-def _files(run: RunDir, out: Path | None, engines: list[str]) -> dict[str, Path]:
+def _files(run: RunDir, out: Path | None, engines: list[str]) -> dict[str, RunPath]:
     """Where the calibration of each engine goes."""
     if out is None:
         return {engine: run.path / "calibration" / f"{engine}.json" for engine in engines}
@@ -106,14 +108,14 @@ def _files(run: RunDir, out: Path | None, engines: list[str]) -> dict[str, Path]
     return {engines[0]: out if out.suffix == ".json" else out.with_name(out.name + ".json")}
 
 
-def _write(report: Report, drawn: Curves, path: Path) -> None:
-    """The JSON whole or not at all; the picture beside it."""
-    temporary = path.with_suffix(".json.tmp")
+def _write(report: Report, drawn: Curves, path: RunPath) -> None:
+    """The JSON whole or not at all; the picture, which is there first, beside it."""
+    picture = io.BytesIO()
+    draw(report, drawn, picture)
     with output_errors(path.parent):
         path.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_text(report.calibration.model_dump_json(indent=1) + "\n")
-        draw(report, drawn, path.with_suffix(".png"))
-        temporary.replace(path)
+        write_whole(path.with_suffix(".png"), picture.getvalue())
+        write_whole(path, (report.calibration.model_dump_json(indent=1) + "\n").encode())
 
 
 def _print_matched(console: Console, samples: Samples, truths: list[PageTruth]) -> None:
@@ -185,7 +187,7 @@ def _table(*headings: str) -> Table:
     return table
 
 
-def _print_config(console: Console, written: list[tuple[Report, Path]]) -> None:
+def _print_config(console: Console, written: list[tuple[Report, RunPath]]) -> None:
     """What to write in the config of the next run."""
     good = [(made.calibration.floor, path) for made, path in written if made.calibration.floor]
     if not good:

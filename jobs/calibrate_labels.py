@@ -24,7 +24,7 @@ from pipelines.rundir import RunDir, output_errors
 def labels(
     console: Console,
     run: RunDir,
-    truth: Path,
+    truth: str | Path,
     target_precision: float | None,
     out: Path | None,
     seed: int,
@@ -34,6 +34,7 @@ def labels(
         found = calibrate_detections(run, truth, target_precision, seed)
     goal = "the best F1" if target_precision is None else f"precision {target_precision:g}"
     absent = f", {found.missing:,} of its images are not in this run" if found.missing else ""
+    absent += f", {found.rejected:,} rejected in review" if found.rejected else ""
     console.print(
         f"[bold]{run.path}[/] against {truth}: {found.images:,} images{absent}; thresholds for "
         f"{goal}, at IoU 0.5, judged on images that they have not seen (95 %)",

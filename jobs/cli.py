@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from jobs import cli_curate
+from jobs import cli_curate, cli_pocket, cli_submit
 
 app = typer.Typer(
     name="nightjar",
@@ -23,10 +23,7 @@ app = typer.Typer(
 )
 config_app = typer.Typer(no_args_is_help=True, help="Check a config, or print the schema of all.")
 app.add_typer(config_app, name="config")
-pocket_app = typer.Typer(
-    no_args_is_help=True, help="The small checkpoints of a toy world that come with Nightjar."
-)
-app.add_typer(pocket_app, name="pocket")
+app.add_typer(cli_pocket.app, name="pocket")
 review_app = typer.Typer(no_args_is_help=True, help="What waits for people: out, and back in.")
 app.add_typer(review_app, name="review")
 
@@ -34,6 +31,8 @@ serve_app = typer.Typer(no_args_is_help=True, help="Endpoints that runs can use.
 app.add_typer(serve_app, name="serve")
 app.add_typer(cli_curate.app, name="curate")
 app.command("app")(cli_curate.open_app)
+for _command in (cli_submit.submit, cli_submit.status, cli_submit.logs, cli_submit.stop):
+    app.command()(_command)
 
 ConfigFile = Annotated[Path, typer.Argument(help="a YAML file, see configs/")]
 Overrides = Annotated[
@@ -77,7 +76,7 @@ def run(
 
 @app.command()
 def show(
-    run_dir: Annotated[Path, typer.Argument(help="the run_dir of a run")],
+    run_dir: Annotated[str, typer.Argument(help="the run_dir of a run")],
     row: Annotated[int | None, typer.Option("--row", help="everything known of one row_id")] = None,
     image: Annotated[
         Path | None,
@@ -92,7 +91,7 @@ def show(
 
 @app.command()
 def report(
-    run_dir: Annotated[Path, typer.Argument(help="the run_dir of a run, finished or not")],
+    run_dir: Annotated[str, typer.Argument(help="the run_dir of a run, finished or not")],
     out: Annotated[Path | None, typer.Option("--out", help="else RUN/report.html")] = None,
     samples: Annotated[
         int, typer.Option(min=0, max=2000, help="rows in the gallery; 0: no pictures, no texts")
@@ -109,31 +108,89 @@ def report(
 
 @app.command()
 def export(
-    run_dir: Annotated[Path, typer.Argument(help="the run_dir of an autolabel run")],
-    out: Annotated[Path, typer.Argument(help="a directory that is not there yet")],
+    run_dir: Annotated[str, typer.Argument(help="the run_dir of a run")],
+    out: Annotated[
+        str, typer.Argument(help="a directory that is not there yet; documents: also s3://")
+    ],
     form: Annotated[
-        str, typer.Option("--format", help="coco, yolo, yolo-seg, voc or jsonl")
-    ] = "coco",
+        str | None,
+        typer.Option(
+            "--format",
+            help="labels: coco (as without), yolo, yolo-seg, voc, jsonl; documents: text (as "
+            "without), markdown, jsonl, hocr, alto, pdf (searchable)",
+        ),
+    ] = None,
     everything: Annotated[
-        bool, typer.Option("--all", help="also images that wait for review")
+        bool, typer.Option("--all", help="labels: also images that wait for review")
     ] = False,
     candidates: Annotated[
-        bool, typer.Option("--candidates", help="also labels below their class's threshold")
+        bool, typer.Option("--candidates", help="labels: also those below their class's threshold")
+    ] = False,
+    reviewed: Annotated[
+        str,
+        typer.Option(
+            metavar="apply|only|ignore",
+            help="answers of nightjar review import and curate pull. apply: accepted and corrected "
+            "images go out with their true labels, whatever their outcome; rejected ones never; "
+            "pages have the text that a person left. only: these images and no others. ignore: "
+            "all as the run left them",
+        ),
+    ] = "apply",
+    include: Annotated[
+        str,
+        typer.Option(
+            metavar="all|trusted",
+            help="documents: all: whatever text there is, also of pages that wait for review; "
+            "trusted: these pages stay without theirs. Failed pages are empty pages either way",
+        ),
+    ] = "all",
+    page_break: Annotated[
+        str,
+        typer.Option(
+            metavar="form-feed|blank-line", help="documents as text: what stands between pages"
+        ),
+    ] = "form-feed",
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="PDFs made at once; one per core without")
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="documents: say what would be written")
     ] = False,
 ) -> None:
-    """Write the labels of an autolabel run for training or other tools."""
+    """Write the labels of an autolabel run, or the documents of an OCR run, for other tools.
+
+    Documents: one file each, as the source is laid out, and documents.jsonl to say what is where.
+    The same command again writes what is missing, or has changed since.
+    """
+    from jobs import export as job
+
+    asked = job.Asked(form, include, reviewed, page_break, workers, dry_run)
+    if job.is_for_documents(run_dir):
+        job.documents(Console(), run_dir, out, asked, everything=everything, candidates=candidates)
+        return
     from jobs import commands
 
-    commands.export(Console(), run_dir, out, form, everything=everything, candidates=candidates)
+    job.check_for_labels(out, asked)
+    commands.export(
+        Console(),
+        run_dir,
+        Path(out),
+        form or "coco",
+        everything=everything,
+        candidates=candidates,
+        reviewed=reviewed,
+    )
 
 
 @app.command()
 def calibrate(
-    run_dir: Annotated[Path, typer.Argument(help="the run_dir of a finished run")],
+    run_dir: Annotated[str, typer.Argument(help="the run_dir of a finished run")],
     truth: Annotated[
-        Path,
+        str,
         typer.Option(
-            "--truth", help="true texts (a folder or file), or the COCO JSON of an autolabel run"
+            "--truth",
+            help="true texts (a folder or file), or the COCO JSON of an autolabel run; either: the "
+            "word reviewed, or Parquet of reviewed rows",
         ),
     ],
     target_cer: Annotated[
@@ -164,7 +221,7 @@ def calibrate(
 
 @app.command()
 def evaluate(
-    run_dir: Annotated[Path, typer.Argument(help="the run_dir of a run")],
+    run_dir: Annotated[str, typer.Argument(help="the run_dir of a run")],
     truth: Annotated[
         str,
         typer.Option(
@@ -199,8 +256,8 @@ def evaluate(
 
 @app.command()
 def diff(
-    run_a: Annotated[Path, typer.Argument(help="the run_dir of a run: before")],
-    run_b: Annotated[Path, typer.Argument(help="of another over the same files: after")],
+    run_a: Annotated[str, typer.Argument(help="the run_dir of a run: before")],
+    run_b: Annotated[str, typer.Argument(help="of another over the same files: after")],
     truth: Annotated[
         str | None,
         typer.Option(
@@ -215,6 +272,16 @@ def diff(
     from jobs import diff as job
 
     job.command(Console(), run_a, run_b, truth, out)
+
+
+@app.command()
+def engines(
+    as_json: Annotated[bool, typer.Option("--json", help="as JSON, for scripts")] = False,
+) -> None:
+    """Every engine: installed, importable in its environment, weights, device, licences."""
+    from jobs import engines as job
+
+    job.command(Console(), as_json=as_json)
 
 
 @config_app.command("check")
@@ -235,38 +302,9 @@ def config_schema(
     commands.schema(job)
 
 
-@pocket_app.command("train")
-def pocket_train(
-    model: Annotated[str, typer.Argument(help="detector or segmenter")],
-    folder: Annotated[Path, typer.Argument(help="where the checkpoint goes")],
-    work: Annotated[
-        Path, typer.Option("--work", help="state; the same command resumes from it")
-    ] = Path("runs/pocket"),
-    steps: Annotated[
-        int | None, typer.Option(min=1, help="less than the recipe's, for a trial")
-    ] = None,
-) -> None:
-    """Train a pocket checkpoint on rendered scenes: seeded, half an hour to two on one core."""
-    from jobs import pocket
-
-    pocket.train(Console(), model, folder, work, steps)
-
-
-@pocket_app.command("evaluate")
-def pocket_evaluate(
-    detector: Annotated[Path, typer.Argument(help="directory of the detector")],
-    segmenter: Annotated[Path | None, typer.Argument(help="directory of the segmenter")] = None,
-    scenes: Annotated[int, typer.Option(min=1, help="fresh scenes to score on")] = 400,
-) -> None:
-    """Score pocket checkpoints on scenes that no training has seen."""
-    from jobs import pocket
-
-    pocket.evaluate(Console(), detector, segmenter, scenes)
-
-
 @review_app.command("export")
 def review_export(
-    run_dir: Annotated[Path, typer.Argument(help="the run_dir of a run")],
+    run_dir: Annotated[str, typer.Argument(help="the run_dir of a run")],
     out: Annotated[Path, typer.Argument(help="a directory that is not there yet")],
     limit: Annotated[
         int | None, typer.Option(min=1, help="this many items, those with the most to gain")
@@ -285,7 +323,7 @@ def review_export(
 
 @review_app.command("import")
 def review_import(
-    run_dir: Annotated[Path, typer.Argument(help="the run that the folder was exported from")],
+    run_dir: Annotated[str, typer.Argument(help="the run that the folder was exported from")],
     folder: Annotated[Path, typer.Argument(help="the filled folder")],
     reviewer: Annotated[
         str | None, typer.Option("--reviewer", metavar="NAME", help="who has looked; else $USER")
@@ -303,6 +341,21 @@ def serve_vlm(config: ConfigFile, overrides: Overrides = None) -> None:
     from jobs import serve
 
     serve.vlm(Console(), config, overrides or [])
+
+
+@app.command(
+    context_settings={
+        "allow_extra_args": True,
+        "ignore_unknown_options": True,
+        "help_option_names": [],  # `bench NAME --help` asks NAME
+    }
+)
+def bench(context: typer.Context) -> None:
+    """Run a benchmark side by side with its peers: nightjar bench [NAME [arguments]]."""
+    from jobs import bench as job
+
+    name = context.args[0] if context.args else None
+    job.command(Console(), name, context.args[1:])
 
 
 def main() -> None:

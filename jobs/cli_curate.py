@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import typer
@@ -39,7 +38,7 @@ app = typer.Typer(
 
 @app.command(_BUILD)
 def build(
-    run_dir: Annotated[Path, typer.Argument(metavar="RUN", help="the run_dir of a run")],
+    run_dir: Annotated[str, typer.Argument(metavar="RUN", help="the run_dir of a run")],
     name: Annotated[
         str | None, typer.Option(help="of the dataset; else that of the run's directory")
     ] = None,
@@ -71,7 +70,7 @@ def build(
 def pull(
     name: Annotated[str, typer.Argument(help="of the dataset")],
     run: Annotated[
-        Path | None,
+        str | None,
         typer.Option(metavar="RUN", help="samples of this run only; or where it lies now"),
     ] = None,
     reviewer: Annotated[

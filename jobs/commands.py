@@ -6,6 +6,7 @@ import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 from rich.table import Table
@@ -101,7 +102,7 @@ def _print_truth(console: Console, run: RunDir) -> None:
     print_scores(console, score_run(run, Path(config["truth"]), ontology), config["truth"])
 
 
-def show(console: Console, run_dir: Path, row_id: int | None, image: Path | None) -> None:
+def show(console: Console, run_dir: str | Path, row_id: int | None, image: Path | None) -> None:
     """`nightjar show`."""
     if image is not None and row_id is None:
         raise ConfigError("--image draws one row", "name it with --row ID")
@@ -129,7 +130,14 @@ def show(console: Console, run_dir: Path, row_id: int | None, image: Path | None
 
 
 def export(
-    console: Console, run_dir: Path, out: Path, form: str, *, everything: bool, candidates: bool
+    console: Console,
+    run_dir: str | Path,
+    out: Path,
+    form: str,
+    *,
+    everything: bool,
+    candidates: bool,
+    reviewed: str,
 ) -> None:
     """`nightjar export`."""
     from pipelines.export import ExportConfig, export_run
@@ -138,13 +146,17 @@ def export(
     record = run.read_record()
     if record["job"] != "autolabel":
         raise ConfigError(f"{run_dir} is a run of {record['job']}", "export takes autolabel runs")
-    settings = {"format": form, "images": "all" if everything else "accepted"}
-    chosen = validated(ExportConfig, settings | {"candidates": candidates}, "export")
+    settings: dict[str, Any] = {"format": form, "images": "all" if everything else "accepted"}
+    settings |= {"candidates": candidates, "reviewed": reviewed}
+    chosen = validated(ExportConfig, settings, "export")
     classes = list(record["config"]["detector"]["ontology"]["classes"])
     with console.status(f"writing {form}"):
         summary = export_run(run, out, chosen, classes)
     left_out = ", ".join(f"{count:,} {name}" for name, count in summary.left_out.items())
     console.print(f"{summary.images:,} images, {summary.labels:,} labels: {out}")
+    if summary.reviewed:
+        said = ", ".join(f"{count:,} {name}" for name, count in sorted(summary.reviewed.items()))
+        console.print(f"with the labels of a reviewer: {said}")
     if left_out:
         console.print(f"left out: {left_out}")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import time
 from collections.abc import Collection
 from pathlib import Path
@@ -25,7 +26,7 @@ _OPENING = "opening FiftyOne"
 
 def build(
     console: Console,
-    run_dir: Path,
+    run_dir: str | Path,
     name: str | None,
     outcomes: Collection[str],
     media: MediaMode,
@@ -61,7 +62,7 @@ def _think(console: Console, name: str, near: float) -> None:
     console.print(f"{found.embedded:,} embeddings compared, {found.duplicates:,} near duplicates")
 
 
-def pull(console: Console, name: str, run_dir: Path | None, reviewer: str | None) -> None:
+def pull(console: Console, name: str, run_dir: str | Path | None, reviewer: str | None) -> None:
     """`nightjar curate pull NAME`."""
     with counted(console, "samples", _OPENING) as on_samples:
         pulled = pull_answers(name, RunDir(run_dir) if run_dir else None, reviewer, on_samples)
@@ -87,10 +88,14 @@ def _print_pulled(console: Console, name: str, pulled: Pulled) -> None:
 
 
 def open_app(console: Console, name: str, port: int) -> None:
-    """`nightjar app NAME`: until Ctrl-C."""
+    """`nightjar app NAME`: until Ctrl-C, or until it is told to end (SIGTERM)."""
     _check_free(port)
     fo = fiftyone()
     dataset = load_dataset(fo, name)
+    # Either signal, also where a shell has SIGINT ignored (`nightjar app NAME &` in a script): a
+    # process that just ends leaves FiftyOne's server on the port.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.default_int_handler)
     try:
         with app_served(dataset, port) as address:
             console.print(f"{dataset.count():,} samples: {address}", markup=False, soft_wrap=True)

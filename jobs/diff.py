@@ -22,7 +22,11 @@ _TEXT_LINES = 4  #: of the unified diff of one page
 
 
 def command(
-    console: Console, run_a: Path, run_b: Path, truth: str | None, out: Path | None
+    console: Console,
+    run_a: str | Path,
+    run_b: str | Path,
+    truth: str | None,
+    out: Path | None,
 ) -> None:
     """`nightjar diff`."""
     if out is not None and out.is_dir():

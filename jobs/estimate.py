@@ -21,7 +21,13 @@ def print_estimate(
     console: Console, job: Job, config: JobConfig, run: RunDir, left: int, sample: int
 ) -> None:
     """Time `sample` rows spread over what is owed, and print hours and, with prices, cost."""
-    flow = job.flow(config)
+    flow = job.flow(config).reaching(config.run_storage)
+    apart = [stage.name for stage in flow.stages if stage.pool.isolated]
+    if apart:
+        console.print(
+            f"no estimate: {', '.join(apart)} cannot be timed here, in another environment"
+        )
+        return
     rows = _spread(run, left, sample)
     with console.status(f"timing {rows.num_rows} {job.unit}s"):
         seconds = _timed(flow, rows)
@@ -55,10 +61,12 @@ def _timed(flow: Flow, rows: pa.Table) -> float:
     """Seconds per row of the slowest stage, its model being loaded and warm."""
     slowest = 0.0
     for stage in flow.stages:
-        actor = stage.actor(stage.config)
+        actor = stage.actor(stage.here().settings)
         start = time.perf_counter()
         rows = actor(rows)
         slowest = max(slowest, time.perf_counter() - start)
+        for rider in stage.then:
+            rows = rider(rows)
     return slowest / rows.num_rows
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -32,27 +33,31 @@ class Asked:
     seed: int = 0
 
 
-def command(console: Console, run_dir: Path, asked: Asked) -> None:
+def command(console: Console, run_dir: str | Path, asked: Asked) -> None:
     """`nightjar evaluate`: of labels or of texts, as the run's job is."""
     run = RunDir(run_dir)
     job = run.read_record()["job"]
-    folder = asked.out or run.path / "evaluation"
-    if folder.exists() and not folder.is_dir():
-        raise ConfigError(f"--out {folder} is a file", "name a directory")
+    if asked.out and asked.out.exists() and not asked.out.is_dir():
+        raise ConfigError(f"--out {asked.out} is a file", "name a directory")
     options = (run, asked.truth, asked.slices, asked.metadata, asked.seed)
-    with console.status("comparing with the truth"):
+    with console.status("comparing with the truth"), _folder(run, asked) as folder:
         if job == "autolabel":
             labels = evaluate_labels(*options)
             _write(labels, run, job, asked, folder)
         else:
             texts = evaluate_text(*options)
             _write(texts, run, job, asked, folder)
+        names = ", ".join(sorted(path.name for path in folder.iterdir() if path.suffix == ".png"))
     if job == "autolabel":
         evaluate_tables.print_labels(console, labels, run.path, asked.truth)
     else:
         evaluate_tables.print_text(console, texts, run.path, asked.truth)
-    names = ", ".join(sorted(path.name for path in folder.iterdir() if path.suffix == ".png"))
-    console.print(f"written: {folder}/evaluation.json, {names}", markup=False, soft_wrap=True)
+    where = asked.out or run.path / "evaluation"
+    console.print(f"written: {where}/evaluation.json, {names}", markup=False, soft_wrap=True)
+
+
+def _folder(run: RunDir, asked: Asked) -> AbstractContextManager[Path]:
+    return nullcontext(asked.out) if asked.out else run.folder("evaluation")
 
 
 def _write(

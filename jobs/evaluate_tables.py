@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from itertools import groupby
-from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
@@ -18,13 +17,14 @@ from pipelines.evaluate_labels import AP, LabelEvaluation, LabelFigures
 from pipelines.evaluate_slices import SMALL
 from pipelines.evaluate_text import TextEvaluation, TextFigures
 from pipelines.evaluate_thresholds import HeldOut
+from pipelines.s3_path import RunPath
 
 _CLASSES = 40  #: rows of a table; all are in the JSON
 _CONFUSED = 5
 _PAGES = 10
 
 
-def print_labels(console: Console, found: LabelEvaluation, run: Path, truth: str) -> None:
+def print_labels(console: Console, found: LabelEvaluation, run: RunPath, truth: str) -> None:
     """Everything of a run of autolabel."""
     objects = found.whole.ap.objects
     absent = f", {found.missing:,} more are not in this run" if found.missing else ""
@@ -52,7 +52,7 @@ def print_labels(console: Console, found: LabelEvaluation, run: Path, truth: str
     _mind(console, found.warnings)
 
 
-def print_text(console: Console, found: TextEvaluation, run: Path, truth: str) -> None:
+def print_text(console: Console, found: TextEvaluation, run: RunPath, truth: str) -> None:
     """Everything of a run of pages."""
     rejected = f", {found.rejected:,} rejected ones left out" if found.rejected else ""
     unused = f", {found.unused:,} truths fit no page" if found.unused else ""

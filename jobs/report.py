@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import time
@@ -18,7 +19,7 @@ _AFTER_RUN_S, _PATIENCE_S = 20.0, 90.0
 
 
 def command(
-    console: Console, run_dir: Path, out: Path | None, *, samples: int, seconds: float
+    console: Console, run_dir: str | Path, out: Path | None, *, samples: int, seconds: float
 ) -> None:
     """`nightjar report`."""
     begun = time.monotonic()
@@ -52,7 +53,12 @@ def after_run(console: Console, run: RunDir, *, fresh: bool) -> None:
     argv += ["--seconds", f"{_AFTER_RUN_S:g}"]
     try:
         done = subprocess.run(
-            argv, capture_output=True, text=True, errors="replace", timeout=_PATIENCE_S
+            argv,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=_PATIENCE_S,
+            env=os.environ | run.environment(),
         )
         why = "" if done.returncode == 0 else _last_line(done.stderr)
     except (OSError, subprocess.TimeoutExpired) as error:

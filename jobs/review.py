@@ -13,7 +13,13 @@ from pipelines.rundir import RunDir
 
 
 def export(
-    console: Console, run_dir: Path, out: Path, limit: int | None, *, failed: bool, again: bool
+    console: Console,
+    run_dir: str | Path,
+    out: Path,
+    limit: int | None,
+    *,
+    failed: bool,
+    again: bool,
 ) -> None:
     """`nightjar review export`."""
     with counted(console, "items", "looking for what waits") as on_items:
@@ -34,7 +40,7 @@ def export(
         console.print(f"  nightjar review import {run_dir} {out}", markup=False, soft_wrap=True)
 
 
-def import_(console: Console, run_dir: Path, folder: Path, reviewer: str | None) -> None:
+def import_(console: Console, run_dir: str | Path, folder: Path, reviewer: str | None) -> None:
     """`nightjar review import`."""
     summary = import_review(RunDir(run_dir), folder, reviewer)
     table = _table(

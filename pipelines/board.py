@@ -14,6 +14,8 @@ from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 from typing import Any
 
+from pipelines.metrics import BatchMetrics
+
 #: Deaths of a worker with this row alone in hand before the row is quarantined. One may be chance
 #: (a spot node taken back, an operator's kill -9); two for the same lone row is no chance.
 LONE_DEATHS_LIMIT = 2
@@ -29,14 +31,16 @@ class StageScore:
     seconds: dict[str, float] = field(default_factory=dict)
     busy_s: float = 0.0
     deaths: int = 0
+    recycled: int = 0  # workers that ended by themselves because they had grown
     first_batch_at: float | None = None
     last_batch_at: float | None = None
 
 
 class Board:
-    """State of the scoreboard; wrapped into a Ray actor by `pipelines.run`."""
+    """State of the scoreboard; wrapped into a Ray actor by `pipelines.engine`."""
 
-    def __init__(self) -> None:
+    def __init__(self, metrics: BatchMetrics | None = None) -> None:
+        self._metrics = metrics
         self._scores: dict[str, StageScore] = defaultdict(StageScore)
         self._open: dict[tuple[str, int], int] = {}  # (stage, row) -> size of its open batch
         self._deaths: Counter[tuple[str, int]] = Counter()
@@ -85,6 +89,17 @@ class Board:
             score.seconds[step] = score.seconds.get(step, 0.0) + spent
         score.busy_s += busy_s
         score.last_batch_at = time.time()
+        if self._metrics:
+            self._metrics.batch(stage, len(rows), failures, busy_s)
+
+    def report_spending(self, spent: dict[str, float]) -> None:
+        """What the fallback has cost for a batch (`pipelines.metrics.spending`)."""
+        if self._metrics:
+            self._metrics.spent(spent)
+
+    def report_recycled(self, stage: str) -> None:
+        """A worker of `stage` ends itself between two batches: no row is in its hands."""
+        self._scores[stage].recycled += 1
 
     def report_setup(self, stage: str, provenance: dict[str, str]) -> None:
         """A worker of `stage` is up, holding these weights."""

@@ -18,6 +18,7 @@ from pipelines.calibrate_sample import Sample
 from pipelines.calibration import Calibration, HeldOut, Interval, PageModel
 from pipelines.errors import ConfigError
 from pipelines.risk import Bools, Floats, Ints, area, first_pages, floor_for, ratio
+from pipelines.routing import Outcome
 
 #: Fewer files than this cannot be cross-validated, fewer than `ENOUGH` say next to nothing.
 FEWEST, ENOUGH = 6, 30
@@ -191,7 +192,7 @@ def _warnings(calibration: Calibration, sample: Sample) -> list[str]:
             f"{calibration.files} files are a small sample: from {ENOUGH} on the figures begin to "
             "mean something"
         )
-    if sample.reviewed == len(sample):
+    if sample.reviewed == len(sample) and Outcome.OCR not in sample.outcomes:
         found.append(
             "all truth comes from the review queue, which holds the pages in doubt: add truth of "
             "pages that were accepted, or the figures are of doubtful pages only"

@@ -21,9 +21,10 @@ from pipelines.calibrate_fit import folds_of
 from pipelines.calibration import ROUNDING, Interval
 from pipelines.detections_judged import Judged, judged
 from pipelines.errors import ConfigError
+from pipelines.evaluate_truth import Labelled, labelled
 from pipelines.risk import Bools, Floats, Pages, ratio
 from pipelines.rundir import RunDir
-from pipelines.scoring import Compared, average_precision, compared, mean_precision
+from pipelines.scoring import Compared, average_precision, mean_precision
 from pipelines.threshold_fit import Goal, best_f1, precision_of, threshold_for
 
 #: With fewer objects one of them moves the recall by more than 10 points: no own threshold.
@@ -32,6 +33,8 @@ FEWEST = 10
 ENOUGH = 50
 #: Fewer images than this cannot be cross-validated.
 FEWEST_IMAGES = 6
+#: Outcomes that `nightjar review export` offers.
+_QUEUE = frozenset({"review", "failed"})
 _REPEATS = 5
 
 
@@ -98,6 +101,7 @@ class Thresholds:
         now: class -> the threshold of the run.
         ap, ap_of: of all classes, and of each that occurs.
         images: of the truth that the run has; `missing`: those that it has not.
+        rejected: images that a reviewer has rejected; they are among neither.
     """
 
     own: tuple[GroupThreshold, ...]
@@ -110,24 +114,27 @@ class Thresholds:
     images: int
     missing: int
     warnings: tuple[str, ...]
+    rejected: int = 0
 
 
 def calibrate_detections(
-    run: RunDir, truth: Path, target_precision: float | None, seed: int = 0
+    run: RunDir, truth: str | Path, target_precision: float | None, seed: int = 0
 ) -> Thresholds:
     """Choose thresholds for the best F1, or for a precision at the highest recall.
 
     Args:
         run: of the job autolabel; `detector.min_score` in its config says how far below the
             thresholds it has looked.
-        truth: COCO JSON, see `pipelines.scoring.score_run`.
+        truth: COCO JSON (see `pipelines.scoring.score_run`), or reviewed rows (see
+            `pipelines.evaluate_truth.is_reviewed`).
         target_precision: 0..1; None: best F1.
 
     Raises ConfigError if truth and run have too few images, or no labels or objects in common.
     """
     detector = run.read_record()["config"]["detector"]
     ontology = Ontology.model_validate(detector["ontology"])
-    found = compared(run, truth, ontology)
+    beside = labelled(run, truth, ())
+    found = beside.found
     seen = judged(found)
     _refuse(seen, run, truth)
     every = {name: ontology.threshold_of(name) for name in ontology.classes}
@@ -151,11 +158,21 @@ def calibrate_detections(
         ap_of=ap_of,
         images=seen.objects.shape[1],
         missing=found.missing,
-        warnings=tuple(_warnings(groups, lowest, now)),
+        warnings=(*_warnings(groups, lowest, now), *_doubtful_only(beside)),
+        rejected=beside.rejected,
     )
 
 
-def _refuse(seen: Judged, run: RunDir, truth: Path) -> None:
+def _doubtful_only(beside: Labelled) -> Iterator[str]:
+    """Of reviewed images: whether the queue alone was looked at."""
+    if beside.reviewed and all(unit["outcome"] in _QUEUE for unit in beside.units):
+        yield (
+            "all truth is of images that waited for review: such thresholds are those of doubtful "
+            "images; review some that were accepted as well"
+        )
+
+
+def _refuse(seen: Judged, run: RunDir, truth: str | Path) -> None:
     images = seen.objects.shape[1]
     if images < FEWEST_IMAGES:
         raise ConfigError(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -19,7 +20,7 @@ _OURS, _NAIVE, _GREY = "#0b6e99", "#b3541e", "#666666"
 _LEAST = 0.05  # percent
 
 
-def draw(report: Report, drawn: Curves, path: Path) -> None:
+def draw(report: Report, drawn: Curves, path: Path | IO[bytes]) -> None:
     """Write a PNG of 1,500 x 675 pixels. `drawn`: `pipelines.calibrate_report.curves` of it."""
     figure = Figure(figsize=(10, 4.5), dpi=150, layout="constrained")
     FigureCanvasAgg(figure)

@@ -9,7 +9,6 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
-import pyarrow.parquet as pq
 
 from pipelines.calibration import (
     FEATURES,
@@ -21,6 +20,7 @@ from pipelines.calibration import (
 from pipelines.errors import ConfigError
 from pipelines.risk import Floats, Ints, Pages
 from pipelines.rundir import RunDir
+from pipelines.s3_path import parquet
 from pipelines.shards import iter_rows
 from pipelines.truth import COLUMNS, Matched, PageTruth, errors_of, match
 
@@ -147,7 +147,7 @@ def _columns(run: RunDir) -> tuple[str, ...]:
     files = run.shard_files()
     if not files:
         raise ConfigError(f"{run.path} holds no finished page", "run it first: nightjar run CONFIG")
-    there = set(pq.read_schema(files[0]).names)
+    there = set(parquet(files[0]).schema_arrow.names)
     lacking = {*COLUMNS, *_ALSO} - there
     if lacking:
         raise ConfigError(

@@ -18,9 +18,18 @@ from typing import Annotated, Any, Literal, Self
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import BeforeValidator, Field, FiniteFloat, ValidationError, model_validator
+from pydantic import (
+    BeforeValidator,
+    Field,
+    FiniteFloat,
+    ValidationError,
+    ValidationInfo,
+    model_validator,
+)
 
 from actors.contract import Settings
+from pipelines.errors import RunUnreadable
+from pipelines.s3_path import STORAGE_CONTEXT, RunPath, run_path
 
 VERSION = 1  # of the file; `Calibration.version` says it too
 
@@ -232,7 +241,7 @@ def line_risk(share: Any) -> Any:
     return np.log(share + _LEAST_RISK)
 
 
-def load_calibration(path: Path) -> Calibration:
+def load_calibration(path: RunPath) -> Calibration:
     """Read a calibration file. Raises ValueError, which says what is wrong with it."""
     try:
         raw = json.loads(path.read_text())
@@ -240,6 +249,8 @@ def load_calibration(path: Path) -> Calibration:
         raise ValueError(f"no calibration at {path}: nightjar calibrate makes one") from None
     except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
         raise ValueError(f"{path} is no calibration: {error}") from None
+    except RunUnreadable as error:
+        raise ValueError(f"no calibration from {path}: {error.message}") from error
     if not isinstance(raw, dict) or "version" not in raw:
         raise ValueError(f"{path} is no calibration: it names no version")
     if raw["version"] != VERSION:
@@ -255,11 +266,13 @@ def load_calibration(path: Path) -> Calibration:
         raise ValueError(f"{path} is no calibration: {where} {first['msg']}".rstrip()) from None
 
 
-def _inlined(value: Any) -> Any:
-    """Paths become what their files hold."""
+def _inlined(value: Any, info: ValidationInfo) -> Any:
+    """Paths become what their files hold. `info.context` may say how a bucket is reached."""
     items = value if isinstance(value, list | tuple) else [value]
+    storage = (info.context or {}).get(STORAGE_CONTEXT)
     return tuple(
-        load_calibration(Path(item)) if isinstance(item, str | Path) else item for item in items
+        load_calibration(run_path(item, storage)) if isinstance(item, str | Path) else item
+        for item in items
     )
 
 

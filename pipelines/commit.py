@@ -1,8 +1,8 @@
 """From finished blocks to committed shards, on the driver: it moves references, never rows.
 
 Blocks gather until a shard is full or has waited long enough; a Ray task writes it to staging; the
-driver checks its row ids against what is still owed and renames it into place. That check is the
-invariant of the whole system: every row of the manifest is written exactly once.
+driver checks its row ids against what is still owed and commits it (`pipelines.run_store`). That
+check is the invariant of the whole system: every row of the manifest is written exactly once.
 """
 
 from __future__ import annotations
@@ -15,13 +15,15 @@ import pyarrow as pa
 import ray
 from ray.exceptions import RayTaskError
 
-from pipelines.errors import RunFailed
+from pipelines.errors import NightjarError, RunFailed
 from pipelines.progress import Committed
 from pipelines.rundir import RunDir, output_error
 from pipelines.shards import SinkConfig, StagedShard, stage_shard
 
 #: Writers at once; more only queue for the same disk.
 _WRITERS = 4
+#: Seconds that the first rows of a session wait: somebody is looking whether it works.
+_FIRST_S = 1.0
 
 
 class Committer:
@@ -52,7 +54,9 @@ class Committer:
 
     def tick(self) -> None:
         """Flush what has waited long enough; commit what has been written."""
-        if self._gathered and time.monotonic() - self._since >= self._sink.flush_seconds:
+        begun = self._done.shards or self._writing
+        patience = self._sink.flush_seconds if begun else min(_FIRST_S, self._sink.flush_seconds)
+        if self._gathered and time.monotonic() - self._since >= patience:
             self.flush()
         self._collect(wait=False)
 
@@ -62,7 +66,7 @@ class Committer:
             self._collect(wait=True)
         spans = [(first, end) for _, first, end in self._gathered]
         refs = [ref for ref, _, _ in self._gathered]
-        task = _write.remote(str(self._run.path), self._part, self._sink, spans, *refs)
+        task = _write.remote(self._run, self._part, self._sink, spans, *refs)
         self._writing[task] = time.monotonic()
         self._gathered, self._rows = [], 0
 
@@ -90,6 +94,8 @@ class Committer:
             except RayTaskError as error:
                 if isinstance(error.cause, OSError):
                     raise output_error(self._run.path, error.cause) from error
+                if isinstance(error.cause, NightjarError):
+                    raise error.cause from error
                 raise
             self.commit(shard)
             self._done.write_s += time.monotonic() - started
@@ -118,9 +124,9 @@ class Committer:
 
 @ray.remote(num_cpus=0, max_retries=3)
 def _write(
-    run_dir: str, part: str, sink: SinkConfig, spans: list[tuple[int, int]], *blocks: pa.Table
+    run: RunDir, part: str, sink: SinkConfig, spans: list[tuple[int, int]], *blocks: pa.Table
 ) -> StagedShard:
     tables = [
         block.slice(first, end - first) for block, (first, end) in zip(blocks, spans, strict=True)
     ]
-    return stage_shard(RunDir(run_dir), part, tables, sink)
+    return stage_shard(run, part, tables, sink)

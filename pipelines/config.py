@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar, get_args
 
@@ -13,6 +14,8 @@ from pydantic import BaseModel, Field, Tag, ValidationError
 from actors.contract import Pool, Settings
 from pipelines.errors import ConfigError
 from pipelines.fetch import FetchConfig
+from pipelines.objects import StorageSettings
+from pipelines.s3_path import STORAGE_CONTEXT
 from pipelines.shards import SinkConfig
 from pipelines.source import SourceConfig
 
@@ -25,12 +28,21 @@ class RayConfig(Settings):
     affects_results = False
 
     address: str | None = Field(
-        None, description="of a running cluster ('auto', 'ray://...'); null: one on this machine"
+        None,
+        description="of a running cluster ('auto', 'HOST:6379'); null: RAY_ADDRESS, else one on "
+        "this machine",
     )
     num_cpus: int | None = Field(None, ge=1, description="cores to use here; null: all")
     object_store_mb: int | None = Field(None, ge=80, description="shared memory here; null: Ray's")
     start_timeout_s: float = Field(
         300.0, gt=0, description="give up when no worker of a pool has started by then"
+    )
+    rows_per_wave: int = Field(
+        250_000,
+        ge=1,
+        description="rows handed to Ray at once: the driver holds 50 KB for each batch of them, "
+        "and each wave starts its worker pools anew (6 s and what the models take to load); "
+        "settled when the manifest is planned",
     )
 
 
@@ -47,16 +59,28 @@ class Prices(Settings):
 class JobConfig(Settings):
     """What every job's config has."""
 
-    operational = frozenset({"run_dir"})
+    operational = frozenset({"run_dir", "storage"})
 
     job: str
-    run_dir: str = Field(description="directory of this run; started again, it goes on")
+    run_dir: str = Field(
+        description="directory of this run, or s3://bucket/prefix; started again, it goes on"
+    )
+    storage: StorageSettings | None = Field(
+        None,
+        description="how run_dir, models and calibrations on s3:// are reached; null: as "
+        "fetch.storage, but never anonymous",
+    )
     source: SourceConfig
     fetch: FetchConfig = FetchConfig()
     fetch_pool: Pool = Pool(num_cpus=0.25)
     sink: SinkConfig = SinkConfig()
     ray: RayConfig = RayConfig()
     prices: Prices = Prices()
+
+    @property
+    def run_storage(self) -> StorageSettings:
+        """How run_dir, models and calibrations are reached."""
+        return self.storage or self.fetch.storage.model_copy(update={"anonymous": False})
 
 
 def read_yaml(path: Path, overrides: Sequence[str] = ()) -> dict[str, Any]:
@@ -91,13 +115,22 @@ def _override(raw: dict[str, Any], override: str) -> None:
 def validated(model: type[S], raw: Mapping[str, Any], where: str) -> S:
     """Build the settings, or raise ConfigError with one line per fault and the nearest key name."""
     try:
-        return model.model_validate(raw)
+        return model.model_validate(raw, context={STORAGE_CONTEXT: _storage_in(raw)})
     except ValidationError as error:
         lines = [_fault(model, dict(e)) for e in error.errors(include_url=False)]
         raise ConfigError(
             f"{where}:\n" + "\n".join(f"  {line}" for line in lines),
             "nightjar config schema prints every key with its meaning",
         ) from None
+
+
+def _storage_in(raw: Mapping[str, Any]) -> StorageSettings | None:
+    """How a config that is not validated yet says that buckets are reached."""
+    fetch = raw.get("fetch")
+    found = raw.get("storage") or (fetch.get("storage") if isinstance(fetch, dict) else None)
+    with suppress(ValidationError):  # the whole config's validation says it better
+        return StorageSettings.model_validate(found) if found else None
+    return None
 
 
 def _fault(model: type[BaseModel], error: dict[str, Any]) -> str:

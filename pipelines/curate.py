@@ -15,7 +15,6 @@ from typing import Any, NamedTuple
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from pipelines.curate_changes import is_touched
 from pipelines.curate_dataset import fiftyone, note_run, open_dataset, save_views
@@ -33,6 +32,7 @@ from pipelines.errors import ConfigError
 from pipelines.review_queue import gain_function, is_labelled
 from pipelines.routing import Outcome as PageOutcome
 from pipelines.rundir import RunDir
+from pipelines.s3_path import parquet
 from pipelines.triage import Outcome as ImageOutcome
 
 #: Rows in memory as Arrow: a full shard by default, sorted so that a document is read once.
@@ -121,7 +121,7 @@ def _checked(outcomes: Collection[str], labelled: bool) -> list[str]:
 
 def _count(run: RunDir, outcomes: Sequence[str]) -> int:
     wanted = pa.array(outcomes, pa.string())
-    columns = [pq.ParquetFile(path).read(columns=["outcome"]) for path in run.shard_files()]
+    columns = [parquet(path).read(columns=["outcome"]) for path in run.shard_files()]
     return sum(pc.sum(pc.is_in(table["outcome"], wanted)).as_py() or 0 for table in columns)
 
 
@@ -129,7 +129,7 @@ def _batches(run: RunDir, outcomes: Sequence[str]) -> Iterator[list[dict[str, An
     """Rows with the `COLUMNS` that the run has; the pages of a document stand together."""
     wanted = pa.array(outcomes, pa.string())
     for path in run.shard_files():
-        file = pq.ParquetFile(path)
+        file = parquet(path)
         columns = [name for name in COLUMNS if name in file.schema_arrow.names]
         for batch in file.iter_batches(_ROWS, columns=columns):
             rows = pa.Table.from_batches([batch]).filter(pc.is_in(batch["outcome"], wanted))

@@ -35,7 +35,8 @@ class SampleAnswers:
 
     Attributes:
         filled: row id -> their answer.
-        masks: row id -> for each of the answer's instances its mask as it is now, or None.
+        masks: row id -> for each of a corrected image's instances its mask as it is now, or None.
+            What was accepted is as it was curated: one click on 100,000 samples holds no mask.
         from_lines: row ids whose text was put together from lines that were changed.
         faults: (row id, what is wrong).
         untouched: samples.
@@ -67,9 +68,9 @@ def answers_of(samples: Iterable[Any], labelled: bool) -> SampleAnswers:
         else:
             item: dict[str, Any] = {"row_id": row_id, "verdict": verdict}
             item["note"] = sample["note"] or None
-            if verdict != "reject" and labelled:
+            if verdict == "correct" and labelled:
                 item |= _image_item(answers, row_id, sample)
-            elif verdict != "reject":
+            elif verdict != "reject" and not labelled:
                 item |= _page_item(answers, row_id, sample, verdict, changed)
             _fill(answers, item)
     return answers

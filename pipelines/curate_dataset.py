@@ -13,10 +13,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any
+from urllib.parse import quote
 
 from pipelines.curate_changes import IMAGE_PARTS
 from pipelines.errors import ConfigError, RunFailed
 from pipelines.rundir import RunDir
+
+#: FiftyOne gives its server a minute; beside a run, at a load of 20 on two cores, it took longer.
+_START_S = 300.0
 
 #: The key of `dataset.info` under which a dataset says where its samples came from.
 INFO = "nightjar"
@@ -70,6 +74,12 @@ _IMAGES = {
     }.items()
 }
 _INDEXES = ("gain", "outcome", "document", "run")
+#: What a reviewer reads: in one group of the sidebar, right below the labels.
+_READ = (
+    *("outcome", "reasons", "gain", "note", "text", "text_source", "vlm_text", "vlm_model"),
+    *("expected_cer", "mean_score", "ink_covered", "failures", "media_failure"),
+    *("document", "page", "pages", "row_id"),
+)
 #: For us, not for people: at the bottom of the sidebar, closed.
 _OURS = ("run", "row_digest", "as_curated")
 
@@ -186,12 +196,20 @@ def _let_people_write(dataset: Any, labelled: bool, classes: list[str]) -> None:
 
 
 def _arrange(fo: Any, dataset: Any) -> None:
-    """What people look for first comes first in the app's sidebar."""
-    groups = fo.DatasetAppConfig.default_sidebar_groups(dataset)
-    for group in groups:
-        group.paths = [path for path in group.paths if path not in _OURS]
-    groups.append(fo.SidebarGroupDocument(name="nightjar", paths=list(_OURS), expanded=False))
-    dataset.app_config.sidebar_groups = groups
+    """What people look for first comes first in the app's sidebar; a colour for each class."""
+    review = [name for name in _READ if dataset.has_field(name)]
+    groups = {one.name: one for one in fo.DatasetAppConfig.default_sidebar_groups(dataset)}
+    for group in groups.values():
+        group.paths = [path for path in group.paths if path not in (*_OURS, *review)]
+        group.expanded = group.name in ("tags", "labels")
+    dataset.app_config.sidebar_groups = [
+        groups.pop("tags"),
+        groups.pop("labels"),
+        fo.SidebarGroupDocument(name="review", paths=review, expanded=True),
+        *groups.values(),
+        fo.SidebarGroupDocument(name="nightjar", paths=list(_OURS), expanded=False),
+    ]
+    dataset.app_config.color_scheme = fo.ColorScheme(color_by="value")
 
 
 def note_run(dataset: Any, run: RunDir) -> None:
@@ -244,6 +262,15 @@ def save_views(fo: Any, dataset: Any) -> None:
         dataset.save_view(name, view, description=description, overwrite=True)
 
 
+def _patient(server: Any) -> Any:
+    """The class of FiftyOne's server, with more time to start in."""
+
+    def wait(self: Any, port: int | None = None, timeout: float = _START_S) -> Any:
+        return server._wait_for_child_port(self, port, timeout)
+
+    return type(server.__name__, (server,), {"_wait_for_child_port": wait})
+
+
 @contextmanager
 def app_served(dataset: Any, port: int) -> Iterator[str]:
     """Serve the app on this machine's loopback alone while the block runs; gives its address.
@@ -253,13 +280,14 @@ def app_served(dataset: Any, port: int) -> Iterator[str]:
     """
     services = importlib.import_module("fiftyone.core.service")
     try:
-        server = services.ServerService(port, "127.0.0.1", do_not_track=True)
+        server = _patient(services.ServerService)(port, "127.0.0.1", do_not_track=True)
     except Exception as error:  # of the service, or of what waits for it
         raise RunFailed(
             f"FiftyOne's app does not start on port {port}: {type(error).__name__}: {error}",
-            "try again when the machine is less busy (it waits a minute), or another --port",
+            f"try again when the machine is less busy (it waits {_START_S:g} s), or another --port",
         ) from error
     try:
-        yield f"http://127.0.0.1:{port}/datasets/{dataset.slug}"
+        # The app looks for the name; at the slug it says "No dataset selected" (1.22).
+        yield f"http://127.0.0.1:{port}/datasets/{quote(dataset.name, safe='')}"
     finally:
         server.stop()

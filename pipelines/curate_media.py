@@ -2,11 +2,12 @@
 
 A local file that holds one upright picture is named where it lies. Everything else (pages of
 documents, members of archives, objects on s3://, pictures that a browser may turn) is fetched once
-more, as its run fetched it, into RUN/media.
+more, as its run fetched it, into RUN/media, or into the cache of this machine for a run on s3://.
 """
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -16,6 +17,7 @@ from typing import Any, Literal, NamedTuple
 
 from PIL import Image, ImageDraw
 
+from pipelines.local_copies import cache_folder
 from pipelines.objects import split_member
 from pipelines.refetch import Refetcher
 from pipelines.rundir import RunDir, output_errors
@@ -53,7 +55,7 @@ class MediaStore:
         """`mode`: `local` names local pictures where they lie, `download` copies all of them."""
         self._run = run
         self._mode = mode
-        self._folder = (run.path / "media").resolve()
+        self._folder = _folder_of(run)
         self._readers: list[Refetcher] = []
 
     def __call__(self, rows: Sequence[dict[str, Any]]) -> list[Media]:
@@ -122,6 +124,14 @@ class MediaStore:
         return Media(
             str(path), *_PLACEHOLDER, failure=f"{fault['kind']} {fault['message']}".strip()
         )
+
+
+def _folder_of(run: RunDir) -> Path:
+    """RUN/media; for a run in a bucket a folder of this machine, as the app shows local files."""
+    if isinstance(run.path, Path):
+        return (run.path / "media").resolve()
+    digest = hashlib.blake2b(str(run.path).encode(), digest_size=8).hexdigest()
+    return cache_folder("media") / f"{run.path.name}-{digest}"
 
 
 def whole_picture(row: Mapping[str, Any]) -> Path | None:

@@ -19,9 +19,9 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from pipelines.rundir import RunDir
+from pipelines.s3_path import parquet
 from pipelines.shards import iter_rows
 
 #: Rows of both runs that are joined at once: 25 MB of Arrow at 1.5 KB a row.
@@ -57,7 +57,7 @@ def pairs(
         scratch: where the temporary files go; None: where the system puts them.
     """
     files = [path for run in (one, other) for path in run.shard_files()]
-    rows = sum(pq.read_metadata(path).num_rows for path in files)
+    rows = sum(parquet(path).metadata.num_rows for path in files)
     count = min(max(-(-rows // share_rows), 1), _MOST_SHARES)
     with tempfile.TemporaryDirectory(prefix=".nightjar-diff-", dir=scratch) as folder:
         sides = [

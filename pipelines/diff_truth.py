@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, Protocol
 
 from pipelines.diff_join import Row
@@ -14,6 +13,7 @@ from pipelines.label_match import Matched, Thing, kept_labels, matched
 from pipelines.page_errors import compare
 from pipelines.page_truth import final_sides, page_truths, read_truths
 from pipelines.rundir import RunDir
+from pipelines.s3_path import RunPath, run_path
 
 
 @dataclass(frozen=True)
@@ -50,12 +50,14 @@ class Judge(Protocol):
         """None where the truth says nothing about these rows."""
 
 
-def judge_of(one: RunDir, other: RunDir, truth: str | Path, job: str) -> Judge:
+def judge_of(one: RunDir, other: RunDir, truth: str | RunPath, job: str) -> Judge:
     """The judge of two runs of a job; `reviewed` is what was reviewed of the first.
 
     Raises ConfigError if the truth cannot be read or says nothing about one of the runs.
     """
-    known = one.path if str(truth) == REVIEWED_TRUTH and not Path(truth).exists() else Path(truth)
+    known = run_path(truth)
+    if str(truth) == REVIEWED_TRUTH and not known.exists():
+        known = one.path
     return LabelJudge(one, other, known) if job == "autolabel" else TextJudge(one, other, known)
 
 
@@ -64,7 +66,7 @@ class LabelJudge:
 
     unit = "wrong or missing labels"
 
-    def __init__(self, one: RunDir, other: RunDir, truth: Path) -> None:
+    def __init__(self, one: RunDir, other: RunDir, truth: RunPath) -> None:
         """Hold the objects of the truth; no run is read."""
         self._truths = TrueObjects(one, truth), TrueObjects(other, truth)
         self._classes = self._truths[0].classes & self._truths[1].classes
@@ -125,7 +127,7 @@ class TextJudge:
 
     one: RunDir
     other: RunDir
-    truth: Path
+    truth: RunPath
     unit: str = "wrong characters"
     warnings: list[str] = field(default_factory=list)
 

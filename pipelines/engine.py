@@ -8,21 +8,26 @@ from __future__ import annotations
 
 import logging
 import math
+import os
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from typing import Any
 
 import pyarrow as pa
 import ray
+from ray._private import ray_constants
 from ray.data import ActorPoolStrategy, DataContext
 from ray.data._internal.execution.streaming_executor import StreamingExecutor
 
 from pipelines.board import Board
 from pipelines.config import RayConfig
+from pipelines.environments import runtime_env
 from pipelines.errors import ClusterUnreachable
 from pipelines.flow import Flow, Stage
+from pipelines.joining import remedy
+from pipelines.metrics import BatchMetrics, Meter
 from pipelines.worker import RayBoardLink, StageWorker
 
 #: Two tasks per worker: one runs, the next one's rows are already there.
@@ -40,26 +45,73 @@ def cluster(config: RayConfig) -> Iterator[None]:
         "include_dashboard": False,
         "num_cpus": config.num_cpus,
         "object_store_memory": memory,
-        "_node_ip_address": "127.0.0.1",
     }
+    with _on_loopback() if here else nullcontext():
+        try:
+            _started(
+                address="local" if here else config.address,
+                log_to_driver=False,
+                logging_level=logging.ERROR,
+                **(local if here else {}),
+            )
+        except Exception as error:
+            raise ClusterUnreachable(
+                f"Ray at {config.address or 'this machine'}: {error}",
+                "see /tmp/ray/session_latest/logs" if here else remedy(error),
+            ) from error
+        try:
+            _configure(config)
+            yield
+        finally:
+            _end_streams()
+            ray.shutdown()
+
+
+def _started(**how: Any) -> None:
+    """`ray.init`, again where Ray gave a node of its own 30 s that a busy machine did not have."""
+    for last in (False, False, True):
+        try:
+            ray.init(**how)
+        except Exception as error:
+            if last or "timed out during startup" not in str(error):
+                raise
+            ray.shutdown()
+        else:
+            return
+
+
+@contextmanager
+def _on_loopback() -> Iterator[None]:
+    """Ray's servers bind to 127.0.0.1, as they do on a Mac, instead of to every interface.
+
+    `_node_ip_address="127.0.0.1"` does not do it: 2.60 puts the machine's own address in its place
+    (`resolve_ip_for_localhost`), and 36 sockets then listened on `::`.
+    """
+    name = ray_constants.ENABLE_RAY_CLUSTERS_ENV_VAR
+    before = os.environ.get(name), ray_constants.ENABLE_RAY_CLUSTER
+    os.environ[name], ray_constants.ENABLE_RAY_CLUSTER = "0", False  # Ray's processes, this one
     try:
-        ray.init(
-            address="local" if here else config.address,
-            log_to_driver=False,
-            logging_level=logging.ERROR,
-            **(local if here else {}),
-        )
-    except Exception as error:
-        raise ClusterUnreachable(
-            f"Ray at {config.address or 'this machine'}: {error}",
-            "check ray.address" if not here else "see /tmp/ray/session_latest/logs",
-        ) from error
-    try:
-        _configure(config)
         yield
     finally:
-        _end_streams()
-        ray.shutdown()
+        os.environ.pop(name)
+        if before[0] is not None:
+            os.environ[name] = before[0]
+        ray_constants.ENABLE_RAY_CLUSTER = before[1]
+
+
+def check_alive() -> None:
+    """Raises ClusterUnreachable if a daemon of our own cluster has ended.
+
+    Ray says nothing, and ends this process in C++ with exit code 1 some ten seconds later (2.60).
+    """
+    node = ray._private.worker._global_node
+    ended: set[str] = {name for name, _ in node.dead_processes()} if node else set()
+    for name in sorted(ended & {"raylet", "gcs_server"}):
+        raise ClusterUnreachable(
+            f"Ray's {name} on this machine has ended",
+            "what is committed is kept; start the same command again. Was it the kernel, for want "
+            "of memory? See dmesg and /tmp/ray/session_latest/logs",
+        )
 
 
 def _end_streams() -> None:
@@ -85,18 +137,27 @@ def _configure(config: RayConfig) -> None:
 
 
 def sized(flow: Flow, config: RayConfig) -> Flow:
-    """The flow with every open pool size settled. Raises ClusterUnreachable for the impossible."""
+    """The flow with every open pool size settled.
+
+    Raises ClusterUnreachable for the impossible, ConfigError for an environment that is not there.
+    """
     there: dict[str, float] = ray.cluster_resources()
     cpus, gpus = there.get("CPU", 0.0), there.get("GPU", 0.0)
     open_ended = [s for s in flow.stages if s.pool.max_size is None]
     fixed = sum(s.pool.min_size * s.pool.num_cpus for s in flow.stages if s not in open_ended)
     stages = []
     for stage in flow.stages:
+        runtime_env(stage.pool)
         if config.address is None:
             _check_fits(stage, cpus, gpus)
         if stage in open_ended:
-            stage = _filled(stage, (cpus - fixed) / len(open_ended), gpus)
+            share = (cpus - fixed) / len(open_ended)
+            stage = _filled(stage, share, gpus)
+            if config.address is None:
+                stage = _squeezed(stage, share)
         stages.append(stage)
+    if config.address is None:
+        _check_together(stages, cpus)
     return replace(flow, stages=tuple(stages))
 
 
@@ -107,6 +168,19 @@ def _filled(stage: Stage, cpus: float, gpus: float) -> Stage:
     size = max(pool.min_size, math.floor(min(fits)) if fits else 1)
     filled = pool.model_copy(update={"min_size": size, "max_size": size})
     return replace(stage, pool=filled)
+
+
+def _squeezed(stage: Stage, cpus: float) -> Stage:
+    """An open pool that has less than one worker's cores left reserves what there is.
+
+    A reservation only keeps workers apart, it binds nothing: better one reader too many on two
+    cores than none of them, when a flow has several readers.
+    """
+    pool = stage.pool
+    if pool.min_size > 1 or not 0 < cpus < pool.num_cpus:
+        return stage
+    share = math.floor(cpus * 100) / 100
+    return replace(stage, pool=pool.model_copy(update={"num_cpus": share}))
 
 
 def _check_fits(stage: Stage, cpus: float, gpus: float) -> None:
@@ -120,9 +194,25 @@ def _check_fits(stage: Stage, cpus: float, gpus: float) -> None:
             )
 
 
-def start_board() -> Any:
-    """The scoreboard actor of this run; it restarts, but nothing durable depends on it."""
-    return ray.remote(Board).options(num_cpus=0, max_restarts=-1, max_task_retries=-1).remote()
+def _check_together(stages: Sequence[Stage], cpus: float) -> None:
+    """Raise ClusterUnreachable if there is no room for all pools: the last would never start."""
+    asked = {stage.name: stage.pool.min_size * stage.pool.num_cpus for stage in stages}
+    if sum(asked.values()) > cpus + 1e-6:
+        each = ", ".join(f"{name} {share:g}" for name, share in asked.items())
+        raise ClusterUnreachable(
+            f"the pools ask for {sum(asked.values()):g} CPU together ({each}), "
+            f"this machine has {cpus:g}",
+            "lower num_cpus of some: it reserves cores and does not bind; or set ray.address",
+        )
+
+
+def start_board(run: str = "") -> Any:
+    """The scoreboard actor of this run; it restarts, but nothing durable depends on it.
+
+    `run`: a name to publish metrics under; none are published without.
+    """
+    board = ray.remote(Board).options(num_cpus=0, max_restarts=-1, max_task_retries=-1)
+    return board.remote(BatchMetrics(Meter(run)) if run else None)
 
 
 def stream(flow: Flow, rows: pa.Table, board: Any) -> Iterator[Any]:
@@ -152,6 +242,6 @@ def stream(flow: Flow, rows: pa.Table, board: Any) -> Iterator[Any]:
             ),
             num_cpus=pool.num_cpus,
             num_gpus=pool.num_gpus,
-            runtime_env={"py_executable": pool.py_executable} if pool.py_executable else None,
+            runtime_env=runtime_env(pool),
         )
     return dataset.iter_internal_ref_bundles()

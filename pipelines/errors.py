@@ -12,6 +12,7 @@ NightjarError                exit
  +- ClusterUnreachable         7   Ray did not start or cannot be reached, or lacks resources
  +- RunFailed                  8   the run stopped for a reason that none of the above names
  +- RunNotFound                9   no run at this path
+     +- RunUnreadable          9   the store of the run directory gives no answer
 
 1 is left to Python itself (a defect of ours), 130 to Ctrl-C.
 """
@@ -77,3 +78,7 @@ class RunFailed(NightjarError):
 
 class RunNotFound(NightjarError):
     exit_code = 9
+
+
+class RunUnreadable(RunNotFound):
+    pass

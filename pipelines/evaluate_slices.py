@@ -25,6 +25,7 @@ from pipelines.calibration import Interval
 from pipelines.errors import ConfigError
 from pipelines.risk import Ints
 from pipelines.rundir import RunDir
+from pipelines.s3_path import parquet
 
 #: With fewer images or pages an interval says more than the figure: one of them moves it by 3 %.
 SMALL = 30
@@ -134,7 +135,7 @@ def schema_of(run: RunDir) -> pa.Schema:
     files = run.shard_files()
     if not files:
         raise ConfigError(f"{run.path} holds no finished row", "run it first: nightjar run CONFIG")
-    return pq.read_schema(files[0])
+    return parquet(files[0]).schema_arrow
 
 
 def _leaf(schema: pa.Schema, name: str) -> pa.DataType | None:

@@ -15,6 +15,7 @@ from pipelines.evaluate_slices import Slice, Slicing, schema_of
 from pipelines.label_match import Thing
 from pipelines.review_import import REVIEWED, last_answers
 from pipelines.rundir import RunDir
+from pipelines.s3_path import RunPath, listed, run_path
 from pipelines.scoring import Compared, compared, indexed, lookup, read_coco, result_of
 from pipelines.shards import iter_rows
 
@@ -49,13 +50,13 @@ def ontology_of(run: RunDir) -> Ontology:
     return Ontology.model_validate(run.read_record()["config"]["detector"]["ontology"])
 
 
-def is_reviewed(run: RunDir, truth: str | Path) -> list[Path] | None:
+def is_reviewed(run: RunDir, truth: str | RunPath) -> list[RunPath] | None:
     """The files of reviewed rows that `truth` stands for; None: it is another kind of truth.
 
     It may be the word `reviewed`, the directory of a run, its folder `reviewed`, or a Parquet file.
     Raises ConfigError if there is no such file.
     """
-    path = Path(truth)
+    path = run_path(truth)
     if str(truth) == REVIEWED_TRUTH and not path.exists():
         path = run.path
     if path.suffix.lower() == ".parquet":
@@ -63,7 +64,7 @@ def is_reviewed(run: RunDir, truth: str | Path) -> list[Path] | None:
     if not path.is_dir():
         return None
     folder = RunDir(path).reviewed if (path / "run.json").is_file() else path
-    files = sorted(folder.glob("*.parquet"))
+    files = listed(folder, "*.parquet")
     if not files:
         raise ConfigError(
             f"{folder} holds no reviewed rows", "nightjar review export and import, or a COCO JSON"
@@ -71,7 +72,7 @@ def is_reviewed(run: RunDir, truth: str | Path) -> list[Path] | None:
     return files
 
 
-def reviewed_objects(files: Sequence[Path]) -> tuple[dict[int, list[dict[str, Any]]], int]:
+def reviewed_objects(files: Sequence[RunPath]) -> tuple[dict[int, list[dict[str, Any]]], int]:
     """Row id -> the true labels of an image, and how many images were rejected.
 
     Raises ConfigError where a file holds no reviewed images.
@@ -94,7 +95,7 @@ def reviewed_objects(files: Sequence[Path]) -> tuple[dict[int, list[dict[str, An
 
 
 def labelled(
-    run: RunDir, truth: str | Path, names: Sequence[str], metadata: Path | None = None
+    run: RunDir, truth: str | RunPath, names: Sequence[str], metadata: Path | None = None
 ) -> Labelled:
     """Match a run with its truth.
 
@@ -109,7 +110,11 @@ def labelled(
         raise ConfigError(f"{run.path} holds no labels", "it is no run of autolabel")
     slicing = Slicing(run, names, metadata)
     files = is_reviewed(run, truth)
-    made = _of_coco(run, Path(truth), slicing) if files is None else _of_review(run, files, slicing)
+    made = (
+        _of_coco(run, Path(str(truth)), slicing)
+        if files is None
+        else _of_review(run, files, slicing)
+    )
     if not made.units:
         raise ConfigError(
             f"no image of {truth} is in {run.path}",
@@ -132,7 +137,7 @@ def _of_coco(run: RunDir, truth: Path, slicing: Slicing) -> Labelled:
     return Labelled(found, units, slicing.slices(), reviewed=False)
 
 
-def _of_review(run: RunDir, files: Sequence[Path], slicing: Slicing) -> Labelled:
+def _of_review(run: RunDir, files: Sequence[RunPath], slicing: Slicing) -> Labelled:
     objects, rejected = reviewed_objects(files)
     ontology = ontology_of(run)
     ids = {name: number for number, name in enumerate(ontology.classes, 1)}
@@ -163,7 +168,7 @@ def _of_review(run: RunDir, files: Sequence[Path], slicing: Slicing) -> Labelled
     return Labelled(found, units, slices, reviewed=True, rejected=rejected)
 
 
-def _named(files: Sequence[Path], ontology: Ontology) -> frozenset[str]:
+def _named(files: Sequence[RunPath], ontology: Ontology) -> frozenset[str]:
     """Classes that the reviewed run had asked for too; without its run.json all."""
     reviewed = RunDir(files[0].parent.parent)
     if not reviewed.record.is_file():
@@ -194,7 +199,7 @@ def _rows(run: RunDir, columns: Sequence[str]) -> Iterator[dict[str, Any]]:
 class TrueObjects:
     """The objects of any row of a run, one at a time; holds the truth, not the run."""
 
-    def __init__(self, run: RunDir, truth: str | Path) -> None:
+    def __init__(self, run: RunDir, truth: str | RunPath) -> None:
         """See `labelled`; raises the same."""
         files = is_reviewed(run, truth)
         ontology = ontology_of(run)
@@ -202,7 +207,9 @@ class TrueObjects:
         self._objects: dict[int, list[Thing]] = {}  # by row id, or by place in the COCO JSON
         self._by_id = files is not None
         #: of the ontology, those that the truth speaks of
-        self.classes = _named(files, ontology) if files else self._read_coco(Path(truth), ontology)
+        self.classes = (
+            _named(files, ontology) if files else self._read_coco(Path(str(truth)), ontology)
+        )
         if files:
             self._objects = {
                 row_id: [Thing(one["class"], tuple(one["box"])) for one in true]

@@ -1,5 +1,8 @@
 """A finished labelling run -> COCO, YOLO, Pascal VOC or JSON lines, streamed.
 
+What people said about an image (RUN/reviewed) stands above what the run found: a label that
+somebody has deleted must not come back through an export. See `ExportConfig.reviewed`.
+
 supervision's converters hold a whole data set in memory, so the writers here are our own; the
 tests read them back with supervision and pycocotools.
 """
@@ -13,13 +16,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-import pyarrow.parquet as pq
 from pydantic import Field
 
 from actors.contract import Settings
 from pipelines.errors import ConfigError
 from pipelines.export_formats import WRITERS, LabelledImage
+from pipelines.review_answers import Answer, ReviewAnswers
 from pipelines.rundir import RunDir, output_errors
+from pipelines.s3_path import parquet
 from pipelines.shards import iter_rows
 from pipelines.triage import Outcome, Reason
 
@@ -45,16 +49,31 @@ class ExportConfig(Settings):
         "accepted", description="all: those that wait for review as well; failed ones never"
     )
     candidates: bool = Field(
-        False, description="also candidates below the threshold of their class"
+        False,
+        description="also candidates below the threshold of their class; of reviewed images none: "
+        "those that were right are labels now",
+    )
+    reviewed: Literal["apply", "only", "ignore"] = Field(
+        "apply",
+        description="apply: an image that was accepted or corrected in review is exported with the "
+        "labels that are true of it, whatever its outcome; a rejected one never. only: these "
+        "images and no others. ignore: all as the run left them",
     )
 
 
 @dataclass
 class ExportSummary:
-    """What was written, and how many images were left out, by outcome."""
+    """What was written.
+
+    Attributes:
+        images, labels: how many.
+        reviewed: verdict -> images of these whose labels are a reviewer's.
+        left_out: outcome, or why else -> images that were not written.
+    """
 
     images: int = 0
     labels: int = 0
+    reviewed: Counter[str] = field(default_factory=Counter)
     left_out: Counter[str] = field(default_factory=Counter)
 
 
@@ -71,7 +90,8 @@ def export_run(
             1 for COCO).
 
     Raises:
-        ConfigError: `out` holds something, the run has no labels, or a class is not in `classes`.
+        ConfigError: `out` holds something, the run has no labels, a class is not in `classes`, or
+            reviewed images alone are asked for and there are none.
         OutputUnwritable.
     """
     _check(run, out)
@@ -102,7 +122,7 @@ def _check(run: RunDir, out: Path) -> None:
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise ConfigError(f"{out} is there already", "name another directory, or remove this one")
     for path in run.shard_files()[:1]:
-        lacking = [name for name in COLUMNS if name not in pq.read_schema(path).names]
+        lacking = [name for name in COLUMNS if name not in parquet(path).schema_arrow.names]
         if lacking:
             raise ConfigError(
                 f"{run.path} holds no labels: its rows lack {', '.join(lacking)}",
@@ -111,17 +131,52 @@ def _check(run: RunDir, out: Path) -> None:
 
 
 def _selected(run: RunDir, config: ExportConfig, summary: ExportSummary) -> Iterator[LabelledImage]:
-    wanted = EXPORTED[config.images]
+    answers = _answers(run, config)
     for row in _rows(run):
-        if row["outcome"] not in wanted:
-            summary.left_out[row["outcome"]] += 1
+        found = row.pop("instances") or ()
+        answer = answers.of(row["row_id"]) if answers else None
+        if why := _why_not(row, answer, config):
+            summary.left_out[why] += 1
             continue
-        labels = [
-            label
-            for label in row.pop("instances") or ()
-            if config.candidates or Reason.BELOW_THRESHOLD not in label["reasons"]
-        ]
-        yield LabelledImage(number=summary.images + 1, labels=labels, **row)
+        verdict, labels = None, _labels(found, config)
+        if answer:
+            verdict, labels = answer
+            summary.reviewed[verdict] += 1
+        yield LabelledImage(number=summary.images + 1, reviewed=verdict, labels=labels, **row)
+
+
+def _answers(run: RunDir, config: ExportConfig) -> ReviewAnswers | None:
+    if config.reviewed == "ignore":
+        return None
+    answers = ReviewAnswers(run, "instances")
+    if config.reviewed == "only" and not answers:
+        raise ConfigError(
+            f"{run.path} holds no reviewed images",
+            "nightjar review import or nightjar curate pull brings them in",
+        )
+    return answers
+
+
+def _why_not(row: dict[str, Any], answer: Answer | None, config: ExportConfig) -> str | None:
+    """Why an image is left out; None: it is not."""
+    if answer is None and config.reviewed == "only":
+        return "not reviewed"
+    if answer is None:
+        outcome: str = row["outcome"]
+        return None if outcome in EXPORTED[config.images] else outcome
+    if answer.verdict == "reject":
+        return "rejected in review"
+    # The run could not read it; a person labelled it later. REVIEWED does not carry its size.
+    return None if row["width"] and row["height"] else "reviewed, but of unknown size"
+
+
+def _labels(found: Sequence[dict[str, Any]], config: ExportConfig) -> list[dict[str, Any]]:
+    """Those of an image that nobody has looked at."""
+    return [
+        label
+        for label in found
+        if config.candidates or Reason.BELOW_THRESHOLD not in label["reasons"]
+    ]
 
 
 def _rows(run: RunDir) -> Iterator[dict[str, Any]]:

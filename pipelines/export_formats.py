@@ -21,6 +21,9 @@ from pipelines.objects import is_s3, split_member, split_s3
 from pipelines.outline import outline
 from pipelines.triage import Reason
 
+#: Pixels from the edge of an image at which a reviewed object counts as cut off by it.
+_EDGE = 1.0
+
 
 @dataclass(frozen=True)
 class LabelledImage:
@@ -30,6 +33,8 @@ class LabelledImage:
         number: 1, 2, ... in the order of the export.
         uri, page: where it came from.
         width, height: of the upright image, pixels; all boxes and masks refer to it.
+        outcome: what the run said.
+        reviewed: accept or correct, where `labels` are a reviewer's; else None.
         labels: values of `pipelines.triage.LABEL`.
     """
 
@@ -40,6 +45,7 @@ class LabelledImage:
     width: int
     height: int
     outcome: str
+    reviewed: str | None
     labels: list[dict[str, Any]]
 
     @property
@@ -130,6 +136,7 @@ def coco_image(image: LabelledImage) -> dict[str, Any]:
         "height": image.height,
         "page": image.page,
         "row_id": str(image.row_id),  # JavaScript's numbers end at 53 bits
+        "reviewed": image.reviewed,
     }
 
 
@@ -168,13 +175,12 @@ class YoloWriter(_Files):
         with (out / "data.yaml").open("w", encoding="utf-8") as file:
             yaml.safe_dump(data, file, sort_keys=False, allow_unicode=True)
         self._sources = csv.writer(self.open(out / "sources.csv"))
-        self._sources.writerow(["image", "uri", "page", "width", "height", "outcome"])
+        self._sources.writerow(["image", "uri", "page", "width", "height", "outcome", "reviewed"])
 
     def write(self, image: LabelledImage) -> None:
         file = image.name + Path(image.uri).suffix.lower()
-        self._sources.writerow(
-            [file, image.uri, image.page, image.width, image.height, image.outcome]
-        )
+        size, said = (image.width, image.height), (image.outcome, image.reviewed)
+        self._sources.writerow([file, image.uri, image.page, *size, *said])
         lines = [yolo_line(label, image, self._ids, self._outlines) for label in image.labels]
         text = "".join(f"{line}\n" for line in lines)
         (self._out / "labels" / f"{image.name}.txt").write_text(text, encoding="utf-8")
@@ -238,12 +244,20 @@ def voc_annotation(image: LabelledImage) -> ET.Element:
         found = ET.SubElement(root, "object")
         _text(found, "name", label["class"])
         _text(found, "pose", "Unspecified")
-        _text(found, "truncated", int(Reason.BORDER in label["reasons"]))
+        _text(found, "truncated", int(_truncated(label, image)))
         _text(found, "difficult", 0)
         box = ET.SubElement(found, "bndbox")
         for name, corner in voc_box(label["box"]).items():
             _text(box, name, corner)
     return root
+
+
+def _truncated(label: dict[str, Any], image: LabelledImage) -> bool:
+    """Whether an object goes on beyond the image. A review empties `reasons`: then by the box."""
+    if not image.reviewed:
+        return Reason.BORDER in label["reasons"]
+    x0, y0, x1, y1 = label["box"]
+    return min(x0, y0, image.width - x1, image.height - y1) <= _EDGE
 
 
 def voc_box(box: Sequence[float]) -> dict[str, int]:

@@ -14,14 +14,17 @@ object store as early as possible and no hop is paid for a millisecond of work.
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pyarrow as pa
 
 from actors.contract import Actor, Pool, Settings
 from pipelines.errors import SchemaMismatch
+
+if TYPE_CHECKING:
+    from pipelines.objects import StorageSettings
 
 
 @dataclass(frozen=True)
@@ -57,6 +60,19 @@ class BoundStep:
         return self.step.run(rows, self.settings)
 
 
+class Here(NamedTuple):
+    """Settings in which buckets are replaced by local copies; `places`: copy -> URI."""
+
+    settings: Any
+    places: Mapping[str, str]
+
+    def named(self, text: str) -> str:
+        """`text` with every copy called by its URI again."""
+        for copy, uri in self.places.items():
+            text = text.replace(copy, uri)
+        return text
+
+
 @dataclass(frozen=True)
 class Stage:
     """One model and the pure steps that ride in its workers."""
@@ -65,6 +81,19 @@ class Stage:
     config: Settings
     pool: Pool
     then: tuple[BoundStep, ...] = ()
+    storage: StorageSettings | None = None  # how models on s3:// are reached
+
+    def here(self) -> Here:
+        """The settings with models as local files, for a worker on this machine.
+
+        Raises SetupError.
+        """
+        if "s3:/" not in self.config.model_dump_json():
+            return Here(self.config, {})
+        # Late: an engine's own environment need not hold an S3 client.
+        from pipelines.local_copies import localized
+
+        return localized(self.config, self.storage)
 
     @property
     def name(self) -> str:
@@ -113,8 +142,13 @@ class Flow:
                 "a flow starts with a stage; put `through` before `map` and `drop`"
             )
         last = self.stages[-1]
-        ridden = Stage(last.actor, last.config, last.pool, (*last.then, bound))
+        ridden = replace(last, then=(*last.then, bound))
         return Flow(self.source, (*self.stages[:-1], ridden), schema)
+
+    def reaching(self, storage: StorageSettings) -> Flow:
+        """The same flow, whose workers find models on s3:// by these settings."""
+        stages = tuple(replace(stage, storage=storage) for stage in self.stages)
+        return replace(self, stages=stages)
 
     def explain(self) -> Iterator[tuple[str, str, str, str]]:
         """(stage, reads, writes, pool) of each stage and rider, for people."""
@@ -139,7 +173,9 @@ class Flow:
         """The whole flow in this process, without Ray: samples, tests, the benchmark's floor."""
         for stage in self.stages:
             rows = functools.reduce(
-                lambda table, rider: rider(table), stage.then, stage.actor(stage.config)(rows)
+                lambda table, rider: rider(table),
+                stage.then,
+                stage.actor(stage.here().settings)(rows),
             )
         return rows
 

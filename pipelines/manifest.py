@@ -12,7 +12,6 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -24,6 +23,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from actors.failures import FailureKind
 from pipelines.errors import RunConflict, SourceUnavailable
 from pipelines.probe import PageCounter, Probed, Prober
+from pipelines.s3_path import RunPath, parquet
 from pipelines.source import Source, SourceConfig
 from pipelines.storage import Storage
 
@@ -82,36 +82,39 @@ def row_id(uri: str, etag: str, page: int) -> int:
 
 def freeze(
     source: SourceConfig,
-    directory: Path,
+    directory: RunPath,
     *,
     storage: Storage,
     open_counter: Callable[[], PageCounter],
+    output: Storage | None = None,
     rows_per_part: int = 1_000_000,
     on_progress: OnProgress = lambda files, pages, size: None,
 ) -> ManifestSummary:
     """List `source` and write its manifest into `directory`, which may hold a broken attempt.
 
+    `output`: where `directory` is, if not where the source is.
     `open_counter` makes a Sandbox; one per core is in use. `on_progress` is called at most five
     times a second. Raises RunConflict if `directory` is frozen, SourceUnavailable (also if nothing
     is listed), OutputUnwritable.
     """
     if load_summary(directory):
         raise RunConflict(f"{directory} is frozen already", "plan into another directory")
-    for name in storage.list_names(str(directory)):
+    output = output or storage
+    for name in output.list_names(str(directory)):
         if _OURS.fullmatch(name):
-            storage.delete(str(directory / name))
+            output.delete(str(directory / name))
     listing = Source(source, storage)
-    tally = _Tally(source, _Parts(directory, storage, rows_per_part), on_progress)
+    tally = _Tally(source, _Parts(directory, output, rows_per_part), on_progress)
     with Prober(listing, storage, open_counter) as prober:
         for probed in prober:
             tally.add(probed)
     summary = tally.finish(listing.skipped)
     document = summary.model_dump_json(indent=2) + "\n"
-    storage.write_bytes(str(directory / SUMMARY_NAME), document.encode())
+    output.write_bytes(str(directory / SUMMARY_NAME), document.encode())
     return summary
 
 
-def load_summary(directory: Path) -> ManifestSummary | None:
+def load_summary(directory: RunPath) -> ManifestSummary | None:
     """The summary of a frozen manifest; None if there is none. Raises RunConflict."""
     path = directory / SUMMARY_NAME
     try:
@@ -125,15 +128,20 @@ def load_summary(directory: Path) -> ManifestSummary | None:
     return summary
 
 
-def iter_parts(directory: Path) -> Iterator[Path]:
-    """The part files in order. Only of use once `load_summary` returns something."""
-    yield from sorted(directory.glob("part-*.parquet"))
+def iter_parts(directory: RunPath) -> Iterator[RunPath]:
+    """The part files in order; none before the manifest is frozen.
+
+    Named by the summary: a listing may be behind, and a part that it lacks would never be run.
+    """
+    summary = load_summary(directory)
+    for number in range(summary.parts if summary else 0):
+        yield directory / _part_name(number)
 
 
-def read_part(path: Path) -> pa.Table:
+def read_part(path: RunPath) -> pa.Table:
     """One part as a table of MANIFEST. Raises RunConflict."""
     try:
-        table = pq.read_table(path)
+        table = parquet(path).read()
     except pa.ArrowException as error:
         raise _foreign(path, str(error)) from error
     if not table.schema.equals(MANIFEST):
@@ -263,7 +271,7 @@ class SeenIds:
 class _Parts:
     """Writes tables of MANIFEST as parts of a fixed number of rows; the last may be smaller."""
 
-    def __init__(self, directory: Path, storage: Storage, rows_per_part: int) -> None:
+    def __init__(self, directory: RunPath, storage: Storage, rows_per_part: int) -> None:
         self.count = 0
         self._directory = directory
         self._storage = storage
@@ -291,12 +299,16 @@ class _Parts:
         """Write the part in hand, if it has rows. Raises OutputUnwritable."""
         self._parquet.close()
         if self._rows:
-            path = self._directory / f"part-{self.count:05}.parquet"
+            path = self._directory / _part_name(self.count)
             self._storage.write_bytes(str(path), memoryview(self._buffer.getvalue()))
             self.count += 1
 
 
-def _foreign(path: Path, why: str) -> RunConflict:
+def _part_name(number: int) -> str:
+    return f"part-{number:05}.parquet"
+
+
+def _foreign(path: RunPath, why: str) -> RunConflict:
     return RunConflict(
         f"{path} is no manifest that this version reads: {why}",
         "plan into another directory (--new)",

@@ -9,11 +9,17 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from typing import ClassVar, Literal, NamedTuple, TypeVar
-from urllib.parse import quote_from_bytes, unquote_to_bytes
+from typing import ClassVar, Literal, NamedTuple, Self, TypeVar
+from urllib.parse import quote_from_bytes, unquote_to_bytes, urlsplit
 
-from pydantic import Field
-from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_random_exponential
+from pydantic import Field, model_validator
+from tenacity import (
+    Retrying,
+    retry_if_exception_type,
+    stop_after_attempt,
+    wait_exponential,
+    wait_random_exponential,
+)
 
 from actors.contract import Settings
 from actors.failures import FailureKind, ItemFailure
@@ -37,13 +43,24 @@ class StorageSettings(Settings):
     addressing: Literal["auto", "path", "virtual"] = Field(
         "auto", description="bucket in the path or in the host name of an S3 request"
     )
-    max_attempts: int = Field(6, ge=1, description="tries per request, with jittered backoff")
+    max_attempts: int = Field(
+        9,
+        ge=1,
+        description="tries per request, with jittered backoff: 9 outlast an outage of 35 seconds",
+    )
     connect_timeout_s: float = Field(5.0, gt=0)
     read_timeout_s: float = Field(60.0, gt=0, description="silence on a connection before a retry")
     follow_links: bool = Field(True, description="follow symbolic links of a local folder")
     max_archive_bytes: int = Field(
         32 << 30, ge=1, description="temporary disk that one tar may take; a worker holds two"
     )
+
+    @model_validator(mode="after")
+    def _no_credentials(self) -> Self:
+        # Of the whole model: a validator of the field would have the value printed.
+        if self.endpoint_url and "@" in urlsplit(self.endpoint_url).netloc:
+            raise ValueError("endpoint_url holds a user or password; boto finds them elsewhere")
+        return self
 
 
 class Entry(NamedTuple):
@@ -64,11 +81,13 @@ class TransientFailure(ItemFailure):
 def retried(attempts: int, call: Callable[[], T]) -> T:
     """`call()`, again after a TransientFailure; raises the last one.
 
-    Full jitter, doubling from 0.5 s to 20 s: 6 attempts wait 8 s on average, 15 s at most.
+    Waits double from 0.5 s to 20 s; half of each is chance, so that many workers do not come back
+    at once, and half is not, so that an outage is outlasted for certain: 9 tries wait 36 to 72 s.
     """
     retrying = Retrying(
         stop=stop_after_attempt(attempts),
-        wait=wait_random_exponential(multiplier=0.5, max=20),
+        wait=wait_exponential(multiplier=0.25, max=10)
+        + wait_random_exponential(multiplier=0.25, max=10),
         retry=retry_if_exception_type(TransientFailure),
         reraise=True,
     )

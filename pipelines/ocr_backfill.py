@@ -16,7 +16,10 @@ from pydantic import Field, model_validator
 from actors.contract import Pool
 from actors.failures import FAILURE
 from actors.ocr.line import LINES
+from actors.omniparser import OmniParser, OmniParserConfig
+from actors.paddle_ocr import PaddleOcr, PaddleOcrConfig
 from actors.rapid_ocr import RapidOcr, RapidOcrConfig
+from actors.surya import Surya, SuryaConfig
 from actors.vlm import Vlm, VlmConfig
 from pipelines.config import JobConfig
 from pipelines.escalation import against_answer
@@ -24,6 +27,7 @@ from pipelines.fetch import FetchConfig, PageFetcher
 from pipelines.flow import Flow, step
 from pipelines.job import Job
 from pipelines.manifest import MANIFEST
+from pipelines.readers import BySurface, OcrReader, ReaderStage, read_by
 from pipelines.routing import (
     Evidence,
     Outcome,
@@ -31,9 +35,9 @@ from pipelines.routing import (
     judge,
     reasons_of_failure,
 )
+from pipelines.surfaces import SurfacesConfig, with_surfaces
 
-Reader = Literal["native_text", "rapid_ocr", "vlm"]
-_ORDER: tuple[Reader, ...] = ("native_text", "rapid_ocr", "vlm")
+Reader = Literal["native_text", OcrReader, "vlm"]
 
 
 class OcrBackfillConfig(JobConfig):
@@ -43,10 +47,31 @@ class OcrBackfillConfig(JobConfig):
     cascade: tuple[Reader, ...] | None = Field(
         None,
         description="readers in turn, each with its floor: native_text (fetch.native_text), "
-        "rapid_ocr (routing), vlm (routing.vlm); null: those that are configured",
+        "the OCR engines (routing), vlm (routing.vlm); null: those that are configured",
     )
+    reader: OcrReader | BySurface | None = Field(
+        None,
+        description="the OCR engine of all pages, or one for each surface (the column `surface`); "
+        "null: rapid_ocr",
+    )
+    surfaces: SurfacesConfig | None = Field(
+        None, description="how a page's surface is told, for `reader` and `screens`; null: not told"
+    )
+    surfaces_pool: Pool = Pool(num_cpus=0.25)
     ocr: RapidOcrConfig = RapidOcrConfig()
     ocr_pool: Pool = Pool(num_cpus=0.75, max_size=None)
+    paddle_ocr: PaddleOcrConfig | None = Field(None, description="null: its defaults")
+    paddle_ocr_pool: Pool = Pool(
+        num_cpus=0.75, max_size=None, environment="paddle_ocr", recycle_mb=2048
+    )
+    surya: SuryaConfig | None = Field(None, description="null: its defaults")
+    surya_pool: Pool = Field(
+        Pool(num_cpus=0.1, concurrency=4), description="it waits for Surya's server"
+    )
+    screens: OmniParserConfig | None = Field(
+        None, description="finds the elements of screenshots, after they are read; null: nobody"
+    )
+    screens_pool: Pool = Pool(num_cpus=1)
     vlm: VlmConfig | None = Field(None, description="the fallback reader; null: none")
     vlm_pool: Pool = Field(
         Pool(num_cpus=0.1, concurrency=16),
@@ -56,27 +81,49 @@ class OcrBackfillConfig(JobConfig):
 
     @model_validator(mode="after")
     def _cascade_can_be_run(self) -> Self:
-        readers = self.readers
-        if list(readers) != [one for one in _ORDER if one in readers] or "rapid_ocr" not in readers:
+        readers, needed, order = self.readers, self.ocr_readers, self._order
+        if list(readers) != [one for one in order if one in readers] or set(needed) - set(readers):
             raise ValueError(
-                f"cascade is rapid_ocr and what you want of the others, in the order "
-                f"{', '.join(_ORDER)}"
+                f"cascade is {', '.join(needed)} and what you want of the others, in the order "
+                f"{', '.join(order)}"
             )
         if "vlm" in readers and self.vlm is None:
             raise ValueError("cascade names vlm: say in vlm where it is and what it is called")
         if "native_text" in readers and not self.fetch.native_text.enabled:
             raise ValueError("cascade names native_text, and fetch.native_text.enabled is false")
+        if self.screens and self.surfaces is None:
+            raise ValueError("screens needs surfaces: it looks at screenshots and nothing else")
         if self.vlm and self.vlm.budget and self.vlm_pool.max_size != 1:
             raise ValueError("vlm.budget is kept by one worker: set vlm_pool.max_size to 1")
         return self
+
+    @property
+    def ocr_readers(self) -> tuple[OcrReader, ...]:
+        """The OCR engines that read some of the pages."""
+        chosen = self.reader or "rapid_ocr"
+        return chosen.readers if isinstance(chosen, BySurface) else (chosen,)
+
+    @property
+    def _order(self) -> tuple[Reader, ...]:
+        return ("native_text", *self.ocr_readers, "vlm")
 
     @property
     def readers(self) -> tuple[Reader, ...]:
         """The cascade, settled."""
         if self.cascade is not None:
             return self.cascade
-        there = {"rapid_ocr": True, "vlm": self.vlm, "native_text": self.fetch.native_text.enabled}
-        return tuple(one for one in _ORDER if there[one])
+        off = {"vlm": self.vlm is None, "native_text": not self.fetch.native_text.enabled}
+        return tuple(one for one in self._order if not off.get(one))
+
+    @property
+    def stages(self) -> dict[OcrReader, ReaderStage]:
+        """Every OCR engine as it is configured."""
+        paddle, surya = self.paddle_ocr or PaddleOcrConfig(), self.surya or SuryaConfig()
+        return {
+            "rapid_ocr": ReaderStage(RapidOcr, self.ocr, self.ocr_pool),
+            "paddle_ocr": ReaderStage(PaddleOcr, paddle, self.paddle_ocr_pool),
+            "surya": ReaderStage(Surya, surya, self.surya_pool),
+        }
 
     @property
     def fetching(self) -> FetchConfig:
@@ -162,10 +209,14 @@ def _with_columns(
 def weigh_page(page: dict[str, Any], config: RoutingConfig) -> dict[str, Any]:
     """`evidence` and `doubts` of one page; null and none where OCR has read nothing."""
     unread = page["native_text"] is not None or page["ocr_lines"] is None
-    if unread or page["fetch_failure"] or page["ocr_failure"]:
+    if unread or page["fetch_failure"]:
         return {"evidence": None, "doubts": []}
     evidence, doubts = judge(page, config)
-    return {"evidence": asdict(evidence), "doubts": doubts}
+    # A reader may have read a part of the page, and say what became of the rest (surya).
+    return {
+        "evidence": asdict(evidence),
+        "doubts": reasons_of_failure(page["ocr_failure"]) + doubts,
+    }
 
 
 def settle_page(page: dict[str, Any]) -> dict[str, Any]:
@@ -176,7 +227,7 @@ def settle_page(page: dict[str, Any]) -> dict[str, Any]:
             Outcome.NATIVE_TEXT, [], page["native_text"], native, page["native_lines"], native
         )
     failed = reasons_of_failure(page["fetch_failure"], page["ocr_failure"])
-    if failed or page["ocr_lines"] is None:
+    if page["fetch_failure"] or page["ocr_lines"] is None:
         return verdict(Outcome.FAILED, failed or ["no_reading"], None, None, None, None)
     lines, engine = page["ocr_lines"], page["ocr_engine"]
     outcome = Outcome.REVIEW if page["doubts"] else Outcome.OCR
@@ -223,19 +274,28 @@ def verdict(
     }
 
 
+def read_pages(flow: Flow, config: OcrBackfillConfig) -> Flow:
+    """`flow` with each page's `ocr_lines` and what is known of them, by the engines of `config`."""
+    if isinstance(config.reader, BySurface):
+        return read_by(flow, config.reader, config.stages)
+    (name,) = config.ocr_readers
+    stage = config.stages[name]
+    return flow.through(stage.actor, stage.config, stage.pool)
+
+
 def ocr_backfill(config: OcrBackfillConfig) -> Flow:
     """The dataflow of OCR backfill."""
-    read = (
-        Flow(MANIFEST)
-        .through(PageFetcher, config.fetching, config.fetch_pool)
-        .through(RapidOcr, config.ocr, config.ocr_pool)
-        .map(weigh, config.routing)
-    )
+    fetched = Flow(MANIFEST).through(PageFetcher, config.fetching, config.fetch_pool)
+    if config.surfaces:
+        fetched = with_surfaces(fetched, config.surfaces, config.surfaces_pool)
+    read = read_pages(fetched, config).map(weigh, config.routing)
     if "vlm" in config.readers and config.vlm:
         escalated = read.through(Vlm, config.vlm, config.vlm_pool)
         settled = escalated.map(settle_escalated, config.routing)
     else:
         settled = read.map(settle, config.routing)
+    if config.screens:
+        settled = settled.through(OmniParser, config.screens, config.screens_pool)
     return settled.drop(
         *("image", "native_lines", "ocr_lines", "ocr_engine", "ink_share", "ink_covered", "doubts")
     )

@@ -12,6 +12,7 @@ from pipelines.evaluate_slices import schema_of
 from pipelines.evaluate_truth import REVIEWED_TRUTH
 from pipelines.page_errors import PageErrors, TextLine, compare
 from pipelines.rundir import RunDir
+from pipelines.s3_path import RunPath, run_path
 from pipelines.shards import iter_rows
 from pipelines.truth import COLUMNS, PageTruth, both_sides, match, names_of
 from pipelines.truth_files import read_truth
@@ -38,11 +39,18 @@ class PageTruths:
     reviewed: bool
 
 
-def read_truths(run: RunDir, truth: str | Path) -> list[PageTruth]:
-    """See `pipelines.truth_files.read_truth`; the word `reviewed` is the run's own answers."""
-    path = Path(truth)
+def read_truths(run: RunDir, truth: str | RunPath) -> list[PageTruth]:
+    """See `pipelines.truth_files.read_truth`; the word `reviewed` is the run's own answers.
+
+    On s3:// truth is the directory of a run, of which the answers are read.
+    """
+    path = run_path(truth)
     own = str(truth) == REVIEWED_TRUTH and not path.exists()
-    return read_truth(run.path if own else path)
+    path = run.path if own else path
+    if isinstance(path, Path):
+        return read_truth(path)
+    with RunDir(path).folder("reviewed", keep=False) as folder:
+        return read_truth(folder)
 
 
 def page_truths(run: RunDir, truths: Sequence[PageTruth]) -> PageTruths:

@@ -34,5 +34,14 @@ class Progress:
     committed: Committed = field(default_factory=Committed)
     started: float = field(default_factory=time.time)
 
+    def waiting(self) -> dict[str, int]:
+        """Rows by stage that the stage before has finished and this one has not."""
+        waiting, arrived = {}, self.total - self.done_before
+        for name in self.stages:
+            rows = self.scores[name].rows if name in self.scores else 0
+            waiting[name] = max(arrived - rows, 0)
+            arrived = rows
+        return waiting
+
 
 OnProgress = Callable[[Progress], None]

@@ -20,12 +20,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from pipelines.errors import ConfigError
 from pipelines.review_items import ITEMS, Filled, read_answers
 from pipelines.review_judge import image_faults, page_faults, true_labels, true_text
 from pipelines.rundir import RunDir, output_errors
+from pipelines.s3_path import RunPath, listed, parquet, write_parquet
 from pipelines.triage import LABELS
 
 #: One answer. `verdict`: accept, correct or reject. `text`: of a page, now true: for accept the
@@ -74,7 +74,7 @@ class ReviewImport:
     new: int = 0
     replaced: int = 0
     unchanged: int = 0
-    file: Path | None = None
+    file: RunPath | None = None
 
 
 @dataclass
@@ -144,7 +144,7 @@ def judge(run: RunDir, filled: Mapping[int, Filled], listed: npt.NDArray[np.int6
     known = np.zeros(len(listed), bool)
     judged = Judged()
     for path in run.shard_files():
-        ids = pq.ParquetFile(path).read(columns=["row_id"])["row_id"].to_numpy()
+        ids = parquet(path).read(columns=["row_id"])["row_id"].to_numpy()
         known |= np.isin(listed, ids)
         for row in _rows(path, np.isin(ids, answered)):
             item = filled[row["row_id"]]
@@ -158,10 +158,10 @@ def judge(run: RunDir, filled: Mapping[int, Filled], listed: npt.NDArray[np.int6
     return judged
 
 
-def _rows(path: Path, wanted: npt.NDArray[np.bool_]) -> Iterator[dict[str, Any]]:
+def _rows(path: RunPath, wanted: npt.NDArray[np.bool_]) -> Iterator[dict[str, Any]]:
     if not wanted.any():
         return
-    file = pq.ParquetFile(path)
+    file = parquet(path)
     columns = [name for name in _READ if name in file.schema_arrow.names]
     yield from file.read(columns=columns).filter(pa.array(wanted)).to_pylist()
 
@@ -211,11 +211,9 @@ def write_reviewed(
     ids = table["row_id"].to_pylist()
     digest = hashlib.blake2b(f"{at} {ids} {keys}".encode(), digest_size=8).hexdigest()
     path = run.reviewed / f"review-{digest}.parquet"
-    temporary = path.with_suffix(f".{os.getpid()}.tmp")
     with output_errors(path):
         path.parent.mkdir(exist_ok=True)
-        pq.write_table(table, temporary, compression="zstd")
-        temporary.replace(path)
+        write_parquet(table, path, compression="zstd")
     summary.file = path
 
 
@@ -235,12 +233,12 @@ def _after(standing: pa.Table) -> str:
 
 def reviewed_rows(run: RunDir) -> pa.Table:
     """The answer that stands for each reviewed row: a table of REVIEWED, by row id."""
-    return last_answers(sorted(run.reviewed.glob("review-*.parquet")))
+    return last_answers(listed(run.reviewed, "review-*.parquet"))
 
 
-def last_answers(files: Sequence[Path]) -> pa.Table:
+def last_answers(files: Sequence[RunPath]) -> pa.Table:
     """The last answer of each row in some files of REVIEWED rows: such a table, by row id."""
-    tables = [pq.ParquetFile(path).read() for path in files]
+    tables = [parquet(path).read() for path in files]
     rows = pa.concat_tables([REVIEWED.empty_table(), *tables])
     rows = rows.sort_by([("row_id", "ascending"), ("reviewed_at", "ascending")])
     ids = rows["row_id"].to_numpy()
@@ -249,6 +247,6 @@ def last_answers(files: Sequence[Path]) -> pa.Table:
 
 def reviewed_ids(run: RunDir) -> npt.NDArray[np.int64]:
     """int64 ids, ascending, of the rows that have an answer."""
-    files = sorted(run.reviewed.glob("review-*.parquet"))
-    columns = [pq.ParquetFile(path).read(columns=["row_id"])["row_id"].to_numpy() for path in files]
+    files = listed(run.reviewed, "review-*.parquet")
+    columns = [parquet(path).read(columns=["row_id"])["row_id"].to_numpy() for path in files]
     return np.unique(np.concatenate([np.empty(0, np.int64), *columns]))

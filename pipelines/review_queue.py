@@ -4,19 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from actors.ontology import Ontology
 from pipelines.config import validated
 from pipelines.review_gain import image_gain, page_gain
 from pipelines.rundir import RunDir
+from pipelines.s3_path import RunPath, parquet
 from pipelines.triage import TriageConfig
 
 Ids = npt.NDArray[np.int64]
@@ -58,9 +57,9 @@ class Queue:
         return np.where(self.row_ids[at] == row_ids, at, -1)
 
 
-def is_labelled(path: Path) -> bool:
+def is_labelled(path: RunPath) -> bool:
     """Whether a shard holds images with labels; else pages with text."""
-    return "instances" in pq.read_schema(path).names
+    return "instances" in parquet(path).schema_arrow.names
 
 
 def queued(run: RunDir, outcomes: Collection[str], skip: Ids, limit: int | None) -> Queue:
@@ -71,7 +70,7 @@ def queued(run: RunDir, outcomes: Collection[str], skip: Ids, limit: int | None)
     gains: list[npt.NDArray[np.float64]] = [np.empty(0, np.float64)]
     skipped = 0
     for path in files:
-        for batch in pq.ParquetFile(path).iter_batches(_ROWS, columns=[*_KEYS, *_LABEL_KEYS]):
+        for batch in parquet(path).iter_batches(_ROWS, columns=[*_KEYS, *_LABEL_KEYS]):
             batch = batch.filter(pc.is_in(batch["outcome"], pa.array(sorted(outcomes))))
             again = np.isin(batch["row_id"].to_numpy(), skip)
             skipped += int(again.sum())
@@ -113,7 +112,7 @@ def queued_rows(run: RunDir, queue: Queue, columns: Collection[str]) -> Iterator
     it is read once. Columns that a shard lacks are left out.
     """
     for path in run.shard_files():
-        file = pq.ParquetFile(path)
+        file = parquet(path)
         ids = file.read(columns=["row_id"])["row_id"].to_numpy()
         if not (queue.places(ids) >= 0).any():
             continue

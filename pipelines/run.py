@@ -18,6 +18,7 @@ from pipelines.config import JobConfig, changed_keys, result_keys
 from pipelines.errors import ConfigError, RunConflict
 from pipelines.fetch import open_sandbox
 from pipelines.job import Job
+from pipelines.joining import joined
 from pipelines.manifest import ManifestSummary, freeze, iter_parts, load_summary
 from pipelines.objects import is_s3
 from pipelines.progress import OnProgress, Progress
@@ -26,14 +27,10 @@ from pipelines.shards import done_ids, totals
 from pipelines.storage import Storage
 from pipelines.versions import versions
 
-#: Rows of a manifest part, which is a wave: each is handed to Ray as blocks of one batch, which the
-#: driver holds (0.3 KB each), and each rebuilds the worker pools (seconds to a minute).
-ROWS_PER_WAVE = 250_000
-
 
 def run_dir_of(config: JobConfig, *, new: bool) -> RunDir:
     """The directory to run in: the config's own, or the first free one beside it."""
-    run = RunDir(config.run_dir)
+    run = RunDir(config.run_dir, config.run_storage)
     return run.beside() if new else run
 
 
@@ -67,8 +64,12 @@ def open_run(job: Job, config: JobConfig, run: RunDir) -> None:
 
 
 def _check_apart(config: JobConfig, run: RunDir) -> None:
-    source = config.source.path.split("*")[0]
-    if not is_s3(source) and run.path.resolve().is_relative_to(Path(source).resolve()):
+    source, path = config.source.path.split("*")[0], run.path
+    if isinstance(path, Path):
+        inside = not is_s3(source) and path.resolve().is_relative_to(Path(source).resolve())
+    else:
+        inside = f"{path}/".startswith(source if "*" in config.source.path else f"{source}/")
+    if inside:
         raise ConfigError(
             f"run_dir {run.path} lies inside source {config.source.path}: "
             "a later plan would list its own output",
@@ -82,8 +83,9 @@ def plan(config: JobConfig, run: RunDir, on_progress: Callable[..., None]) -> Ma
         config.source,
         run.manifest,
         storage=Storage(config.fetch.storage),
+        output=Storage(config.run_storage),
         open_counter=lambda: open_sandbox(config.fetch),
-        rows_per_part=ROWS_PER_WAVE,
+        rows_per_part=config.ray.rows_per_wave,
         on_progress=on_progress,
     )
 
@@ -96,14 +98,17 @@ def execute(
     Raises NightjarError; what was committed until then stays.
     """
     run.drop_orphaned_rejects()
-    flow = job.flow(config)
+    flow = job.flow(config).reaching(config.run_storage)
     done_before = sum(len(done_ids(run, part.stem)) for part in iter_parts(run.manifest))
     progress = Progress(total, done_before, tuple(s.name for s in flow.stages))
     session: dict[str, Any] = {"started": _now(), "versions": versions()}
     if done_before >= total:
+        _recount(run, done_before)
         return session
-    # Ray reads this when it is imported: a cluster of our own asks for its token.
-    os.environ.setdefault("RAY_AUTH_MODE", "token")
+    config = config.model_copy(update={"ray": joined(config.ray)})
+    if config.ray.address is None:
+        # Ray reads this when it is imported: a cluster of our own asks for its token.
+        os.environ.setdefault("RAY_AUTH_MODE", "token")
     from pipelines.waves import run_waves  # imports Ray: 2 s that `show` and `plan` do not pay
 
     try:
@@ -111,6 +116,13 @@ def execute(
     finally:
         _close(run, session, progress)
     return session
+
+
+def _recount(run: RunDir, rows: int) -> None:
+    """Count a run whose last session was killed, or met a full disk, before it could."""
+    if run.read_record().get("totals", {}).get("rows") != rows:
+        counted = vars(totals(run))
+        run.change_record(lambda record: record | {"totals": counted})
 
 
 def _close(run: RunDir, session: dict[str, Any], progress: Progress) -> None:
@@ -125,10 +137,13 @@ def _close(run: RunDir, session: dict[str, Any], progress: Progress) -> None:
         "write_s": round(done.write_s, 2),
         "stages": {name: _score_record(score) for name, score in progress.scores.items()},
     }
-    record = run.read_record()
-    record["sessions"].append(session)
-    record["totals"] = vars(totals(run))
-    run.write_record(record)
+    counted = vars(totals(run))
+
+    def added(record: dict[str, Any]) -> dict[str, Any]:
+        sessions = [*record.get("sessions", []), session]
+        return record | {"sessions": sessions, "totals": counted}
+
+    run.change_record(added)
 
 
 def _score_record(score: StageScore) -> dict[str, Any]:
@@ -139,6 +154,7 @@ def _score_record(score: StageScore) -> dict[str, Any]:
         "seconds": {step: round(s, 2) for step, s in score.seconds.items()},
         "failures": dict(score.failures),
         "worker_deaths": score.deaths,
+        "workers_recycled": score.recycled,
         "first_batch_at": score.first_batch_at,
         "last_batch_at": score.last_batch_at,
     }

@@ -10,134 +10,115 @@ report.html          the run for people (pipelines.report)
 error.log            the last exception that stopped the run, whole
 native.log           what Ray's C++ side had to say on stderr
 staging/             what a writer has not handed over yet; emptied at the next start
+.lock                on a disk: who writes; lease.json in a bucket (pipelines.lease)
+
+On a disk or in a bucket: what differs is in `pipelines.run_store`.
 """
 
 from __future__ import annotations
 
-import errno
-import fcntl
 import json
-import os
-import shutil
-import socket
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
-from typing import Any
+from tempfile import TemporaryDirectory
 
-from pipelines.errors import ConfigError, NightjarError, OutputUnwritable, RunBusy, RunNotFound
+from pipelines.errors import RunNotFound
+from pipelines.objects import StorageSettings
+from pipelines.output_errors import output_error, output_errors
+from pipelines.run_store import Record, beside, store_of
+from pipelines.s3_path import STORAGE_ENV, RunPath, S3Path, run_path
+
+__all__ = ["RunDir", "output_error", "output_errors"]
 
 
 class RunDir:
     """Paths and small files of one run."""
 
-    def __init__(self, path: str | Path) -> None:
-        if "://" in str(path):
-            raise ConfigError(
-                f"run_dir {path}: only a local or mounted directory can hold a run",
-                "set run_dir to a path; the source may be on s3://",
-            )
-        self.path = Path(path)
+    def __init__(self, path: str | RunPath, storage: StorageSettings | None = None) -> None:
+        """`storage`: how a bucket is reached; None: as NIGHTJAR_STORAGE and boto's chain say.
+
+        Raises ConfigError for a path that can hold no run.
+        """
+        self.path = run_path(path, storage)
+        self._store = store_of(self.path)
         self.manifest = self.path / "manifest"
         self.shards = self.path / "shards"
         self.rejects = self.path / "rejects"
-        self.staging = self.path / "staging"
         self.reviewed = self.path / "reviewed"
         self.record = self.path / "run.json"
         self.error_log = self.path / "error.log"
         self.native_log = self.path / "native.log"
 
+    @property
+    def staging(self) -> RunPath:
+        """Where writers put shards; in a bucket each holder of the run has its own."""
+        return self._store.staging
+
     def create(self) -> None:
         """Make the directories and empty `staging`. Raises OutputUnwritable."""
-        with output_errors(self.path):
-            shutil.rmtree(self.staging, ignore_errors=True)
-            for folder in (self.manifest, self.shards, self.rejects, self.staging):
-                folder.mkdir(parents=True, exist_ok=True)
+        self._store.create()
 
-    def shard_files(self, part: str | None = None) -> list[Path]:
+    def shard_files(self, part: str | None = None) -> list[RunPath]:
         """Committed shards, of one manifest part or all, sorted."""
-        return sorted(self.shards.glob(f"{part}-*.parquet" if part else "*.parquet"))
+        return self._store.shard_files(part)
 
-    def read_record(self) -> dict[str, Any]:
+    def read_record(self) -> Record:
         """run.json, or RunNotFound."""
+        if isinstance(self.path, S3Path):
+            self.path.reach()  # a wrong address is said at once
         try:
-            record: dict[str, Any] = json.loads(self.record.read_text())
+            record: Record = json.loads(self.record.read_text())
         except FileNotFoundError:
             raise RunNotFound(
                 f"no run at {self.path}", "give the run_dir of a config that was run"
             ) from None
         return record
 
-    def write_record(self, record: dict[str, Any]) -> None:
-        """Replace run.json atomically."""
-        temporary = self.record.with_suffix(".json.tmp")
-        with output_errors(self.path):
-            temporary.write_text(json.dumps(record, indent=2, sort_keys=False, default=str) + "\n")
-            temporary.replace(self.record)
+    def write_record(self, record: Record) -> None:
+        """Replace run.json, whole or not at all."""
+        self._store.change_record(lambda _: record)
+
+    def change_record(self, change: Callable[[Record], Record]) -> None:
+        """Replace run.json by what `change` makes of it; nothing gets lost in between."""
+        self._store.change_record(lambda record: change(record or {}))
 
     def commit(self, name: str) -> None:
         """Make a staged shard visible: its rejects first, so that they never lack."""
-        with output_errors(self.path):
-            if (self.staging / f"rejects-{name}").exists():
-                (self.staging / f"rejects-{name}").replace(self.rejects / name)
-            (self.staging / name).replace(self.shards / name)
+        self._store.commit(name)
 
     def drop_orphaned_rejects(self) -> None:
-        """Remove rejects whose shard was never committed: the driver died between two renames."""
-        for reject in self.rejects.glob("*.parquet"):
-            if not (self.shards / reject.name).exists():
-                reject.unlink()
+        """Remove rejects whose shard was never committed."""
+        self._store.sweep()
 
-    @contextmanager
-    def locked(self) -> Iterator[None]:
-        """Hold the run for this process; the kernel lets go of it however the process ends."""
-        with output_errors(self.path):
-            self.path.mkdir(parents=True, exist_ok=True)
-            handle = (self.path / ".lock").open("a+")
-        with handle:
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError:
-                handle.seek(0)
-                raise RunBusy(
-                    f"{self.path} is being written by {handle.read().strip() or 'another process'}",
-                    "wait for it, stop it, or start beside it with --new",
-                ) from None
-            handle.truncate(0)
-            handle.write(f"process {os.getpid()} on {socket.gethostname()}\n")
-            handle.flush()
-            yield
+    def locked(self) -> AbstractContextManager[None]:
+        """Hold the run for this process. Raises RunBusy, OutputUnwritable, RunConflict."""
+        return self._store.locked()
 
     def beside(self) -> RunDir:
         """The first free directory NAME-2, NAME-3, ... beside this one; itself if it is unused."""
-        if not self.path.exists():
-            return self
-        number = 2
-        while (candidate := self.path.with_name(f"{self.path.name}-{number}")).exists():
-            number += 1
-        return RunDir(candidate)
+        return RunDir(beside(self.path))
 
+    def environment(self) -> dict[str, str]:
+        """What another process has to find in its environment to reach this run by its path."""
+        if isinstance(self.path, S3Path):
+            return {STORAGE_ENV: self.path.settings.model_dump_json()}
+        return {}
 
-@contextmanager
-def output_errors(path: Path) -> Iterator[None]:
-    """Turn an OSError of writing below `path` into OutputUnwritable with a remedy."""
-    try:
-        yield
-    except OSError as error:
-        raise output_error(path, error) from error
+    @contextmanager
+    def folder(self, name: str, *, keep: bool = True) -> Iterator[Path]:
+        """A local folder for `name` of the run: the folder itself, or a copy of one in a bucket.
 
-
-def output_error(path: Path, error: OSError) -> NightjarError:
-    """The error to raise for `error` while writing below `path`."""
-    remedies = {
-        errno.ENOSPC: "free space or move run_dir; then start the same command again: "
-        "what is committed is kept",
-        errno.EDQUOT: "raise the quota or move run_dir; then start the same command again",
-        errno.EACCES: "make run_dir writable for this user, or choose another",
-        errno.EROFS: "run_dir is on a read-only file system; choose another",
-        errno.ENOTDIR: "a file is where run_dir needs a directory; choose another",
-        errno.EEXIST: "a file is where run_dir needs a directory; choose another",
-    }
-    reason = os.strerror(error.errno) if error.errno else str(error)
-    remedy = remedies.get(error.errno or 0, "check the file system of run_dir")
-    return OutputUnwritable(f"cannot write to {path}: {reason}", remedy)
+        What the block has written into a copy is put into the bucket when it ends well. `keep`:
+        False where nothing of it is going to be written.
+        """
+        place = self.path / name
+        if isinstance(place, Path):
+            yield place
+            return
+        with TemporaryDirectory(prefix="nightjar-") as scratch:
+            local = Path(scratch) / name
+            before = place.download(local)
+            yield local
+            if keep:
+                place.upload(local, before)

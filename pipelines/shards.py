@@ -1,29 +1,36 @@
 """Parquet shards: written by workers into staging, made visible by the driver alone.
 
 Shards themselves are the memory of what is done; there is no second ledger that could disagree.
-A writer puts a whole shard into `staging/`; the driver, which holds the lock of the run directory,
-renames it into `shards/`. So a worker that outlives its driver cannot commit anything, and a reader
-never sees half a file. The name is made of the row ids: a retried write replaces its own file.
+A writer puts a whole shard into `staging/`; the driver, which holds the run directory, renames it
+into `shards/` (in a bucket: `pipelines.run_store`). So a worker that outlives its driver cannot
+commit anything, and a reader never sees half a file. The name is made of the row ids: a retried
+write replaces its own file.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections import Counter, deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any, TypeVar
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.dataset as ds
-import pyarrow.parquet as pq
 from pydantic import Field
 
 from actors.contract import Settings
 from pipelines.manifest import iter_parts, read_part
 from pipelines.rundir import RunDir
+from pipelines.s3_path import RunPath, parquet, write_parquet
+
+T = TypeVar("T")
+
+#: Shards of a bucket read at once: a request takes 10 to 50 ms there, whatever its size.
+_READERS = 16
 
 
 class SinkConfig(Settings):
@@ -66,28 +73,23 @@ def stage_shard(
     digest = hashlib.blake2b(ids.tobytes(), digest_size=8).hexdigest()
     name = f"{part}-{digest}.parquet"
     rejected = rows.filter(pc.equal(rows["outcome"], "failed"))
+    packed: dict[str, Any] = {"compression": "zstd", "compression_level": sink.compression_level}
     if rejected.num_rows:
-        _write(rejected, run.staging / f"rejects-{name}", sink)
-    _write(rows, run.staging / name, sink)
+        write_parquet(rejected, run.staging / f"rejects-{name}", **packed)
+    size = write_parquet(rows, run.staging / name, **packed)
     return StagedShard(
         name=name,
         row_ids=ids,
         outcomes=_counted(rows["outcome"]),
         failures=sum((_kinds(rows[c]) for c in failure_columns(rows.schema)), Counter()),
-        bytes=(run.staging / name).stat().st_size,
+        bytes=size,
     )
-
-
-def _write(rows: pa.Table, path: Path, sink: SinkConfig) -> None:
-    temporary = path.with_suffix(".tmp")
-    pq.write_table(rows, temporary, compression="zstd", compression_level=sink.compression_level)
-    temporary.replace(path)
 
 
 def done_ids(run: RunDir, part: str) -> np.ndarray:
     """Sorted int64 row ids that are committed for one manifest part (8 bytes a row)."""
     files = run.shard_files(part)
-    columns = [pq.read_table(f, columns=["row_id"])["row_id"].to_numpy() for f in files]
+    columns = [*each(files, ids_of)]
     return np.sort(np.concatenate(columns)) if columns else np.empty(0, np.int64)
 
 
@@ -117,16 +119,13 @@ class Totals:
 def totals(run: RunDir) -> Totals:
     """Count a run by streaming three columns of its shards."""
     total = Totals()
-    for path in run.shard_files():
+    for size, rows in each(run.shard_files(), _counted_columns):
         total.shards += 1
-        total.bytes += path.stat().st_size
-        schema = pq.read_schema(path)
-        columns = ["outcome", "reasons", *failure_columns(schema)]
-        rows = pq.read_table(path, columns=columns)
+        total.bytes += size
         total.rows += rows.num_rows
         total.outcomes.update(_counted(rows["outcome"]))
         total.reasons.update(_counted(pc.list_flatten(rows["reasons"])))
-        for column in failure_columns(schema):
+        for column in failure_columns(rows.schema):
             total.failures.update(_kinds(rows[column]))
     return total
 
@@ -134,17 +133,45 @@ def totals(run: RunDir) -> Totals:
 def find_row(run: RunDir, row_id: int) -> dict[str, object] | None:
     """Everything that the shards know of one row, or None."""
     files = run.shard_files()
-    if not files:
-        return None
-    found = ds.dataset(files).to_table(filter=pc.field("row_id") == row_id)
-    rows: list[dict[str, object]] = found.to_pylist()
-    return rows[0] if rows else None
+    for path, ids in zip(files, each(files, ids_of), strict=True):
+        if row_id in ids:
+            rows = parquet(path).read()
+            found: dict[str, object] = rows.filter(pc.equal(rows["row_id"], row_id)).to_pylist()[0]
+            return found
+    return None
 
 
 def iter_rows(run: RunDir, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
     """Stream columns of all shards."""
     for path in run.shard_files():
-        yield from pq.ParquetFile(path).iter_batches(columns=list(columns))
+        yield from parquet(path).iter_batches(columns=list(columns))
+
+
+def ids_of(path: RunPath) -> np.ndarray:
+    """The int64 row ids of one shard, as they stand."""
+    ids: np.ndarray = parquet(path).read(columns=["row_id"])["row_id"].to_numpy()
+    return ids
+
+
+def each(files: Sequence[RunPath], read: Callable[[RunPath], T]) -> Iterator[T]:
+    """`read` of each file, in order; several at once where each has to travel."""
+    if not files or isinstance(files[0], Path):
+        yield from map(read, files)
+        return
+    with ThreadPoolExecutor(_READERS, "nightjar-shards") as readers:
+        waiting: deque[Future[T]] = deque()
+        for path in files:
+            waiting.append(readers.submit(read, path))
+            if len(waiting) > 2 * _READERS:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+
+
+def _counted_columns(path: RunPath) -> tuple[int, pa.Table]:
+    file = parquet(path)
+    columns = ["outcome", "reasons", *failure_columns(file.schema_arrow)]
+    return path.stat().st_size, file.read(columns=columns)
 
 
 def _counted(column: pa.ChunkedArray) -> Counter[str]:

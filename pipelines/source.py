@@ -8,7 +8,7 @@ import stat
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Literal, NamedTuple
+from typing import Annotated, ClassVar, Literal, NamedTuple
 
 from fsspec.utils import glob_translate
 from pydantic import AfterValidator, Field
@@ -36,6 +36,8 @@ Glob = Annotated[str, AfterValidator(_valid_glob)]
 class SourceConfig(Settings):
     """Which documents a run is about."""
 
+    operational: ClassVar[frozenset[str]] = frozenset({"local_roots"})
+
     path: str = Field(
         min_length=1,
         description="folder, file, glob (** for any depth), s3://bucket/prefix, or a .parquet, "
@@ -45,6 +47,11 @@ class SourceConfig(Settings):
         (), description="take only these; without a slash: file names at any depth; any case"
     )
     exclude: tuple[Glob, ...] = Field((), description="leave these out; written as `include`")
+    local_roots: tuple[str, ...] = Field(
+        (),
+        description="folders, beside its own, whose files a list may name; ['/']: every file that "
+        "this user can read",
+    )
     recursive: bool = Field(True, description="look into sub-folders")
     archives: bool = Field(True, description="look into .zip, .tar, .tar.gz, .tgz (one level)")
     hidden: bool = Field(False, description="take names that start with a dot")
@@ -89,8 +96,10 @@ class Source:
     def __iter__(self) -> Iterator[Listed]:
         path = self.config.path
         try:
+            if is_s3(path):
+                self._storage.s3.reach(path)  # a wrong address is said at once
             if path.lower().endswith(LIST_SUFFIXES):
-                for uri, pages in read_uri_list(path, self._storage):
+                for uri, pages in read_uri_list(path, self._storage, self.config.local_roots):
                     yield Listed(uri, "", 0, uri, pages)
             elif is_s3(path):
                 yield from self._bucket(path)

@@ -25,6 +25,7 @@ from pipelines.objects import (
     local_path,
     split_member,
 )
+from pipelines.remote_file import RemoteFile
 from pipelines.s3 import S3
 
 __all__ = ["Entry", "Storage", "StorageSettings"]
@@ -112,7 +113,7 @@ class Storage:
         entry = self.s3.stat(uri)
         check_etag(uri, entry.etag, etag)
         if is_zip(self.s3.get(uri, max_bytes=4, span=(0, 4))):
-            raw = _Remote(self.s3, entry)
+            raw = RemoteFile(self.s3, entry)
             return ZipArchive(uri, io.BufferedReader(raw, _ZIP_READ_AHEAD), ExitStack())
         limit = self.settings.max_archive_bytes
         with ExitStack() as files:
@@ -202,42 +203,3 @@ def _output_errors(uri: str) -> Iterator[None]:
             f"cannot write: {fault.message}",
             "check bucket, endpoint and credentials, then start the same command again",
         ) from fault
-
-
-class _Remote(io.RawIOBase):
-    """An S3 object as a file that seeks: every read is a ranged request for the same version."""
-
-    def __init__(self, s3: S3, entry: Entry) -> None:
-        self._s3 = s3
-        self._entry = entry
-        self._at = 0
-
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True
-
-    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        origin = (0, self._at, self._entry.bytes)[whence]
-        if origin + offset < 0:
-            raise ValueError("a seek before the start of the file")
-        self._at = origin + offset
-        return self._at
-
-    def tell(self) -> int:
-        return self._at
-
-    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]  # io says Buffer
-        end = min(self._at + len(buffer), self._entry.bytes)
-        if end <= self._at:
-            return 0
-        data = self._s3.get(
-            self._entry.uri,
-            max_bytes=len(buffer),
-            etag=self._entry.etag,
-            span=(self._at, end),
-        )
-        buffer[: len(data)] = data
-        self._at += len(data)
-        return len(data)

@@ -61,7 +61,7 @@ def read_truth(path: Path) -> list[PageTruth]:
 
 
 def _reviews_of(run: Path) -> Path:
-    folder = RunDir(run).reviewed
+    folder = run / RunDir(run).reviewed.name
     if not folder.is_dir():
         raise ConfigError(
             f"{run} is a run of which nothing is reviewed",

@@ -1,20 +1,24 @@
 """A source given as a list: a .parquet, .csv or .jsonl file with a column `uri`, maybe `page`.
 
-Relative URIs are below the folder of the list. A list is data: it can name objects in S3 and, if
-it is itself a local file, local files; no other host is ever asked because of what it says.
+Relative URIs are below the folder of the list. A list is data, often another program's: it can name
+objects in S3 and, if it is itself a local file, local files in its own folder and in those that the
+config allows. No other host is ever asked because of what it says, and no other file is read. One
+row that asks for more stops the plan: as a failed row it would be found after the night, among
+10^6 others if the list lies in the wrong folder.
 """
 
 from __future__ import annotations
 
 import csv
 import io
+import ipaddress
 import itertools
 import json
 import math
 import os
 import re
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any, NamedTuple
@@ -23,7 +27,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipelines.errors import SourceUnavailable
-from pipelines.objects import is_s3, local_path, split_member
+from pipelines.objects import is_s3, local_path, local_uri, split_member, split_s3
 from pipelines.storage import Storage
 
 LIST_SUFFIXES = (".parquet", ".csv", ".jsonl")
@@ -41,8 +45,12 @@ class Line(NamedTuple):
     page: int | None
 
 
-def read_uri_list(path: str, storage: Storage) -> Iterator[tuple[str, tuple[int, ...]]]:
+def read_uri_list(
+    path: str, storage: Storage, roots: Sequence[str] = ()
+) -> Iterator[tuple[str, tuple[int, ...]]]:
     """(absolute URI, pages) of each document, no pages meaning all of them.
+
+    `roots`: folders beside the list's own whose files it may name.
 
     Rows of one document that follow each other become one. Raises SourceUnavailable naming the
     row, ItemFailure if the list itself cannot be read.
@@ -50,30 +58,55 @@ def read_uri_list(path: str, storage: Storage) -> Iterator[tuple[str, tuple[int,
     if not is_s3(path):
         path = str(Path(os.fsdecode(local_path(path))).expanduser().absolute())
     folder = path.rpartition("/")[0]
+    folder = folder if is_s3(path) else os.path.normpath(folder or "/")
+    allowed = [os.path.normpath(Path(root).expanduser().absolute()) for root in roots]
     with _opened(path, storage) as file:
-        lines = _absolute(path, folder, _lines(path, file))
+        lines = _absolute(path, folder, allowed, _lines(path, file))
         for uri, same in itertools.groupby(lines, key=lambda line: line.uri):
             pages = [line.page for line in same]
             yield uri, () if None in pages else tuple(page for page in pages if page)
 
 
-def resolved(uri: str, folder: str) -> str:
-    """The absolute URI of what a list in `folder` (a URI as well) names. Raises ValueError."""
+def resolved(uri: str, folder: str, roots: Sequence[str] = ()) -> str:
+    """The absolute URI of what a list in `folder` (a URI as well) names.
+
+    `roots`: absolute folders beside `folder` in which local files may lie. Raises ValueError.
+    """
     uri.encode()  # JSON can hold half a character, Parquet cannot
     if is_s3(uri):
-        return uri
+        return _checked_key(uri)
     if _SCHEME.match(uri) and not uri.startswith("file:///"):
         raise ValueError(f"{uri!r} is neither a file nor in s3://, nothing else is read")
     absolute = uri.startswith(("/", "file:///"))
     if is_s3(folder):
         if absolute:
             raise ValueError(f"{uri!r}: a list in a bucket cannot name local files")
-        return f"{folder}/{uri.removeprefix('./')}"
-    if uri.startswith("file:///"):
-        return uri
+        return _checked_key(f"{folder}/{uri.removeprefix('./')}")
     archive, member = split_member(uri)
-    file = os.path.normpath(archive if absolute else f"{folder}/{archive}")
-    return file if member is None else f"{file}!/{member}"
+    # Normalised, then checked, then opened: with `..` left in, a link could lead elsewhere.
+    file = os.path.normpath(local_path(archive if absolute else f"{folder}/{archive}"))
+    if not any(_is_below(file, root) for root in (folder, *roots)):
+        raise ValueError(
+            f"{uri!r} lies outside the list's own folder; name the folder it may lie in by "
+            "source.local_roots"
+        )
+    return local_uri(file) if member is None else f"{local_uri(file)}!/{member}"
+
+
+def _checked_key(uri: str) -> str:
+    """`uri` (s3://), unless HTTP would make another bucket of its key, or a host of its bucket."""
+    bucket, key = split_s3(split_member(uri)[0])
+    if {".", ".."} & set(key.split("/")):
+        raise ValueError(f"{uri!r}: `.` and `..` in a key could lead into another bucket")
+    try:
+        ipaddress.ip_address(bucket)
+    except ValueError:
+        return uri
+    raise ValueError(f"{uri!r} names a host, not a bucket")
+
+
+def _is_below(file: bytes, root: str) -> bool:
+    return file.startswith(os.fsencode(root.rstrip("/")) + b"/")
 
 
 @contextmanager
@@ -87,7 +120,9 @@ def _opened(path: str, storage: Storage) -> Iterator[IO[bytes]]:
         yield copy
 
 
-def _absolute(path: str, folder: str, lines: Iterator[tuple[int, Any, Any]]) -> Iterator[Line]:
+def _absolute(
+    path: str, folder: str, roots: Sequence[str], lines: Iterator[tuple[int, Any, Any]]
+) -> Iterator[Line]:
     while True:
         try:
             number, uri, page = next(lines)
@@ -98,7 +133,7 @@ def _absolute(path: str, folder: str, lines: Iterator[tuple[int, Any, Any]]) -> 
         try:
             if not isinstance(uri, str) or not uri:
                 raise ValueError("no uri")
-            line = Line(number, resolved(uri, folder), _page(page))
+            line = Line(number, resolved(uri, folder, roots), _page(page))
         except ValueError as error:
             raise _unreadable(path, f"row {number}: {error}") from None
         yield line
@@ -165,5 +200,6 @@ def _need_uri(names: Any) -> None:
 def _unreadable(path: str, why: str) -> SourceUnavailable:
     return SourceUnavailable(
         f"list {path}: {why}",
-        "a list has a column `uri` (files relative to it, or s3://) and maybe `page`, from 1",
+        "a list has a column `uri` (files beside or below it, or s3://) and maybe `page`, from 1; "
+        "source.local_roots allows files elsewhere",
     )

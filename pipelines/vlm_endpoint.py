@@ -21,6 +21,7 @@ from PIL import Image
 from pydantic import BaseModel, Field
 from ray import serve
 
+from pipelines.config import validated
 from pipelines.serving import ServeVlmConfig
 
 
@@ -193,6 +194,16 @@ def app(config: ServeVlmConfig, token: str | None) -> Any:
         max_queued_requests=config.max_waiting,
         ray_actor_options={"num_cpus": config.num_cpus, "num_gpus": config.num_gpus},
     ).bind(config.model_dump(mode="json"), token)
+
+
+def served(args: dict[str, Any]) -> Any:
+    """What `import_path: pipelines.vlm_endpoint:served` builds in a Serve config file.
+
+    `args`: the keys of ServeVlmConfig. Serve's own proxy listens, on whatever host and port the
+    file or KubeRay say, so a token is always asked for. Raises ConfigError.
+    """
+    config = validated(ServeVlmConfig, {**args, "host": "0.0.0.0"}, "args")
+    return app(config, config.token())
 
 
 def vllm_app(config: ServeVlmConfig) -> Any:

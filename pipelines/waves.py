@@ -9,9 +9,10 @@ import threading
 import time
 import traceback
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from tempfile import TemporaryFile
+from typing import IO, Any
 
 import pyarrow as pa
 import ray
@@ -21,12 +22,17 @@ from pipelines.commit import Committer
 from pipelines.config import JobConfig
 from pipelines.errors import NightjarError, RunFailed, WeightsMissing
 from pipelines.flow import Flow
+from pipelines.joining import check_reachable
+from pipelines.metrics import Meter, RunMetrics
 from pipelines.progress import OnProgress, Progress
 from pipelines.rundir import RunDir
+from pipelines.s3_path import RunPath
 from pipelines.shards import owed
 
 #: Seconds between two looks at the scoreboard.
 _TICK_S = 0.5
+#: Of the native log that a bucket keeps: its end.
+_LOG_BYTES = 1 << 20
 
 
 def run_waves(
@@ -39,8 +45,11 @@ def run_waves(
 ) -> None:
     """Send everything owed through the flow; what ran where goes into `session`."""
     with native_stderr_to(run.native_log), engine.cluster(config.ray):
+        if config.ray.address and isinstance(run.path, Path):
+            check_reachable(run.path)
         flow = engine.sized(flow, config.ray)
-        board = engine.start_board()
+        board = engine.start_board(run.path.name)
+        on_progress = _metered(run.path.name, on_progress)
         session["pools"] = {s.name: s.pool.model_dump() for s in flow.stages}
         session["start_up_s"] = round(time.time() - progress.started, 2)
         for part, rows in owed(run):
@@ -53,21 +62,48 @@ def run_waves(
         session["models"] = _ask(board.setup)["provenance"]
 
 
+def _metered(run: str, on_progress: OnProgress) -> OnProgress:
+    """Whatever is shown is published as well."""
+    metrics = RunMetrics(Meter(run))
+
+    def both(progress: Progress) -> None:
+        metrics.publish(progress.committed.outcomes, progress.waiting())
+        on_progress(progress)
+
+    return both
+
+
 @contextmanager
-def native_stderr_to(path: Path) -> Iterator[None]:
+def native_stderr_to(path: RunPath) -> Iterator[None]:
     """Send what C++ writes to file descriptor 2 to a file; Python's stderr stays where it was.
 
-    Ray warns there about every pool of Ray Data (ray#53727), in the middle of the display.
+    Ray warns there about every pool of Ray Data (ray#53727), in the middle of the display. In a
+    bucket, which knows no appending, it is the log of the last session.
     """
     sys.stderr.flush()
     python_stderr, terminal = sys.stderr, os.dup(2)
-    with path.open("ab") as log, os.fdopen(terminal, "w", buffering=1) as sys.stderr:
+    with _log_file(path) as log, os.fdopen(terminal, "w", buffering=1) as sys.stderr:
         os.dup2(log.fileno(), 2)
         try:
             yield
         finally:
             os.dup2(terminal, 2)
             sys.stderr = python_stderr
+
+
+@contextmanager
+def _log_file(path: RunPath) -> Iterator[IO[bytes]]:
+    if isinstance(path, Path):
+        with path.open("ab") as log:
+            yield log
+        return
+    with TemporaryFile() as log:
+        try:
+            yield log
+        finally:
+            log.seek(max(0, log.seek(0, os.SEEK_END) - _LOG_BYTES))
+            with suppress(NightjarError):  # what went wrong before matters more
+                path.write_bytes(log.read())
 
 
 def run_wave(
@@ -93,6 +129,7 @@ def run_wave(
             committer.add(arrived)
         committer.tick()
         if time.monotonic() >= next_look:
+            engine.check_alive()
             look()
             next_look = time.monotonic() + _TICK_S
     committer.finish()
@@ -140,7 +177,8 @@ def _explained(error: Exception, board: Any, run: RunDir) -> NightjarError:
     if setup_errors:
         stage, message, remedy = setup_errors[0]
         return WeightsMissing(f"{stage} cannot start: {message}", remedy)
-    run.error_log.write_text("".join(traceback.format_exception(error)))
+    with suppress(NightjarError, OSError):  # the run stops for another reason than this
+        run.error_log.write_text("".join(traceback.format_exception(error)))
     last_line = (str(error).strip() or type(error).__name__).splitlines()[-1].strip()
     return RunFailed(
         f"the run stopped: {type(error).__name__}: {last_line} (all of it: {run.error_log})",

@@ -7,20 +7,26 @@ alone; it is quarantined as ENGINE_FAULT with the traceback, its neighbours keep
 from __future__ import annotations
 
 import gc
+import os
 import time
 import traceback
 from collections import Counter
 from collections.abc import Callable
 from typing import Any, Protocol
 
+import psutil
 import pyarrow as pa
 
 from actors.contract import Actor
 from actors.failures import FAILURE, FailureKind, SetupError, failure
 from pipelines.board import LONE_DEATHS_LIMIT
 from pipelines.flow import Stage
+from pipelines.metrics import spending
 
 Model = Callable[[pa.Table], pa.Table]
+
+#: Seconds for Ray's own thread to send the last batch's answer, before the process ends itself.
+_LAST_REPLY_S = 0.5
 
 
 class BoardLink(Protocol):
@@ -36,12 +42,15 @@ class BoardLink(Protocol):
         seconds: dict[str, float],
         busy_s: float,
     ) -> None: ...
+    def report_spending(self, spent: dict[str, float]) -> None: ...
+    def report_recycled(self, stage: str) -> None: ...
     def report_setup(self, stage: str, provenance: dict[str, str]) -> None: ...
     def report_setup_error(self, stage: str, message: str, remedy: str) -> None: ...
 
 
 class RayBoardLink:
-    """Calls the scoreboard actor; only `begin` waits for its answer (about 1 ms)."""
+    """Calls the scoreboard actor; only `begin`, of what a run does often, waits for its answer
+    (about 1 ms)."""
 
     def __init__(self, handle: Any) -> None:
         self._handle = handle
@@ -65,6 +74,14 @@ class RayBoardLink:
     ) -> None:
         self._handle.end.remote(stage, rows, failures, seconds, busy_s)
 
+    def report_spending(self, spent: dict[str, float]) -> None:
+        self._handle.report_spending.remote(spent)
+
+    def report_recycled(self, stage: str) -> None:
+        import ray
+
+        ray.get(self._handle.report_recycled.remote(stage))  # and all that was said before it
+
     def report_setup(self, stage: str, provenance: dict[str, str]) -> None:
         self._handle.report_setup.remote(stage, provenance)
 
@@ -81,26 +98,46 @@ class StageWorker:
         self._stage = stage
         self._board = board
         try:
-            self._actor: Actor[Any] = stage.actor(stage.config)
+            here = stage.here()
+            self._actor: Actor[Any] = stage.actor(here.settings)
         except SetupError as error:
             board.report_setup_error(stage.name, error.message, error.remedy)
             raise
         except Exception:
             board.report_setup_error(stage.name, traceback.format_exc(limit=-6), "")
             raise
-        board.report_setup(stage.name, self._actor.provenance())
+        made = {name: here.named(text) for name, text in self._actor.provenance().items()}
+        board.report_setup(stage.name, made)
+        self._loaded_mb = own_memory_mb()
 
     def __call__(self, rows: pa.Table) -> pa.Table:
         """`rows` (columns of the flow so far, `row_id` among them) with the stage's columns."""
+        self._end_if_worn()
         name, ids = self._stage.name, rows["row_id"].to_pylist()
         suspects = self._board.begin(name, ids)
         start = time.perf_counter()
         out = self._one_by_one(rows) if suspects else self._bisected(rows)
         busy_s = time.perf_counter() - start
         self._board.end(name, ids, _failure_counts(out, self._actor), self._drained(), busy_s)
+        if "vlm_usage" in self._actor.writes.names:
+            self._board.report_spending(spending(out))
         for rider in self._stage.then:
             out = rider(out)
         return out
+
+    def _end_if_worn(self) -> None:
+        """End this process if it has grown too much: Ray starts another and hands it these rows.
+
+        It is the only moment at which nothing is lost: the batch before has left, this one is not
+        begun, so that no row is a suspect. It looks like a crash on purpose: after
+        `ray.actor.exit_actor` or `sys.exit` Ray would start no other, and the run hang or fail.
+        """
+        limit = self._stage.pool.recycle_mb
+        if limit is None or own_memory_mb() - self._loaded_mb <= limit:
+            return
+        self._board.report_recycled(self._stage.name)
+        time.sleep(_LAST_REPLY_S)
+        os._exit(0)
 
     def _bisected(self, rows: pa.Table) -> pa.Table:
         try:
@@ -138,6 +175,12 @@ class StageWorker:
         seconds = dict(self._actor.seconds)
         self._actor.seconds.clear()
         return seconds
+
+
+def own_memory_mb() -> float:
+    """MiB that this process alone holds: without Ray's object store, which is mapped into it."""
+    memory = psutil.Process().memory_info()
+    return float(memory.rss - getattr(memory, "shared", 0)) / 2**20
 
 
 def checked(actor: Actor[Any], out: pa.Table, rows: pa.Table) -> pa.Table:

@@ -21,7 +21,7 @@ from tenacity.wait import wait_base
 from actors.escalation.breaker import Breaker
 from actors.escalation.budget import Budget, Ledger
 from actors.escalation.completion import Completion, error_text, read_completion
-from actors.escalation.question import Question
+from actors.escalation.question import Asking
 from actors.escalation.settings import VlmConfig
 from actors.failures import FailureKind, ItemFailure, failure
 
@@ -61,12 +61,14 @@ class CallFault(ItemFailure):
 class Answer:
     """What came of one question. `failure`: a FAILURE value; `text` may stand beside it.
 
-    Counts are None where the endpoint did not say them, `money` without prices. `seconds`: from
-    sending to the end, summed over the requests, without the waits between them.
+    Counts are None where the endpoint did not say them, `probability` (mean over the tokens, 0..1)
+    where it gave no logprob for one, `money` without prices. `seconds`: from sending to the end,
+    summed over the requests, without the waits between them.
     """
 
     text: str | None = None
     model: str | None = None
+    probability: float | None = None
     failure: dict[str, str] | None = None
     requests: int = 0
     prompt_tokens: int | None = None
@@ -82,8 +84,10 @@ class Endpoint:
     that asks for patience is asked less.
     """
 
-    def __init__(self, config: VlmConfig, key: str | None) -> None:
+    def __init__(self, config: VlmConfig, key: str | None, max_body: int = MAX_BODY) -> None:
+        """`max_body`: bytes of an answer that are read; more is VLM_GARBAGE."""
         self._config = config
+        self._max_body = max_body
         self._key = key
         self._url = config.base_url.rstrip("/") + "/chat/completions"
         self._slots = asyncio.Semaphore(config.concurrency)
@@ -114,7 +118,7 @@ class Endpoint:
         )
         return failure(FailureKind.VLM_UNREACHABLE, self.redacted(message))
 
-    async def ask(self, question: Question) -> Answer:
+    async def ask(self, question: Asking) -> Answer:
         """The endpoint's answer. Whatever goes wrong is in its `failure`."""
         answer = Answer()
         async with self._slots:
@@ -144,7 +148,7 @@ class Endpoint:
         """`message` without the key: endpoints quote it in their errors."""
         return message.replace(self._key, "***") if self._key else message
 
-    async def _persist(self, question: Question, answer: Answer) -> None:
+    async def _persist(self, question: Asking, answer: Answer) -> None:
         retrying = AsyncRetrying(
             stop=stop_after_attempt(self._config.attempts),
             wait=_Patience(self._config.first_wait_s, self._config.longest_wait_s),
@@ -153,7 +157,7 @@ class Endpoint:
         )
         await retrying(self._attempt, question, answer)
 
-    async def _attempt(self, question: Question, answer: Answer) -> None:
+    async def _attempt(self, question: Asking, answer: Answer) -> None:
         content = question.body(self._config)
         spent = self.ledger.take_request()
         if spent:
@@ -162,7 +166,7 @@ class Endpoint:
         start = time.monotonic()
         try:
             async with asyncio.timeout(self._config.timeout_s):
-                completion = await self._completion(content)
+                completion = await self._completion(content, question.max_tokens(self._config))
         except TimeoutError:
             self._charge(question, Completion(), answer)  # it may have worked on it all the same
             message = f"no whole answer within {self._config.timeout_s:g} s"
@@ -176,31 +180,32 @@ class Endpoint:
             answer.seconds += time.monotonic() - start
         self._charge(question, completion, answer)
         answer.text, answer.model = completion.text, completion.model
+        answer.probability = completion.probability
         if completion.fault:
             raise CallFault(completion.fault.kind, completion.fault.message, served=True)
 
-    async def _completion(self, content: bytes) -> Completion:
+    async def _completion(self, content: bytes, max_tokens: int) -> Completion:
         """Send one request. Raises CallFault for any status but 2xx, and httpx.HTTPError."""
         body = bytearray()
         async with self._client.stream("POST", self._url, content=content) as response:
             async for piece in response.aiter_raw():  # raw: a packed answer is none of ours
                 body += piece
-                if len(body) > MAX_BODY:
+                if len(body) > self._max_body:
                     break
         if not response.is_success:
-            raise _status_fault(response, bytes(body[:MAX_BODY]))
-        if len(body) > MAX_BODY:
-            message = f"the answer has more than {MAX_BODY} bytes"
+            raise _status_fault(response, bytes(body[: self._max_body]))
+        if len(body) > self._max_body:
+            message = f"the answer has more than {self._max_body} bytes"
             return Completion(fault=ItemFailure(FailureKind.VLM_GARBAGE, message))
-        return read_completion(bytes(body), self._config.max_tokens)
+        return read_completion(bytes(body), max_tokens)
 
-    def _charge(self, question: Question, completion: Completion, answer: Answer) -> None:
+    def _charge(self, question: Asking, completion: Completion, answer: Answer) -> None:
         """What the answer does not count is charged at its upper bound: a budget is a promise."""
         prompt, completed = completion.prompt_tokens, completion.completion_tokens
         answer.prompt_tokens, answer.completion_tokens = prompt, completed
         price = self.ledger.charge(
             question.prompt_tokens() if prompt is None else prompt,
-            self._config.max_tokens if completed is None else completed,
+            question.max_tokens(self._config) if completed is None else completed,
         )
         if self._config.budget is not None:
             answer.money = (answer.money or 0.0) + price

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from dataclasses import dataclass, replace
 from typing import Any
@@ -28,6 +29,7 @@ class Completion:
     model: str | None = None
     prompt_tokens: int | None = None
     completion_tokens: int | None = None
+    probability: float | None = None  #: mean over its tokens, 0..1; None where one has none
     fault: ItemFailure | None = None
 
 
@@ -48,6 +50,7 @@ def read_completion(body: bytes, max_tokens: int) -> Completion:
         model=clean(raw["model"])[:200] if isinstance(raw.get("model"), str) else None,
         prompt_tokens=_count(usage.get("prompt_tokens")),
         completion_tokens=_count(usage.get("completion_tokens")),
+        probability=_probability(raw),
     )
     text, fault = _choice(raw)
     most = 16 * max_tokens  # characters: no tokenizer puts more into a token of running text
@@ -79,6 +82,17 @@ def _choice(raw: dict[str, Any]) -> tuple[str | None, ItemFailure | None]:
     if reason != "stop":
         return text, _garbage(f"finish_reason is {quoted(reason)}")
     return text, None
+
+
+def _probability(raw: dict[str, Any]) -> float | None:
+    """Mean of exp(logprob) over the tokens of the first choice; None unless every token has one:
+    what is missing is unknown, never sure."""
+    try:
+        logs = [token["logprob"] for token in raw["choices"][0]["logprobs"]["content"]]
+        mean = sum(map(math.exp, logs)) / len(logs)
+    except (LookupError, TypeError, ValueError, ArithmeticError):
+        return None
+    return mean if 0 <= mean <= 1 else None  # NaN is neither
 
 
 def _text(content: Any) -> str | None:

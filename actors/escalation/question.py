@@ -5,9 +5,23 @@ from __future__ import annotations
 import base64
 import json
 from dataclasses import dataclass
+from typing import Protocol
 
 from actors.escalation.regions import Picture
 from actors.escalation.settings import VlmConfig
+
+
+class Asking(Protocol):
+    """What an endpoint can be asked."""
+
+    def body(self, config: VlmConfig) -> bytes:
+        """The JSON of the request."""
+
+    def max_tokens(self, config: VlmConfig) -> int:
+        """Tokens that the answer may have."""
+
+    def prompt_tokens(self) -> int:
+        """An upper guess for endpoints that do not count."""
 
 
 @dataclass(frozen=True)
@@ -32,6 +46,10 @@ class Question:
             **config.extra_body,
         }
         return json.dumps({key: value for key, value in keys.items() if value is not None}).encode()
+
+    def max_tokens(self, config: VlmConfig) -> int:
+        """Tokens that the answer may have."""
+        return config.max_tokens
 
     def prompt_tokens(self) -> int:
         """An upper guess for endpoints that do not count: 28 x 28 pixels a token, as in Qwen-VL,

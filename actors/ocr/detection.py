@@ -49,15 +49,22 @@ def line_quads(
     above = (probability > config.threshold).astype(np.uint8)
     mask = cv2.dilate(above, np.ones((2, 2), np.uint8))
     contours, _ = cv2.findContours(mask, cv2.RETR_LIST, cv2.CHAIN_APPROX_SIMPLE)
+    grown = [_grown(contour, probability, config) for contour in contours]
+    quads = np.array([quad for quad in grown if quad is not None], np.float32)
+    return on_page(quads, (mask.shape[0], mask.shape[1]), page)
+
+
+def on_page(
+    quads: npt.NDArray[np.float32], small: tuple[int, int], page: tuple[int, int]
+) -> npt.NDArray[np.float32]:
+    """Quads (N, 4, 2) found on a picture of (height, width) `small`, in whole pixels of `page`.
+
+    Specks are left out.
+    """
     height, width = page
-    scale = np.array([width / mask.shape[1], height / mask.shape[0]], np.float32)
+    scale = np.array([width / small[1], height / small[0]], np.float32)
     limit = np.array([width - 1, height - 1], np.float32)
-    quads = []
-    for contour in contours:
-        quad = _grown(contour, probability, config)
-        if quad is not None:
-            quads.append(np.clip(np.round(quad * scale), 0, limit))
-    found = np.array(quads, np.float32).reshape(-1, 4, 2)
+    found = np.clip(np.round(quads.reshape(-1, 4, 2) * scale), 0, limit)
     sides = np.linalg.norm(found - np.roll(found, -1, axis=1), axis=2)
     kept: npt.NDArray[np.float32] = found[(sides[:, 0] > _MIN_SIDE) & (sides[:, 1] > _MIN_SIDE)]
     return kept

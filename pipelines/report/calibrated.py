@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import io
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from PIL import Image
@@ -14,6 +13,7 @@ from pipelines.calibration import Calibration, HeldOut, Interval, load_calibrati
 from pipelines.report.charts import Chart, Table, curves
 from pipelines.report.pictures import Picture
 from pipelines.rundir import RunDir
+from pipelines.s3_path import RunPath, listed
 
 _FILES = 8
 _LEAST = 0.5  # the score from which on lines are drawn; few are weaker
@@ -40,11 +40,11 @@ class Calibrated:
 
 def calibrations(run: RunDir) -> list[Calibrated]:
     """Of all JSON files in RUN/calibration, by name."""
-    files = sorted((run.path / "calibration").glob("*.json"))
+    files = listed(run.path / "calibration", "*.json")
     return [_calibrated(path) for path in files[:_FILES]]
 
 
-def _calibrated(path: Path) -> Calibrated:
+def _calibrated(path: RunPath) -> Calibrated:
     try:
         made = load_calibration(path)
     except (ValueError, RecursionError) as error:
@@ -97,10 +97,10 @@ def _lines(made: Calibration) -> Chart | None:
     )
 
 
-def picture(path: Path) -> Picture | None:
+def picture(path: RunPath) -> Picture | None:
     """A PNG, decoded and written anew: nothing but pixels gets into the report."""
     try:
-        image = Image.open(path, formats=["PNG"]).convert("RGB")
+        image = Image.open(io.BytesIO(path.read_bytes()), formats=["PNG"]).convert("RGB")
         image.thumbnail((_PICTURE, _PICTURE), Image.Resampling.LANCZOS)
         file = io.BytesIO()
         image.save(file, "WEBP", quality=80)

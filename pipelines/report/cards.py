@@ -6,7 +6,6 @@ import math
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from pipelines.manifest import MANIFEST
@@ -24,6 +23,7 @@ from pipelines.report.shapes import (
     weakness,
 )
 from pipelines.report.views import bare
+from pipelines.s3_path import RunPath
 
 #: Columns that a card is made of, besides the failures; what a run lacks is left out.
 COLUMNS = (
@@ -107,7 +107,7 @@ class Card:
     texts: Sequence[tuple[str, str]] = ()
 
 
-def card_of(row: Mapping[str, Any], run: Path, colours: Mapping[str, int]) -> Card:
+def card_of(row: Mapping[str, Any], run: RunPath, colours: Mapping[str, int]) -> Card:
     """The card of a row with the `COLUMNS` and failures that its shard has.
 
     `run`: the directory, for the command. `colours`: class -> place in the palette.

@@ -16,6 +16,7 @@ from pipelines.report.calibrated import picture
 from pipelines.report.charts import Table
 from pipelines.report.pictures import Picture
 from pipelines.rundir import RunDir
+from pipelines.s3_path import listed
 
 _MOST_BYTES = 8 << 20  # of a JSON file; an evaluation of 1,200 classes has 1 MB
 #: Of an evaluation: tables, rows of each, columns.
@@ -60,7 +61,7 @@ def evaluation(run: RunDir) -> Evaluation:
         return Evaluation()
     except (OSError, ValueError, RecursionError) as error:
         return Evaluation(fault=f"{path} cannot be read: {error}")
-    drawn = [(file.stem.replace("_", " "), file) for file in sorted(folder.glob("*.png"))]
+    drawn = [(file.stem.replace("_", " "), file) for file in listed(folder, "*.png")]
     pictures = [(name, made) for name, file in drawn[:_FILES] if (made := picture(file))]
     return Evaluation(figures, pictures)
 

@@ -11,16 +11,15 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from pipelines.report.views import Coded, Ints, View
+from pipelines.s3_path import RunPath, parquet
 from pipelines.shards import failure_columns
 
 #: Kept of each reason, class and failure within an outcome. Of failed rows there is seldom a
@@ -52,7 +51,7 @@ class Stratum:
 class Sampler:
     """Takes views of all shards; `chosen` names the rows. 24 bytes for each row that is kept."""
 
-    def __init__(self, size: int, shards: Sequence[Path]) -> None:
+    def __init__(self, size: int, shards: Sequence[RunPath]) -> None:
         self._size = size
         hashes = [_hash(path.name) for path in shards]
         floor = sorted(hashes)[min(_PREFERRED, len(hashes)) - 1] if hashes else 0
@@ -156,12 +155,12 @@ class Sampler:
 
 
 def read_chosen(
-    shards: Sequence[Path], chosen: Collection[tuple[int, int]], columns: Collection[str]
+    shards: Sequence[RunPath], chosen: Collection[tuple[int, int]], columns: Collection[str]
 ) -> Iterator[list[dict[str, Any]]]:
     """The chosen rows, a list per shard: `columns`, as far as it has them, and all failures."""
     for number in sorted({shard for shard, _ in chosen}):
         ids = pa.array([row_id for shard, row_id in chosen if shard == number], pa.int64())
-        file = pq.ParquetFile(shards[number])
+        file = parquet(shards[number])
         schema = file.schema_arrow
         present = [name for name in schema.names if name in columns] + failure_columns(schema)
         rows: list[dict[str, Any]] = []

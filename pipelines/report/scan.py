@@ -6,14 +6,12 @@ import hashlib
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
-
-import pyarrow.parquet as pq
 
 from pipelines.report.sample import Sampler
 from pipelines.report.tally import Tally
 from pipelines.report.views import columns_of, view
 from pipelines.rundir import RunDir
+from pipelines.s3_path import RunPath, parquet
 
 #: Rows in memory as Arrow: scores of 2,048 pages of 50 lines are 0.4 MB.
 _ROWS = 2048
@@ -42,7 +40,7 @@ class Scan:
         chosen: (shard, row id) of the gallery; failures: of examples of each kind of failure.
     """
 
-    shards: list[Path]
+    shards: list[RunPath]
     read: int
     bytes: int
     labelled: bool
@@ -89,7 +87,7 @@ def scan(
     for number in sorted(range(len(shards)), key=lambda n: _order(shards[n])):
         if rows_of and time.monotonic() > until:
             break
-        with pq.ParquetFile(shards[number]) as file:
+        with parquet(shards[number]) as file:
             rows_of[number] = file.metadata.num_rows
             labelled = labelled or "instances" in file.schema_arrow.names
             for batch in file.iter_batches(_ROWS, columns=columns_of(file)):
@@ -112,5 +110,5 @@ def scan(
     )
 
 
-def _order(path: Path) -> bytes:
+def _order(path: RunPath) -> bytes:
     return hashlib.blake2b(path.name.encode(), digest_size=8).digest()

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pipelines.local import replacing
 from pipelines.report.cards import COLUMNS, Card, Failure, card_of, failures_of
 from pipelines.report.content import content, ordered
 from pipelines.report.page import render
@@ -16,6 +15,7 @@ from pipelines.report.pictures import Picture, pictures
 from pipelines.report.sample import read_chosen
 from pipelines.report.scan import Scan, scan
 from pipelines.rundir import RunDir, output_errors
+from pipelines.s3_path import RunPath, write_whole
 
 NAME = "report.html"
 
@@ -49,7 +49,7 @@ class Written:
         samples: in the gallery. pictures: of these.
     """
 
-    path: Path
+    path: RunPath
     bytes: int
     rows: int
     all_rows: int
@@ -80,8 +80,8 @@ def write_report(
     html = render(content(run, record, found, cards, _examples(found, rows)))
     path = out or run.path / NAME
     data = html.encode("utf-8", "replace")
-    with output_errors(path.parent), replacing(path) as file:
-        file.write(data)
+    with output_errors(path.parent):
+        write_whole(path, data)
     return Written(
         path=path,
         bytes=len(data),

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import io
 import re
-import signal
-import socket
 import subprocess
 import sys
 import time
@@ -18,6 +16,7 @@ import pyarrow.parquet as pq
 import pytest
 from conftest import Ended, nightjar_argv
 from hand_made_runs import IMAGES, label, picture, stored, write_run
+from own_fiftyone import app_process, free_port
 from rich.console import Console
 from typer.testing import CliRunner
 
@@ -153,30 +152,17 @@ def test_the_app_is_served_on_loopback_until_stopped(
 ) -> None:
     console = Console(file=io.StringIO())
     build(console, run.path, named, [], "local", None)
-    port = free_port()
-    argv = nightjar_argv("app", named, "--port", str(port))
-    with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True, cwd=tmp_path) as served:
-        try:
-            assert served.stdout is not None
-            said = "".join(iter(served.stdout.readline, "Ctrl-C stops it.\n"))
-            assert f"3 samples: http://127.0.0.1:{port}/datasets/{named}" in said
-            answered(f"http://127.0.0.1:{port}/datasets/{named}")
-            with pytest.raises(ConfigError, match=f"port {port} is taken"):
-                open_app(console, named, port)
-            served.send_signal(signal.SIGINT)
-            rest = served.communicate(timeout=30)[0]
-        finally:
-            served.kill()
-    assert served.returncode == 0
+    with app_process(named, tmp_path) as served:
+        address = f"http://127.0.0.1:{served.port}/datasets/{named}"
+        assert f"3 samples: {address}" in served.said
+        answered(address)
+        with pytest.raises(ConfigError, match=f"port {served.port} is taken"):
+            open_app(console, named, served.port)
+        rest = served.stopped()
+    assert served.process.returncode == 0
     assert f"Stopped. To take back what was changed: nightjar curate pull {named}" in rest
     with pytest.raises(OSError, match="refused"):
-        urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=5)
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+        urllib.request.urlopen(f"http://127.0.0.1:{served.port}/", timeout=5)
 
 
 def answered(address: str) -> None:

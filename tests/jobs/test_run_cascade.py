@@ -20,8 +20,32 @@ from conftest import write_config
 GROCER, CAFE, FADED = "receipt_grocer.jpg", "receipt_cafe.jpg", "receipt_garage_faded.jpg"
 BLANK, TYPED, TORN = "blank_page.png", "annual_report.pdf", "receipt_torn.jpg"
 NAMES = (GROCER, CAFE, FADED, BLANK, TYPED, TORN)
-#: So that every page that OCR reads is in doubt.
-STRICT = {"floors": {"rapid_ocr": {"mean_score": 1.0}}}
+#: No page is expected to be so good: all that OCR reads are in doubt.
+LEAST = 1e-6
+#: What `nightjar calibrate` writes, of one feature: the log odds of an error by the mean score.
+CALIBRATION = {
+    "version": 1,
+    "features": ["mean_score"],
+    "centre": [-4.0],
+    "scale": [1.0],
+    "coefficients": [1.0],
+    "worst": [1.0],
+    "intercept": -4.2,
+    "engine": "rapid_ocr",
+    "target_cer": 0.02,
+    "floor": 0.02,
+    "pages": 60,
+    "files": 60,
+    "sample_lines": 0,
+    "characters": 30_000,
+    "held_out": {
+        "share_accepted": {"value": 0.7, "low": 0.6, "high": 0.8},
+        "cer": None,
+        "naive_cer": None,
+        "cer_of_all": {"value": 0.03, "low": 0.02, "high": 0.04},
+    },
+    "created": "2026-11-21T00:00:00+00:00",
+}
 KEY = "a-key-for-the-tests"
 
 
@@ -64,8 +88,11 @@ def run(nightjar: Any, folder: Path, base_url: str) -> list[dict[str, Any]]:
         shutil.copy(SAMPLES / name, folder / "scans")
     vlm = {"base_url": base_url, "model": "reader", "api_key_env": "READER_KEY"}
     patience = {"attempts": 2, "first_wait_s": 0.05, "give_up_after": 50}
+    (folder / "calibration.json").write_text(json.dumps(CALIBRATION))
+    accept = {"max_expected_cer": LEAST, "calibration": str(folder / "calibration.json")}
+    strict = {"accept": accept}
     config = write_config(
-        folder, folder / "scans", routing=STRICT, vlm=vlm | patience, vlm_pool={"num_cpus": 0.1}
+        folder, folder / "scans", routing=strict, vlm=vlm | patience, vlm_pool={"num_cpus": 0.1}
     )
     ended = nightjar("run", config)
     assert ended.code == 0, ended.err
@@ -95,7 +122,9 @@ def test_only_pages_in_doubt_are_sent_and_only_confirmed_answers_taken(
     pages = {(Path(row["uri"]).name, row["page"]): row for row in rows}
     grocer, cafe, faded = (pages[name, 1] for name in (GROCER, CAFE, FADED))
     assert (grocer["outcome"], grocer["text"]) == ("vlm", truth(GROCER).strip())
-    assert grocer["reasons"] == ["mean_score_below_floor"]
+    assert grocer["reasons"] == ["expected_cer_above_floor"]
+    rates = [page["evidence"]["expected_cer"] for page in (grocer, cafe, faded)]
+    assert all(LEAST < rate < 0.2 for rate in rates), rates
     assert cafe["outcome"] == "review"
     assert "vlm_disagrees" in cafe["reasons"]
     assert cafe["vlm_text"] == truth(GROCER).strip(), "both readings are kept"

@@ -6,6 +6,7 @@ import csv
 import json
 import subprocess
 import sys
+import xml.etree.ElementTree as ET
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import supervision as sv
+from judged_runs import review
 from PIL import Image
 from pycocotools import mask as coco
 from pycocotools.coco import COCO
@@ -248,6 +250,76 @@ def test_jsonl_keeps_everything_of_a_label(run: RunDir, tmp_path: Path) -> None:
     ]
     assert images[0]["labels"][2] == CANDIDATE
     assert images[0]["row_id"] == -(1 << 62)
+
+
+SURE, NOTHING, DOUBTED, FAR, SIDE, BROKEN = (
+    number * 1234567890123456789 - (1 << 62) for number in range(6)
+)
+
+
+@pytest.fixture
+def reviewed(run: RunDir) -> RunDir:
+    """The run, of which people have corrected, accepted and rejected an image each."""
+    edge = label("square", disc(10, 60, 30), score=None, source="review")
+    answers = [
+        (SURE, "correct", [label("square", LEFT), label("star", RIGHT)]),
+        (DOUBTED, "accept", [label("square", LEFT), edge]),
+        (FAR, "reject", None),
+        (BROKEN, "correct", [label("star", LEFT)]),
+    ]
+    review(run, answers)
+    return run
+
+
+def test_what_people_said_stands_above_what_the_run_found(reviewed: RunDir, tmp_path: Path) -> None:
+    summary = export(reviewed, tmp_path / "out", "coco", candidates=True)
+    assert (summary.images, summary.labels) == (4, 5)
+    assert summary.reviewed == {"correct": 1, "accept": 1}
+    assert summary.left_out == {"rejected in review": 1, "reviewed, but of unknown size": 1}
+    found = COCO(str(tmp_path / "out" / "annotations.json"))
+    images = {int(image["row_id"]): image for image in found.dataset["images"]}
+    said = {row_id: image["reviewed"] for row_id, image in images.items()}
+    assert said == {SURE: "correct", NOTHING: None, DOUBTED: "accept", SIDE: None}
+    square, star = found.loadAnns(found.getAnnIds(imgIds=[images[SURE]["id"]]))
+    assert (square["category_id"], star["category_id"]) == (4, 1)
+    np.testing.assert_array_equal(found.annToMask(square), LEFT)
+
+
+def test_reviewed_images_alone_or_not_at_all(reviewed: RunDir, tmp_path: Path) -> None:
+    only = export(reviewed, tmp_path / "only", "jsonl", reviewed="only")
+    lines = (tmp_path / "only" / "labels.jsonl").read_text(encoding="utf-8").splitlines()
+    images = {image["row_id"]: image for image in map(json.loads, lines)}
+    assert set(images) == {SURE, DOUBTED}
+    assert (images[DOUBTED]["outcome"], images[DOUBTED]["reviewed"]) == ("review", "accept")
+    assert only.left_out["not reviewed"] == 2
+    ignored = export(reviewed, tmp_path / "ignored", "jsonl", reviewed="ignore")
+    assert (ignored.images, ignored.labels, dict(ignored.reviewed)) == (4, 4, {})
+    assert ignored.left_out == {"review": 1, "failed": 1}
+
+
+def test_reviewed_images_in_yolo_and_voc(reviewed: RunDir, tmp_path: Path) -> None:
+    export(reviewed, tmp_path / "yolo", "yolo", reviewed="only")
+    with (tmp_path / "yolo" / "sources.csv").open(newline="") as file:
+        rows = {row["outcome"]: row for row in csv.DictReader(file)}
+    assert {name: row["reviewed"] for name, row in rows.items()} == {
+        "accepted": "correct",
+        "review": "accept",
+    }
+    stem = Path(rows["accepted"]["image"]).stem
+    lines = (tmp_path / "yolo" / "labels" / f"{stem}.txt").read_text().splitlines()
+    assert [line.split()[0] for line in lines] == ["3", "0"]
+    export(reviewed, tmp_path / "voc", "voc", reviewed="only")
+    (file,) = (tmp_path / "voc" / "Annotations").glob("ümläut-*")
+    cut = [one.findtext("truncated") for one in ET.parse(file).getroot().iter("object")]
+    assert cut == ["0", "1"], "of reviewed labels the box says it: their reasons are gone"
+
+
+def test_reviewed_images_alone_need_some(run: RunDir, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="holds no reviewed images") as caught:
+        export(run, tmp_path / "out", "coco", reviewed="only")
+    assert "curate pull" in caught.value.remedy
+    assert not (tmp_path / "out").exists()
+    assert export(run, tmp_path / "out", "coco").images == 4, "without answers all is as before"
 
 
 def test_label_without_mask_or_score_is_written(tmp_path: Path) -> None:

@@ -6,17 +6,15 @@ import contextlib
 import random
 import subprocess
 import time
-from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import psutil
-import pyarrow.dataset as ds
-import pyarrow.parquet as pq
 import pytest
 import yaml
 from bad_files import many_pages
-from conftest import REPOSITORY, nightjar_argv, write_config
+from conftest import REPOSITORY, write_config
+from nights import Kill, Night, kill_driver, kill_everything, kill_one_worker
 from PIL import Image
 
 from actors.pocket.scenes import scene
@@ -46,72 +44,6 @@ def labelling_night(folder: Path, source: Path, pages: int) -> Path:
     path = folder / "config.yaml"
     path.write_text(yaml.safe_dump(config | {"sink": SINK, "ray": {"object_store_mb": 200}}))
     return path
-
-
-class Night:
-    """A run that is started, killed in some way, and started again."""
-
-    def __init__(
-        self, folder: Path, prepare: Callable[[Path, Path, int], Path], pages: int
-    ) -> None:
-        source = folder / "source"
-        source.mkdir(parents=True)
-        self.pages = pages
-        self.run = folder / "run"
-        self.config = prepare(folder, source, self.pages)
-
-    def start(self) -> subprocess.Popen[bytes]:
-        log = (self.run.parent / "log.txt").open("ab")
-        return subprocess.Popen(
-            nightjar_argv("run", self.config), stdout=log, stderr=log, start_new_session=True
-        )
-
-    def written(self) -> list[int]:
-        files = sorted((self.run / "shards").glob("*.parquet"))
-        return [
-            i for f in files for i in pq.read_table(f, columns=["row_id"])["row_id"].to_pylist()
-        ]
-
-    def wait_for(self, rows: int, process: subprocess.Popen[bytes]) -> None:
-        while process.poll() is None and len(self.written()) < rows:
-            time.sleep(0.05)
-
-    def finish(self) -> None:
-        process = self.start()
-        assert process.wait(timeout=200) == 0, (self.run.parent / "log.txt").read_text()[-3000:]
-
-    def assert_exactly_once(self) -> None:
-        listed = ds.dataset(sorted((self.run / "manifest").glob("*.parquet"))).to_table()
-        owed = Counter(listed["row_id"].to_pylist())
-        assert len(owed) == self.pages
-        assert Counter(self.written()) == owed
-        assert all(path.suffix == ".parquet" for path in (self.run / "shards").iterdir())
-
-
-Kill = Callable[[psutil.Process, random.Random], bool]
-
-
-def kill_driver(driver: psutil.Process, _: random.Random) -> bool:
-    driver.kill()
-    return True
-
-
-def kill_everything(driver: psutil.Process, _: random.Random) -> bool:
-    for process in [driver, *driver.children(recursive=True)]:
-        with contextlib.suppress(psutil.NoSuchProcess):
-            process.kill()
-    return True
-
-
-def kill_one_worker(driver: psutil.Process, chance: random.Random) -> bool:
-    """The run must survive this one by itself."""
-    workers = []
-    for child in driver.children(recursive=True):
-        with contextlib.suppress(psutil.NoSuchProcess):
-            workers += [child] if "MapWorker" in " ".join(child.cmdline()) else []
-    if workers:
-        chance.choice(workers).kill()
-    return bool(workers)
 
 
 def kill_at_random(

@@ -14,7 +14,8 @@ import pandas as pd
 import pytest
 from pydantic import ValidationError
 
-from pipelines.errors import SourceUnavailable
+from pipelines.config import validated
+from pipelines.errors import ConfigError, SourceUnavailable
 from pipelines.source import Listed, Source, SourceConfig
 from pipelines.storage import Storage, StorageSettings
 
@@ -263,18 +264,18 @@ def write_list(path: Path, rows: list[dict[str, Any]]) -> Path:
 @pytest.mark.parametrize("suffix", ["csv", "jsonl", "parquet"])
 def test_a_list(tmp_path: Path, suffix: str) -> None:
     path = write_list(tmp_path / f"list.{suffix}", ROWS)
-    assert [(e.uri, e.pages) for e in listed(path)] == [
+    assert [(e.uri, e.pages) for e in listed(path, local_roots=["/abs", str(tmp_path.parent)])] == [
         (f"{tmp_path}/a b.pdf", (2, 3)),
         ("/abs/c,d.pdf", ()),
         ("s3://bucket/key #1.pdf", ()),
         (f"{tmp_path.parent}/up/x.zip!/in/../e.pdf", (1,)),
     ]
-    assert {e.etag for e in listed(path)} == {""}
+    assert {e.etag for e in listed(path, local_roots=["/"])} == {""}
 
 
 def test_a_list_of_uris_alone(tmp_path: Path) -> None:
     path = write_list(tmp_path / "list.parquet", [{"uri": "a", "note": 1}, {"uri": "file:///b%FC"}])
-    assert [(e.uri, e.pages) for e in listed(path)] == [
+    assert [(e.uri, e.pages) for e in listed(path, local_roots=["/"])] == [
         (f"{tmp_path}/a", ()), ("file:///b%FC", ())
     ]  # fmt: skip
 
@@ -298,6 +299,9 @@ def test_a_list_in_a_bucket(bucket: Bucket, tmp_path: Path) -> None:
         "https://h/a.pdf",
         "gs://b/a",
         "file://host/a",
+        "s3://169.254.169.254/latest/meta-data/",
+        "s3://bucket/../other/key.pdf",
+        "s3://bucket/a/./key.pdf",
         "",
     ],
 )
@@ -306,6 +310,46 @@ def test_a_list_cannot_send_workers_elsewhere(tmp_path: Path, uri: str) -> None:
     error = error_of(path)
     assert "row 2" in error.message
     assert uri in error.message
+
+
+@pytest.mark.parametrize(
+    "uri",
+    [
+        "/etc/passwd",
+        "file:///etc/passwd",
+        "../secret.pdf",
+        "sub/../../secret.pdf",
+        "file:///{folder}/%2e%2e/secret.pdf",
+        "{folder}/../secret.zip!/a.pdf",
+        "{folder}-2/secret.pdf",
+        "{folder}",
+    ],
+)
+def test_a_list_names_files_of_its_own_folder_and_of_those_allowed(
+    tmp_path: Path, uri: str
+) -> None:
+    folder = tmp_path / "lists"
+    folder.mkdir()
+    uri = uri.format(folder=folder).replace("////", "///")
+    path = write_list(folder / "l.jsonl", [{"uri": "a.pdf"}, {"uri": uri}])
+    error = error_of(path)
+    assert "row 2" in error.message
+    assert "source.local_roots" in error.remedy
+    assert len(names(path, local_roots=["/"])) == 2
+    inside = write_list(folder / "m.jsonl", [{"uri": f"{folder}/x/../a.pdf"}, {"uri": "b/c.pdf"}])
+    assert names(inside) == [f"{folder}/a.pdf", f"{folder}/b/c.pdf"]
+
+
+def test_a_list_in_a_bucket_cannot_climb_out_of_it(bucket: Bucket) -> None:
+    uri = bucket.put("lists/l.csv", b"uri\n../../other-bucket/key.pdf\n")
+    assert "another bucket" in error_of(uri, bucket.settings).message
+
+
+def test_credentials_in_the_address_are_refused_and_not_repeated() -> None:
+    with pytest.raises(ConfigError) as caught:
+        validated(StorageSettings, {"endpoint_url": "https://me:hunter2@host"}, "storage")
+    assert "endpoint_url holds a user or password" in caught.value.message
+    assert "hunter2" not in caught.value.message
 
 
 @pytest.mark.parametrize(

@@ -11,16 +11,20 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import ray
 from doubles.cannot_start import CannotStart
 from doubles.counting_reader import CountingReader
 from doubles.exits_on_one_row import ExitsOnOneRow
 from doubles.kills_process_on_one_row import KillsProcessOnOneRow
+from doubles.leaks_memory import LeaksMemory
 from doubles.loses_a_row import LosesARow
 from doubles.tiny_job import tiny_flow, tiny_rows
 from ray.data._internal.execution.streaming_executor import StreamingExecutor
 
+from actors.failures import FAILURE
 from pipelines import engine, waves
 from pipelines.commit import Committer
 from pipelines.config import RayConfig
@@ -31,6 +35,13 @@ from pipelines.rundir import RunDir
 from pipelines.shards import SinkConfig, stage_shard, totals
 
 ROWS = 160
+
+
+class Heavier(CountingReader):
+    """A second model in the same flow."""
+
+    writes = pa.schema([("weight", pa.int32()), ("weigh_failure", FAILURE)])
+    failure_column = "weigh_failure"
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -88,6 +99,19 @@ def test_a_row_that_kills_its_process_is_quarantined_and_the_rest_is_read(run: R
     assert progress.scores["kills_process_on_one_row"].deaths == 3, "batch, alone, alone again"
 
 
+def test_a_worker_that_grows_is_replaced_between_batches_and_no_row_is_suspected(
+    run: RunDir,
+) -> None:
+    """24 MiB a batch, 84 allowed: each process takes four batches, the fifth finds it worn."""
+    progress = wave(tiny_flow(LeaksMemory, recycle_mb=84), run)
+    assert Counter(r["row_id"] for r in rows_of(run)) == Counter(range(ROWS))
+    assert failures(run) == {}
+    score = progress.scores["leaks_memory"]
+    assert score.recycled == 2
+    assert score.deaths == 0
+    assert score.rows == ROWS, "no batch was read twice"
+
+
 def test_a_model_that_exits_does_not_hang_the_pool(run: RunDir) -> None:
     wave(tiny_flow(ExitsOnOneRow, poison_row=3), run)
     assert failures(run) == {3: "ENGINE_FAULT"}
@@ -107,6 +131,23 @@ def test_a_model_that_cannot_start_stops_the_run_with_its_own_words(run: RunDir)
 def test_an_impossible_request_is_refused_at_once(run: RunDir) -> None:
     with pytest.raises(ClusterUnreachable, match="asks for 1 x 1 GPU, this machine has 0"):
         wave(tiny_flow(CountingReader, num_gpus=1), run)
+
+
+def test_pools_that_cannot_stand_beside_each_other_are_refused_at_once(run: RunDir) -> None:
+    """Each fits alone. Ray would wait for the last one until start_timeout_s."""
+    cpus = ray.cluster_resources()["CPU"]
+    flow = tiny_flow(CountingReader, num_cpus=cpus)
+    second = flow.through(Heavier, flow.stages[0].config, flow.stages[0].pool)
+    with pytest.raises(ClusterUnreachable, match=r"together \(counting_reader .*, heavier"):
+        wave(second, run)
+
+
+def test_open_pools_share_what_there_is_even_if_it_is_less_than_they_want() -> None:
+    cpus = ray.cluster_resources()["CPU"]
+    flow = tiny_flow(CountingReader, num_cpus=cpus, max_size=None)
+    second = flow.through(Heavier, flow.stages[0].config, flow.stages[0].pool)
+    sizes = [stage.pool for stage in engine.sized(second, RayConfig()).stages]
+    assert [(pool.min_size, pool.num_cpus) for pool in sizes] == [(1, cpus / 2)] * 2
 
 
 def test_rows_that_are_not_owed_are_never_committed(run: RunDir) -> None:

@@ -107,6 +107,7 @@ class ChatServer:
 
     def __init__(self, texts: Mapping[int, str]) -> None:
         self.texts = dict(texts)
+        self.models = ["reader"]  # what it says it serves
         self.script: list[Entry] = []
         self.always: Entry | None = None  # instead of the right answer
         self.requests: list[Asked] = []
@@ -182,10 +183,20 @@ class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     server: _Http
 
+    def do_GET(self) -> None:
+        """`/v1/models` and `/health`, as vLLM and llama.cpp have them."""
+        models = {"object": "list", "data": [{"id": one} for one in self.server.chat.models]}
+        body = json.dumps(models if self.path == "/v1/models" else {}).encode()
+        self.send_response(200 if self.path in ("/v1/models", "/health") else 404)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
     def do_POST(self) -> None:
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         url = body["messages"][0]["content"][0]["image_url"]["url"]
-        assert url.startswith("data:image/jpeg;base64,")
+        assert url.startswith(("data:image/jpeg;base64,", "data:image/png;base64,"))
         number, size = seen(base64.b64decode(url.partition(",")[2]))
         asked = Asked(self.path, dict(self.headers), body, number, size, time.monotonic())
         with self.server.chat.at_work():

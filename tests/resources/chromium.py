@@ -50,18 +50,57 @@ class Tab:
         assert "exceptionDetails" not in answer, answer
         return answer["result"].get("value")
 
-    def open(self, path: Path) -> float:
-        """Load a file and forget what happened before; seconds until it is laid out."""
+    def open(self, page: Path | str) -> float:
+        """Load a file or a URL and forget what was before; seconds until it is laid out."""
         self.call("Page.navigate", url="about:blank")
         self.events.clear()
         for domain in ("Page", "Runtime", "Log", "Network"):
             self.call(f"{domain}.enable")
         begun = time.monotonic()
-        self.call("Page.navigate", url=path.resolve().as_uri())
+        url = page if isinstance(page, str) else page.resolve().as_uri()
+        self.call("Page.navigate", url=url)
         while self.js("document.readyState") != "complete":
             time.sleep(0.02)
         self.js("new Promise(done => requestAnimationFrame(() => setTimeout(done)))")
         return time.monotonic() - begun
+
+    def until(self, expression: str, seconds: float = 120) -> Any:
+        """Wait until an expression is true; its value (an element has none that can be told).
+
+        AssertionError if it does not come true.
+        """
+        deadline = time.monotonic() + seconds
+        while not (value := self.js(expression)):
+            assert time.monotonic() < deadline, f"never true: {expression}"
+            time.sleep(0.05)
+        return value
+
+    def click(self, element: str) -> None:
+        """Press the mouse in the middle of an element, once it rests and nothing lies above it.
+
+        Args:
+            element: a JavaScript expression.
+        """
+        place = f"""(() => {{
+            const found = {element};
+            if (!found) return null;
+            found.scrollIntoView({{block: "nearest"}});
+            const box = found.getBoundingClientRect();
+            const at = [box.x + box.width / 2, box.y + box.height / 2];
+            return found.contains(document.elementFromPoint(...at)) ? at : null;
+        }})()"""
+        before, at = None, self.until(place)
+        while at != before:
+            time.sleep(0.1)
+            before, at = at, self.until(place)
+        common = {"x": at[0], "y": at[1], "clickCount": 1, "button": "left"}
+        self.call("Input.dispatchMouseEvent", type="mouseMoved", x=at[0], y=at[1])
+        self.call("Input.dispatchMouseEvent", type="mousePressed", **common)
+        self.call("Input.dispatchMouseEvent", type="mouseReleased", **common)
+
+    def type(self, text: str) -> None:
+        """Write into what has the focus."""
+        self.call("Input.insertText", text=text)
 
     def key(self, name: str, code: int, text: str = "") -> None:
         """Press a key for real. `code`: of Windows' virtual keys."""

@@ -12,15 +12,18 @@ from __future__ import annotations
 import contextlib
 import importlib.util
 import os
+import signal
 import socket
 import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
+from conftest import nightjar_argv
 
 NOT_INSTALLED = "fiftyone is not installed: pip install 'nightjar[curate]'"
 
@@ -60,9 +63,7 @@ def mongod(program: Path, home: Path) -> Iterator[str]:
     """The address of a MongoDB that is gone with the block."""
     folder = home / "mongo"
     folder.mkdir()
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     command = [program, "--dbpath", folder, "--logpath", folder / "log", "--nounixsocket"]
     server = subprocess.Popen(
         [*map(str, command), "--bind_ip", "127.0.0.1", "--port", str(port)],
@@ -78,6 +79,49 @@ def mongod(program: Path, home: Path) -> Iterator[str]:
     finally:
         server.terminate()
         assert server.wait(30) == 0
+
+
+def free_port() -> int:
+    """A port of loopback that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@dataclass(frozen=True)
+class Served:
+    """`nightjar app` at work. `said`: what it printed first."""
+
+    process: subprocess.Popen[str]
+    port: int
+    said: str
+
+    @property
+    def address(self) -> str:
+        return next(word for word in self.said.split() if word.startswith("http://"))
+
+    def stopped(self) -> str:
+        """Press Ctrl-C; what it says then."""
+        self.process.send_signal(signal.SIGINT)
+        return self.process.communicate(timeout=30)[0]
+
+
+@contextmanager
+def app_process(name: str, folder: Path) -> Iterator[Served]:
+    """`nightjar app NAME` as a process of its own, once it is served; gone with the block."""
+    port = free_port()
+    argv = nightjar_argv("app", name, "--port", str(port))
+    with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True, cwd=folder) as process:
+        try:
+            assert process.stdout is not None
+            said = ""
+            while not said.endswith("Ctrl-C stops it.\n"):
+                line = process.stdout.readline()
+                assert line, f"the app ended: {said}"
+                said += line
+            yield Served(process, port, said)
+        finally:
+            process.kill()
 
 
 def connected(uri: str) -> Any:

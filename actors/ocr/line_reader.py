@@ -1,0 +1,172 @@
+"""Readers made of two networks, one that finds lines and one that reads them: what they share.
+
+Detection goes page by page. The line crops of the whole batch of pages are pooled, sorted by width
+and recognised in batches with little padding (`actors.ocr.packing`), whatever runs the networks.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Sequence
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, ClassVar, TypeVar
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+from pydantic import Field
+
+from actors.contract import Actor, Settings
+from actors.failures import FAILURE, FailureKind, SetupError, failure
+from actors.ocr.detection import LINE_HEIGHT, DetectionConfig, Image, crop, detector_input
+from actors.ocr.ink import coverage, ink_cells
+from actors.ocr.line import LINES
+from actors.ocr.packing import TAIL, pack
+from actors.ocr.reading_order import reading_order
+
+#: What one line says: text, and score 0..1, None where nothing was read.
+Reading = tuple[str, float | None]
+
+#: Gray of the padding: 0 after normalisation, as in training.
+_PADDING = 127
+
+
+class LineReaderConfig(Settings):
+    """How lines are found and packed."""
+
+    operational: ClassVar[frozenset[str]] = frozenset({"threads", "lines_per_batch"})
+
+    threads: int = Field(
+        1, ge=1, description="per worker; more workers beat more threads when pages are many"
+    )
+    detection: DetectionConfig = DetectionConfig()
+    lines_per_batch: int = Field(
+        4, ge=1, description="lines recognised at once: 4 for a CPU, 32 and more for a GPU"
+    )
+
+
+C = TypeVar("C", bound=LineReaderConfig)
+
+
+class LineReader(Actor[C]):
+    """Reads pages. A null `image` passes with nulls.
+
+    `ocr_lines`: in reading order, polygons in pixels of the page. A line that was found but could
+    not be read keeps its polygon, with the text "" and a null score: nothing is dropped for being
+    weak. `ink_share`: share (0..1) of the page's cells that hold ink; `ink_covered`: share of
+    those inside a line, null without ink. Failures: CORRUPT_IMAGE.
+    """
+
+    reads = pa.schema([("image", pa.binary())])
+    writes = pa.schema(
+        [
+            ("ocr_lines", LINES),
+            ("ink_share", pa.float32()),
+            ("ink_covered", pa.float32()),
+            ("ocr_engine", pa.string()),
+            ("ocr_failure", FAILURE),
+        ]
+    )
+    failure_column = "ocr_failure"
+
+    engine: str  #: the column `ocr_engine`; its first word is the name of the reader
+
+    def __init__(self, config: C) -> None:
+        super().__init__(config)
+        cv2.setNumThreads(config.threads)
+
+    @abstractmethod
+    def find_lines(self, page: Image, small: Image) -> npt.NDArray[np.float32]:
+        """Quads (N, 4, 2), pixels, clockwise from the top left, of the text lines on a BGR page
+        (H, W, 3), of which `small` is the detector's input."""
+
+    @abstractmethod
+    def recognise(self, lines: npt.NDArray[np.uint8]) -> list[Reading]:
+        """What BGR lines (N, 48, W, 3) of one width say."""
+
+    def __call__(self, rows: pa.Table) -> pa.Table:
+        pages = [self._found(data) for data in rows["image"].to_pylist()]
+        crops = [line for page in pages for line in page.pop("crops", ())]
+        with self.timed("recognise"):
+            readings = iter(self.read_lines(crops))
+        with self.timed("order"):
+            for page in pages:
+                if page.get("quads") is not None:
+                    page["ocr_lines"] = _in_order(page["quads"], readings)
+        for column in self.writes:
+            values = [page.get(column.name) for page in pages]
+            rows = rows.append_column(column, pa.array(values, column.type))
+        return rows
+
+    def _found(self, data: bytes | None) -> dict[str, Any]:
+        """One page's lines, cut out, and its ink; or its failure."""
+        if data is None:
+            return {}
+        with self.timed("decode"):
+            page = decoded(data)
+        if page is None:
+            return {"ocr_failure": failure(FailureKind.CORRUPT_IMAGE, "OpenCV cannot decode it")}
+        with self.timed("detect"):
+            small = detector_input(page, self.config.detection)
+            quads = self.find_lines(page, small)
+        with self.timed("crop"):
+            crops = [crop(page, quad) for quad in quads]
+        with self.timed("ink"):
+            share, covered = coverage(ink_cells(small), quads, (page.shape[0], page.shape[1]))
+        return {
+            "quads": quads,
+            "crops": crops,
+            "ink_share": share,
+            "ink_covered": covered,
+            "ocr_engine": self.engine,
+        }
+
+    def read_lines(self, crops: Sequence[Image]) -> list[Reading]:
+        """What each BGR line (48, W, 3) says, in their order."""
+        answers: list[Reading] = [("", None)] * len(crops)
+        widths = [line.shape[1] for line in crops]
+        for batch in pack(widths, self.config.lines_per_batch):
+            lines = stacked([crops[i] for i in batch])
+            for index, answer in zip(batch, self.recognise(lines), strict=True):
+                answers[index] = answer
+        return answers
+
+
+def decoded(data: bytes) -> Image | None:
+    """BGR page (H, W, 3) of encoded bytes; None if they are no image.
+
+    The fetch stage has applied the EXIF orientation already; it must not be applied twice.
+    """
+    flags = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
+    try:
+        page: Image | None = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
+    except cv2.error:  # no bytes at all
+        return None
+    return page
+
+
+def stacked(crops: Sequence[Image]) -> npt.NDArray[np.uint8]:
+    """One batch (N, 48, W + TAIL, 3) of crops of equal width."""
+    columns = crops[0].shape[1]
+    batch = np.full((len(crops), LINE_HEIGHT, columns + TAIL, 3), _PADDING, np.uint8)
+    for row, line in zip(batch, crops, strict=True):
+        row[:, :columns] = line
+    return batch
+
+
+def wheel_models() -> Path:
+    """The directory of the ONNX files in rapidocr's wheel. Raises SetupError."""
+    spec = find_spec("rapidocr")  # the package itself imports three runtimes
+    if spec is None or spec.origin is None:
+        raise SetupError("rapidocr is not installed", "install it, or name the model files")
+    return Path(spec.origin).parent / "models"
+
+
+def _in_order(quads: npt.NDArray[np.float32], readings: Any) -> list[dict[str, Any]]:
+    lines = [
+        {"text": text, "score": score, "polygon": quad.ravel().tolist()}
+        for quad, (text, score) in zip(quads, readings, strict=False)
+    ]
+    return [lines[i] for i in reading_order(quads)]

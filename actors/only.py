@@ -1,0 +1,68 @@
+"""Several readers in one flow: each is handed the rows that are its own.
+
+Rows are masked inside the worker; nothing is filtered out and united again, which ran the stages
+before it twice (FACTS).
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import numpy as np
+import pyarrow as pa
+
+from actors.contract import Actor, Settings
+
+#: Which reader a row is for. Null: none.
+READER = pa.field("reader", pa.string())
+
+
+def prefixed(name: str, column: str) -> str:
+    """What `column` of the reader `name` is called until the readings are joined."""
+    return f"{name}.{column}"
+
+
+def only(name: str, reader: type[Actor[Any]]) -> type[Actor[Any]]:
+    """`reader`, for the rows whose column `reader` is `name`; all others get nulls, without work.
+
+    It writes what `reader` writes, under `prefixed` names, since the others' columns are there too.
+    """
+    writes = pa.schema([(prefixed(name, one.name), one.type) for one in reader.writes])
+    members = {
+        "__doc__": f"{reader.__name__} for the rows whose reader is {name}.",
+        "reads": pa.schema([READER, *reader.reads]),
+        "writes": writes,
+        "failure_column": prefixed(name, reader.failure_column),
+        "reader": reader,
+        "reader_name": name,
+    }
+    return type(reader.__name__, (_Only,), members)
+
+
+class _Only(Actor[Settings]):
+    reader: ClassVar[type[Actor[Any]]]
+    reader_name: ClassVar[str]
+
+    def __init__(self, config: Settings) -> None:
+        super().__init__(config)
+        self._reader = self.reader(config)
+        self.seconds = self._reader.seconds
+
+    def provenance(self) -> dict[str, str]:
+        return self._reader.provenance()
+
+    def __call__(self, rows: pa.Table) -> pa.Table:
+        mine = np.array([one == self.reader_name for one in rows[READER.name].to_pylist()], bool)
+        if not mine.any():
+            for column in self.writes:
+                rows = rows.append_column(column, pa.nulls(rows.num_rows, column.type))
+            return rows
+        own_rows = rows.filter(pa.array(mine))
+        read = self._reader(own_rows)
+        if not read["row_id"].equals(own_rows["row_id"]):
+            raise ValueError(f"{self.reader.__name__} lost, added or reordered rows")
+        # Row i of the batch is row places[i] of what was read; null where it passes by.
+        places = pa.array(np.cumsum(mine) - 1, pa.int64(), mask=~mine)
+        for column, own in zip(self.writes, self.reader.writes, strict=True):
+            rows = rows.append_column(column, read[own.name].combine_chunks().take(places))
+        return rows

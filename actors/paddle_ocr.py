@@ -1,0 +1,184 @@
+"""PaddleOCR 3.7: pages in, text lines with scores out. Lives in an environment of its own.
+
+Its pipeline reads page by page, in page order, and pads every crop to 320 columns and more. Here
+its detector and its recogniser are asked apart, so that lines are packed across pages as for
+`rapid_ocr`; the library still prepares pixels, runs the networks and decodes.
+
+LICENCE: PaddleOCR, PaddleX and the PP-OCR weights are Apache-2.0.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+from importlib.metadata import version
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import Field
+
+from actors.failures import SetupError
+from actors.ocr.detection import Image, on_page
+from actors.ocr.line_reader import LineReader, LineReaderConfig, Reading
+from actors.ocr.paddle_models import embedded, model_digest
+
+PaddleEngine = Literal["onnxruntime", "paddle", "transformers"]
+Script = Literal[
+    "general",
+    "latin",
+    "eslav",
+    "cyrillic",
+    "arabic",
+    "devanagari",
+    "korean",
+    "th",
+    "el",
+    "te",
+    "ta",
+]
+
+#: The detector takes the size that it is given: limits that no page meets.
+_NO_LEAST, _NO_MOST = 32, 10**6
+
+
+class PaddleOcrConfig(LineReaderConfig):
+    """Which of PaddleOCR's models and runtimes, and how lines are found."""
+
+    engine: PaddleEngine = Field(
+        "onnxruntime",
+        description="runtime; paddle and transformers need paddlepaddle or torch in the pool's "
+        "environment",
+    )
+    device: str = Field("cpu", pattern=r"^(cpu|gpu(:\d+)?)$", description="cpu, gpu or gpu:N")
+    script: Script = Field(
+        "general",
+        description="general: PP-OCRv6 (Chinese, Japanese, Latin letters); else PP-OCRv5's "
+        "recogniser of that script; eslav: Russian, Belarusian, Ukrainian",
+    )
+    det_model: str = Field("PP-OCRv6_small_det", description="PaddleOCR's name of the detector")
+    rec_model: str | None = Field(None, description="of the recogniser; null: that of `script`")
+    det_dir: Path | None = Field(
+        None,
+        description="its files as PaddleOCR lays them out; null: for PP-OCRv6_small on onnxruntime "
+        "those in rapidocr's wheel, else PaddleOCR downloads them",
+    )
+    rec_dir: Path | None = Field(None, description="the same for the recogniser")
+
+    @property
+    def recogniser(self) -> str:
+        """PaddleOCR's name of the recogniser."""
+        if self.rec_model:
+            return self.rec_model
+        return "PP-OCRv6_small_rec" if self.script == "general" else _PPOCR_V5.format(self.script)
+
+
+_PPOCR_V5 = "{}_PP-OCRv5_mobile_rec"
+
+
+class PaddleOcr(LineReader[PaddleOcrConfig]):
+    """See `LineReader`. Scores are PaddleOCR's means over characters; 0 for nothing is null."""
+
+    def __init__(self, config: PaddleOcrConfig) -> None:
+        """Raises SetupError: no paddleocr here, no such engine, no weights."""
+        super().__init__(config)
+        os.environ.setdefault("PADDLE_PDX_DISABLE_MODEL_SOURCE_CHECK", "True")
+        try:
+            library = importlib.import_module("paddleocr")
+        except ImportError as error:
+            raise SetupError(
+                f"paddleocr cannot be imported here: {error}",
+                "make engines, and set paddle_ocr_pool.environment: paddle_ocr",
+            ) from error
+        _check_engine(config.engine)
+        limits = config.detection
+        detector, recogniser = config.det_model, config.recogniser
+        self._folders = {
+            "det": _folder(config, detector, config.det_dir),
+            "rec": _folder(config, recogniser, config.rec_dir),
+        }
+        self._detector = _opened(
+            library.TextDetection,
+            config,
+            detector,
+            self._folders["det"],
+            limit_type="min",
+            limit_side_len=_NO_LEAST,
+            thresh=limits.threshold,
+            box_thresh=limits.box_threshold,
+            unclip_ratio=limits.unclip_ratio,
+        )
+        self._recogniser = _opened(
+            library.TextRecognition, config, recogniser, self._folders["rec"]
+        )
+        models = recogniser.replace("_rec", "")
+        self.engine = f"paddle_ocr {version('paddleocr')} {models} {config.engine} {config.device}"
+
+    def provenance(self) -> dict[str, str]:
+        digests = {
+            f"{role}_sha256": model_digest(folder)
+            for role, folder in self._folders.items()
+            if folder is not None
+        }
+        return {"engine": self.engine, "det": self.config.det_model} | digests
+
+    def find_lines(self, page: Image, small: Image) -> npt.NDArray[np.float32]:
+        (found,) = self._detector.predict(small, batch_size=1, max_side_limit=_NO_MOST)
+        quads = np.array(found["dt_polys"], np.float32)
+        return on_page(quads, (small.shape[0], small.shape[1]), (page.shape[0], page.shape[1]))
+
+    def recognise(self, lines: npt.NDArray[np.uint8]) -> list[Reading]:
+        answers = self._recogniser.predict(list(lines), batch_size=len(lines))
+        return [
+            (one["rec_text"], float(one["rec_score"])) if one["rec_text"] else ("", None)
+            for one in answers
+        ]
+
+
+def _check_engine(engine: PaddleEngine) -> None:
+    """Before PaddleOCR looks for weights to download, which takes it 20 s to give up."""
+    package = {"paddle": "paddle", "transformers": "torch"}.get(engine, engine)
+    if find_spec(package) is None:
+        raise SetupError(
+            f"engine {engine}: no {package} in this environment",
+            f"install {'paddlepaddle' if engine == 'paddle' else package} into the pool's "
+            "environment, or set paddle_ocr.engine: onnxruntime",
+        )
+
+
+def _folder(config: PaddleOcrConfig, model: str, chosen: Path | None) -> Path | None:
+    """Where a model's files are; None leaves it to PaddleOCR."""
+    if chosen is not None:
+        if not chosen.is_dir():
+            raise SetupError(
+                f"no directory {chosen}", "set det_dir and rec_dir to directories of PaddleOCR's"
+            )
+        return chosen
+    return embedded(model) if config.engine == "onnxruntime" else None
+
+
+def _opened(
+    kind: Any, config: PaddleOcrConfig, model: str, folder: Path | None, **limits: Any
+) -> Any:
+    onnx = {
+        "intra_op_num_threads": config.threads,
+        "inter_op_num_threads": 1,
+        "log_severity_level": 3,
+    }
+    try:
+        return kind(
+            model_name=model,
+            model_dir=str(folder) if folder else None,
+            engine=config.engine,
+            device=config.device,
+            engine_config=onnx if config.engine == "onnxruntime" else None,
+            cpu_threads=config.threads,
+            **limits,
+        )
+    except Exception as error:  # RuntimeError, ValueError, bare Exception: no package, no weights
+        raise SetupError(
+            f"PaddleOCR cannot open {model} on {config.engine}: {type(error).__name__}: {error}",
+            "set det_dir and rec_dir to the models' directories, or check their names and engine",
+        ) from error

@@ -1,0 +1,1 @@
+"""Screenshots: what lies on them, where, and what it means."""

@@ -1,0 +1,112 @@
+"""Icons and lines of text into elements, by OmniParser's rules.
+
+Source: `remove_overlap_new` in `util/utils.py` of microsoft/OmniParser (MIT), commit 3540212, with
+its thresholds. One difference: there an icon that holds a line and itself lies in another one is
+dropped together with its line, whose text is then nowhere; here the line stays.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from actors.ocr.reading_order import reading_order
+
+#: A box lies in another if this share of its area does.
+_INSIDE = 0.8
+
+Boxes = npt.NDArray[np.float32]
+
+
+def merged(
+    icons: Boxes,
+    scores: Sequence[float],
+    lines: Sequence[Mapping[str, Any]],
+    max_overlap: float,
+) -> list[dict[str, Any]]:
+    """Values of `actors.screens.element.ELEMENT` in reading order, captions not yet there.
+
+    1. Of two icons that overlap by more than `max_overlap`, the smaller stays. Overlap is the
+       largest of intersection / union, / first area, / second area.
+    2. An icon that lies in a line of text is that text: it goes.
+    3. A line that lies in an icon is the icon's text, and no element of its own.
+
+    Args:
+        icons: (n, 4), x0, y0, x1, y1, pixels.
+        scores: (n,), of the icons.
+        lines: values of `actors.ocr.line.LINE`; those without a text play no part.
+        max_overlap: 0..1.
+    """
+    read = [line for line in lines if line["text"]]
+    texts = _bounds(read)
+    stays = ~_covers_smaller(icons, max_overlap)
+    stays &= ~(_share_inside(icons, texts) > _INSIDE).any(axis=1)
+    held = (_share_inside(texts, icons) > _INSIDE) & stays[None, :]
+    elements = [
+        _icon(icons[i], scores[i], [read[j] for j in np.flatnonzero(held[:, i])])
+        for i in map(int, np.flatnonzero(stays))
+    ]
+    free = np.flatnonzero(~held.any(axis=1))
+    elements += [_text(texts[j], read[j]) for j in free]
+    boxes = np.array([one["box"] for one in elements], np.float32).reshape(-1, 4)
+    return [elements[i] for i in reading_order(boxes[:, [[0, 1], [2, 1], [2, 3], [0, 3]]])]
+
+
+def _icon(box: Boxes, score: float, lines: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    known = [line["score"] for line in lines if line["score"] is not None]
+    return {
+        "type": "icon",
+        "box": box.tolist(),
+        "interactive": True,
+        "text": " ".join(line["text"] for line in lines) or None,
+        "caption": None,
+        "score": score,
+        "content_score": min(known) if known and len(known) == len(lines) else None,
+    }
+
+
+def _text(box: Boxes, line: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "type": "text",
+        "box": box.tolist(),
+        "interactive": False,
+        "text": line["text"],
+        "caption": None,
+        "score": line["score"],
+        "content_score": line["score"],
+    }
+
+
+def _bounds(lines: Sequence[Mapping[str, Any]]) -> Boxes:
+    corners = np.array([line["polygon"] for line in lines], np.float32).reshape(-1, 4, 2)
+    return np.concatenate([corners.min(axis=1), corners.max(axis=1)], axis=1)
+
+
+def _areas(boxes: Boxes) -> Boxes:
+    sides = boxes[:, 2:] - boxes[:, :2]
+    return np.maximum(sides[:, 0] * sides[:, 1], np.float32(1e-6))
+
+
+def _intersections(ones: Boxes, others: Boxes) -> Boxes:
+    low = np.maximum(ones[:, None, :2], others[None, :, :2])
+    high = np.minimum(ones[:, None, 2:], others[None, :, 2:])
+    sides = np.clip(high - low, 0, None)
+    area: Boxes = sides[..., 0] * sides[..., 1]
+    return area
+
+
+def _share_inside(ones: Boxes, others: Boxes) -> Boxes:
+    """(n, m): how much (0..1) of each of `ones` lies in each of `others`."""
+    share: Boxes = _intersections(ones, others) / _areas(ones)[:, None]
+    return share
+
+
+def _covers_smaller(icons: Boxes, max_overlap: float) -> npt.NDArray[np.bool_]:
+    """(n,): whether a smaller box overlaps it by more than `max_overlap`."""
+    shared, areas = _intersections(icons, icons), _areas(icons)
+    smaller = np.minimum(areas[:, None], areas[None, :])  # dividing by it is the largest of three
+    larger = areas[:, None] > areas[None, :]
+    return np.any((shared / smaller > max_overlap) & larger, axis=1)

@@ -1,0 +1,123 @@
+"""Does a long run stay flat in memory? Workers, driver and object store over many small pages.
+
+    python benchmarks/memory.py [--pages 10000] [--every 5] [--out DIR]
+
+A real run of OCR backfill over small pages. Every few seconds the unique set size of the driver and
+of each worker is read, and what lies in the object store. Reported by tenths of the pages done: a
+leak is a column that rises. The first tenth includes start-up and the shapes that OpenVINO meets.
+"""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import sys
+import tempfile
+import time
+from collections import defaultdict
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pyarrow.parquet as pq
+import yaml
+from report import head, result_stem, table, write
+
+HERE = Path(__file__).parent
+sys.path.append(str(HERE.parent / "tests/resources"))
+PARTS = 10
+#: What a process's command line says -> what it is called here.
+ROLES = {"MapWorker": "workers", "raylet": "raylet", "gcs_server": "gcs", "Board": "scoreboard"}
+
+
+def main() -> None:
+    arguments = _arguments()
+    with tempfile.TemporaryDirectory() as scratch:
+        config, run_dir = _prepared(Path(scratch), arguments.pages)
+        argv = [sys.executable, "-m", "jobs.cli", "run", "--no-report", str(config)]
+        process = subprocess.Popen(argv, stdout=subprocess.DEVNULL)
+        seen = list(_watched(process, run_dir, arguments.every))
+        if process.returncode:
+            raise SystemExit(f"the run ended with exit code {process.returncode}")
+    rows = _by_part(seen, arguments.pages)
+    report = head() | {"pages": arguments.pages, "parts": rows, "samples": len(seen)}
+    names = [name for name in rows[-1] if name != "pages"]
+    cells = [[str(row["pages"]), *(str(row.get(name, "")) for name in names)] for row in rows]
+    title = f"# Memory of a run of {arguments.pages:,} small pages, {report['date']}"
+    what = f"{report['machine']}. Peak of each tenth, MB; workers: unique memory of all together."
+    lines = [title, "", what, "", *table(["pages done", *names], cells)]
+    write(result_stem(arguments.out, "memory", report), report, lines)
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--pages", type=int, default=10_000)
+    parser.add_argument("--every", type=float, default=5.0, help="seconds between two looks")
+    parser.add_argument("--out", type=Path, default=HERE)
+    return parser.parse_args()
+
+
+def _prepared(scratch: Path, pages: int) -> tuple[Path, Path]:
+    """(config, run_dir) of a run over links to 64 drawn pages."""
+    from bad_files import many_pages
+
+    drawn, source = scratch / "drawn", scratch / "source"
+    drawn.mkdir()
+    source.mkdir()
+    many_pages(drawn, 64)
+    kept = sorted(drawn.iterdir())
+    for number in range(pages):
+        page = kept[number % len(kept)]
+        (source / f"{number:06}{page.suffix}").symlink_to(page)
+    config = yaml.safe_load((HERE.parent / "configs/ocr_backfill/quickstart.yaml").read_text())
+    config |= {"run_dir": str(scratch / "run"), "source": {"path": str(source)}}
+    config["sink"] = {"flush_seconds": 5.0}
+    path = scratch / "run.yaml"
+    path.write_text(yaml.safe_dump(config))
+    return path, scratch / "run"
+
+
+def _watched(process: subprocess.Popen[bytes], run_dir: Path, every: float) -> Any:
+    """(rows committed, {role: MB}) every so often."""
+    known: dict[Path, int] = {}
+    while process.poll() is None:
+        used = _memory(psutil.Process(process.pid))
+        for path in (run_dir / "shards").glob("*.parquet"):
+            if path not in known:
+                known[path] = pq.read_metadata(path).num_rows
+        yield sum(known.values()), used
+        time.sleep(every)
+
+
+def _memory(driver: psutil.Process) -> dict[str, float]:
+    found: dict[str, float] = defaultdict(float)
+    for process in [driver, *driver.children(recursive=True)]:
+        try:
+            words = " ".join(process.cmdline())
+            used = process.memory_full_info().uss / 1e6
+        except (psutil.NoSuchProcess, psutil.ZombieProcess):
+            continue
+        if "raylet" in words:  # maps all of the store; its libraries are some 30 MB of this
+            found["object store"] += process.memory_info().shared / 1e6
+        role = next((name for mark, name in ROLES.items() if mark in words), "rest")
+        found["driver" if process.pid == driver.pid else role] += used
+    return found
+
+
+def _by_part(seen: list[tuple[int, dict[str, float]]], pages: int) -> list[dict[str, Any]]:
+    parts: list[dict[str, Any]] = []
+    for number in range(PARTS):
+        low, high = pages * number // PARTS, pages * (number + 1) // PARTS
+        inside = [used for rows, used in seen if low <= rows < high or rows == high == pages]
+        peaks: dict[str, Any] = {"pages": high}
+        for used in inside:
+            for name, amount in used.items():
+                peaks[name] = max(peaks.get(name, 0), round(amount))
+        parts.append(peaks)
+    return parts
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,76 @@
+"""The command lines of `nightjar submit`, `status`, `logs` and `stop`; as light as `jobs.cli`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+Address = Annotated[
+    str | None,
+    typer.Option(
+        metavar="URL",
+        help="the cluster's dashboard, http://HOST:8265; else RAY_API_SERVER_ADDRESS, RAY_ADDRESS",
+    ),
+]
+Target = Annotated[str, typer.Argument(help="a submission id, or the run_dir of the config")]
+Follow = Annotated[bool, typer.Option("--follow", "-f", help="print its output until it ends")]
+
+
+def submit(
+    config: Annotated[Path, typer.Argument(help="a YAML file, see configs/")],
+    address: Address = None,
+    overrides: Annotated[
+        list[str] | None, typer.Option("--set", metavar="A.B=C", help="override a key; repeatable")
+    ] = None,
+    env: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME", help="pass this variable on; the job's metadata shows it; repeatable"
+        ),
+    ] = None,
+    follow: Follow = False,
+    again: Annotated[
+        bool, typer.Option("--again", help="go on with a run whose job has ended")
+    ] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="show what would be sent, and send nothing")
+    ] = False,
+    max_mb: Annotated[float, typer.Option(min=0, help="refuse a larger package")] = 64.0,
+) -> None:
+    """Start a run on a Ray cluster: this folder's code, the config, and what it names go along.
+
+    The same run directory is started once, however often it is submitted. Exit codes as of run.
+    """
+    from jobs import submit as job
+
+    asked = job.Asked(address, overrides or (), env or (), follow, again, dry_run, max_mb)
+    job.submit(Console(), config, asked)
+
+
+def status(
+    target: Annotated[
+        str | None, typer.Argument(help="a submission id or run_dir; all jobs without")
+    ] = None,
+    address: Address = None,
+) -> None:
+    """How a submitted run stands. Exit code 0 while it runs and when it has finished, else its."""
+    from jobs import submit as job
+
+    job.status(Console(), target, address)
+
+
+def logs(target: Target, address: Address = None, follow: Follow = False) -> None:
+    """What a submitted run has printed. With --follow: its exit code in the end."""
+    from jobs import submit as job
+
+    job.logs(Console(), target, address, follow=follow)
+
+
+def stop(target: Target, address: Address = None) -> None:
+    """End a submitted run. What is committed is kept."""
+    from jobs import submit as job
+
+    job.stop(Console(), target, address)

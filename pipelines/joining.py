@@ -1,0 +1,109 @@
+"""What is different when a run joins a cluster instead of starting one.
+
+Imports Ray only in functions: `pipelines.run` asks `joined` before it imports Ray.
+"""
+
+from __future__ import annotations
+
+import os
+import uuid
+from pathlib import Path
+from typing import Any
+
+from pipelines.config import RayConfig
+from pipelines.errors import OutputUnwritable
+
+#: Nodes that are asked whether they see the run directory, and seconds they have to answer: a
+#: worker process must start on each (2 s idle, 20 s here under load).
+_ASKED, _ANSWER_S = 32, 90.0
+
+
+def joined(config: RayConfig) -> RayConfig:
+    """`config`, with RAY_ADDRESS where it names no cluster: Ray sets it for submitted jobs.
+
+    The address of a job server (http://...), which `ray job` takes from the same variable, is none.
+    """
+    address = os.environ.get("RAY_ADDRESS", "")
+    if config.address or not address or address.startswith(("http://", "https://")):
+        return config
+    return config.model_copy(update={"address": address})
+
+
+def remedy(error: Exception) -> str:
+    """What to do about an exception of `ray.init` that was to join a cluster."""
+    text = f"{type(error).__name__}: {error}"
+    if "Version mismatch" in text:
+        return (
+            "Ray and Python must be the same to the last digit in the cluster's image, in the "
+            "environment that starts the run, and in every py_executable"
+        )
+    if "uthentication" in text or "token" in text.lower():
+        return (
+            "set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN (or RAY_AUTH_TOKEN_PATH) as on the cluster"
+        )
+    return (
+        "check ray.address and RAY_ADDRESS, and that the head is up; from outside of the cluster "
+        "use nightjar submit"
+    )
+
+
+def check_reachable(run: Path) -> None:
+    """Raises OutputUnwritable if a node of the cluster cannot read and write below `run`.
+
+    `run` exists here. Workers leave their shards there, and this process renames them.
+    """
+    import ray
+
+    nodes = [node for node in ray.nodes() if node["Alive"]]
+    if len(nodes) > 1:
+        strangers = _strangers(run, nodes[:_ASKED])
+        if strangers:
+            raise OutputUnwritable(
+                f"run_dir {run} is another directory on {', '.join(strangers)} "
+                f"({len(strangers)} of {len(nodes[:_ASKED])} nodes asked)",
+                "put run_dir on s3://, or on a file system that every node mounts at this path",
+            )
+
+
+def _strangers(run: Path, nodes: list[dict[str, Any]]) -> list[str]:
+    """Names of the nodes that do not see a file of this process, or whose file it does not see."""
+    import ray
+    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+    mark = run / f".reach-{uuid.uuid4().hex}"
+    mark.touch()
+    try:
+        asked = {}
+        for node in nodes:
+            there = NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
+            task = ray.remote(num_cpus=0, max_retries=0)(_sees).options(scheduling_strategy=there)
+            asked[task.remote(str(mark), node["NodeID"])] = node
+        answered, _ = ray.wait(list(asked), num_returns=len(asked), timeout=_ANSWER_S)
+        return sorted(
+            asked[task]["NodeManagerHostname"] for task in answered if not _agreed(task, mark)
+        )
+    finally:
+        for left in run.glob(f"{mark.name}*"):
+            left.unlink()
+
+
+def _sees(mark: str, node: str) -> str:
+    """Runs on a node. The name of the file that it left beside the mark; empty: it could not."""
+    answer = Path(f"{mark}-{node}")
+    try:
+        if not Path(mark).exists():
+            return ""
+        answer.touch()
+    except OSError:
+        return ""
+    return answer.name
+
+
+def _agreed(task: Any, mark: Path) -> bool:
+    import ray
+
+    try:
+        name = ray.get(task)
+    except ray.exceptions.RayError:
+        return True  # the node has gone meanwhile; it says nothing about the directory
+    return bool(name) and (mark.parent / name).exists()
