@@ -29,8 +29,9 @@ demo: setup
 	$(BIN)/nightjar run configs/ocr_backfill/quickstart.yaml
 	$(BIN)/nightjar run configs/autolabel/quickstart.yaml
 
+# Two processes, a file of tests each at a time: most of them wait for Ray to start.
 test: setup engines
-	$(BIN)/pytest
+	$(BIN)/pytest -n 2 --dist loadfile
 
 test-long: setup engines
 	$(BIN)/pytest -m long --timeout 3600

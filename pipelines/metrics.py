@@ -112,10 +112,9 @@ class RunMetrics:
     def __init__(self, meter: Meter) -> None:
         self._meter = meter
         self._outcomes: Counter[str] = Counter()
-        self._queues: dict[str, int] = {}
 
     def publish(self, outcomes: Counter[str], waiting: Mapping[str, int]) -> None:
-        """Publish what has changed since the last call.
+        """Publish outcomes that are new, and every queue: Ray 2.60 forgets a gauge not set again.
 
         `outcomes`: rows committed so far; `waiting`: rows by stage.
         """
@@ -123,6 +122,4 @@ class RunMetrics:
             self._meter.add("nightjar_outcomes_total", count, outcome=outcome)
         self._outcomes = outcomes.copy()
         for stage, rows in waiting.items():
-            if self._queues.get(stage) != rows:
-                self._meter.set("nightjar_queue_rows", rows, stage=stage)
-                self._queues[stage] = rows
+            self._meter.set("nightjar_queue_rows", rows, stage=stage)

@@ -67,7 +67,8 @@ def test_spending_counts_rows_that_were_asked_about_and_what_is_known_of_their_p
     ]
 
 
-def test_the_driver_publishes_what_has_changed_since_it_last_looked() -> None:
+def test_the_driver_publishes_new_outcomes_and_every_queue() -> None:
+    """A queue that does not move is published too: Ray forgets a gauge that is not set again."""
     meter, progress = Remembers(), Progress(100, 20, ("fetch", "read"))
     metrics = RunMetrics(meter)
     progress.scores = {"fetch": StageScore(rows=50), "read": StageScore(rows=30)}
@@ -83,5 +84,6 @@ def test_the_driver_publishes_what_has_changed_since_it_last_looked() -> None:
         ("nightjar_queue_rows", 30, {"stage": "fetch"}),
         ("nightjar_queue_rows", 20, {"stage": "read"}),
         ("nightjar_outcomes_total", 5, {"outcome": "ocr"}),
+        ("nightjar_queue_rows", 30, {"stage": "fetch"}),
         ("nightjar_queue_rows", 0, {"stage": "read"}),
     ]

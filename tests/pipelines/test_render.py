@@ -12,7 +12,6 @@ import pytest
 from bad_files import (
     BAD_FILES,
     PASSWORD,
-    BadFile,
     drawn,
     encrypted_pdf,
     huge_page_pdf,
@@ -54,8 +53,9 @@ def failure_of(data: bytes, page: int = 1, options: RenderOptions = OPTIONS) -> 
     return caught.value.kind
 
 
-@pytest.mark.parametrize("bad", [b for b in CONTENT.values() if b.expected != "OK"], ids=str)
-def test_what_is_wrong_with_the_content_is_named(bad: BadFile, tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", [n for n, bad in CONTENT.items() if bad.expected != "OK"])
+def test_what_is_wrong_with_the_content_is_named(name: str, tmp_path: Path) -> None:
+    bad = CONTENT[name]
     assert failure_of(bad.make(tmp_path).read_bytes()) is bad.expected
 
 

@@ -64,7 +64,7 @@ class Tab:
         self.js("new Promise(done => requestAnimationFrame(() => setTimeout(done)))")
         return time.monotonic() - begun
 
-    def until(self, expression: str, seconds: float = 120) -> Any:
+    def until(self, expression: str, seconds: float = 90) -> Any:
         """Wait until an expression is true; its value (an element has none that can be told).
 
         AssertionError if it does not come true.
@@ -74,6 +74,15 @@ class Tab:
             assert time.monotonic() < deadline, f"never true: {expression}"
             time.sleep(0.05)
         return value
+
+    def settle(self, seconds: float) -> None:
+        """Wait until nothing has been loaded for so long."""
+        count, since = -1, time.monotonic()
+        while time.monotonic() - since < seconds:
+            loaded = self.js("performance.getEntriesByType('resource').length")
+            if loaded != count:
+                count, since = loaded, time.monotonic()
+            time.sleep(0.1)
 
     def click(self, element: str) -> None:
         """Press the mouse in the middle of an element, once it rests and nothing lies above it.
