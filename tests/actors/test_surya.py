@@ -282,6 +282,7 @@ def test_a_blank_page_has_no_lines_and_no_failure(server: ChatServer) -> None:
 
 
 def test_bad_pictures_and_null_rows_pass_beside_good_ones(server: ChatServer) -> None:
+    server.always = lambda asked: replace(right(asked), delay_s=0.3)  # long enough to meet
     rows = read(server, page(), b"no picture", None, page())
     assert [kind(row) for row in rows] == [None, "CORRUPT_IMAGE", None, None]
     assert [row["ocr_lines"] is None for row in rows] == [False, True, True, False]

@@ -140,7 +140,7 @@ def test_a_reviewer_finds_the_worst_image_sees_its_labels_and_accepts_it(
     tab.click("document.querySelector('[data-cy=looker]')")
     until_said(tab, "row_id-field", str(WORST))
     until_said(tab, "instances-field", "2")
-    tab.until(f"!!{the('modal-looker-container')}.querySelector('canvas')")
+    tab.until(f"!!{the('modal-looker-container')}?.querySelector('canvas')")
     shown = drawn(tab)
     assert shown.shape[1] / shown.shape[0] == pytest.approx(160 / 120, rel=0.03)
     x0, y0, x1, y1 = BOX
