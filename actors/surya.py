@@ -14,27 +14,21 @@ LICENCE: surya-ocr is Apache-2.0, its weights are OpenRAIL-M with conditions for
 from __future__ import annotations
 
 import asyncio
-import hashlib
-import threading
-import time
-import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-import cv2
 import numpy as np
 import pyarrow as pa
 
-from actors.contract import Actor
-from actors.escalation.background import BackgroundLoop
+from actors.escalation.asking import Asking, appended
 from actors.escalation.guards import find_loop
 from actors.failures import FAILURE, FailureKind, ItemFailure, failure
 from actors.ocr.blocks import BLOCKS
 from actors.ocr.detection import DetectionConfig, Image, detector_input
 from actors.ocr.html_lines import html_lines
 from actors.ocr.ink import coverage, ink_cells
-from actors.ocr.line import LINES
+from actors.ocr.line import READING
 from actors.ocr.line_reader import decoded
 from actors.ocr.surya_protocol import (
     BLOCK_PROMPT,
@@ -52,7 +46,7 @@ from actors.ocr.surya_protocol import (
 from actors.ocr.surya_settings import SuryaConfig, check_server, settled
 
 if TYPE_CHECKING:
-    from actors.escalation.client import Answer, Endpoint
+    from actors.escalation.client import Answer
 
 __all__ = ["Surya", "SuryaConfig"]
 
@@ -97,7 +91,7 @@ class _Block:
         ]
 
 
-class Surya(Actor[SuryaConfig]):
+class Surya(Asking[SuryaConfig]):
     """Reads pages. A null `image` passes with nulls.
 
     First the page's layout, then each block with text. `ocr_blocks`: see `actors.ocr.blocks`, in
@@ -113,54 +107,24 @@ class Surya(Actor[SuryaConfig]):
     """
 
     reads = pa.schema([("image", pa.binary())])
-    writes = pa.schema(
-        [
-            ("ocr_lines", LINES),
-            ("ink_share", pa.float32()),
-            ("ink_covered", pa.float32()),
-            ("ocr_engine", pa.string()),
-            ("ocr_blocks", BLOCKS),
-            ("ocr_failure", FAILURE),
-        ]
-    )
+    writes = pa.schema([*READING, ("ocr_blocks", BLOCKS), ("ocr_failure", FAILURE)])
     failure_column = "ocr_failure"
 
     def __init__(self, config: SuryaConfig) -> None:
         """Raises SetupError: no URL, no server there, or one that serves another model."""
-        from actors.escalation.client import Endpoint  # httpx: 0.26 s of import
-
         super().__init__(config)
-        cv2.setNumThreads(1)
         self._client = settled(config)
         key = self._client.key()
         check_server(self._client, key)
-        self._endpoint: Endpoint = Endpoint(self._client, key, _MAX_BODY)
-        self._seconds_lock = threading.Lock()
-        self._loop = BackgroundLoop("surya")
+        self._connect(self._client, key, _MAX_BODY)
         self.engine = f"surya {config.model}"
 
     def provenance(self) -> dict[str, str]:
-        prompts = f"{LAYOUT_PROMPT}\0{BLOCK_PROMPT}"
-        return {
-            "engine": self.engine,
-            "base_url": self._client.base_url,
-            "prompts_sha256": hashlib.sha256(prompts.encode()).hexdigest(),
-        }
-
-    def close(self) -> None:
-        """Close the connections and end the thread. Nobody may be waiting for rows."""
-        self._loop.run(self._endpoint.close())
-        self._loop.close()
+        return self._made_by(self.engine, self._client, LAYOUT_PROMPT, BLOCK_PROMPT)
 
     def __call__(self, rows: pa.Table) -> pa.Table:
-        start = time.perf_counter()
-        pages = self._loop.run(self._read_all(rows["image"].to_pylist()))
-        with self._seconds_lock:
-            self.seconds["ask"] += time.perf_counter() - start
-        for column in self.writes:
-            values = [page.get(column.name) for page in pages]
-            rows = rows.append_column(column, pa.array(values, column.type))
-        return rows
+        pages = self._asked(self._read_all(rows["image"].to_pylist()))
+        return appended(rows, self.writes, pages)
 
     async def _read_all(self, images: Sequence[bytes | None]) -> list[dict[str, Any]]:
         return await asyncio.gather(*map(self._read, images))
@@ -172,9 +136,8 @@ class Surya(Actor[SuryaConfig]):
             return await self._read_page(image)
         except ItemFailure as fault:
             return {"ocr_failure": fault.as_value()}
-        except Exception:  # out of here the batch would be bisected, and every page asked again
-            message = self._endpoint.redacted(traceback.format_exc())
-            return {"ocr_failure": failure(FailureKind.ENGINE_FAULT, message[-2000:])}
+        except Exception:
+            return {"ocr_failure": self._unknown()}
 
     async def _read_page(self, image: bytes) -> dict[str, Any]:
         page = await asyncio.to_thread(_page, image)

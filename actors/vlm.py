@@ -7,18 +7,12 @@ decision: `pipelines.escalation` says whether it is believed.
 from __future__ import annotations
 
 import asyncio
-import hashlib
-import threading
-import time
-import traceback
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-import cv2
 import pyarrow as pa
 
-from actors.contract import Actor
-from actors.escalation.background import BackgroundLoop
+from actors.escalation.asking import Asking, appended
 from actors.escalation.guards import find_loop, implausible_line
 from actors.escalation.question import Question
 from actors.escalation.regions import line_pictures, page_picture, spliced, weak_lines
@@ -27,7 +21,7 @@ from actors.failures import FAILURE, FailureKind, ItemFailure, failure
 from actors.ocr.line import LINES
 
 if TYPE_CHECKING:
-    from actors.escalation.client import Answer, Endpoint
+    from actors.escalation.client import Answer
 
 __all__ = ["USAGE", "Vlm", "VlmConfig"]
 
@@ -48,7 +42,7 @@ _ABOUT_THE_PAGE = frozenset({"no_text_found", "ink_not_covered", "garbled_text"}
 _BLANK = "blank_page"  # models read text on empty paper; it is not sent
 
 
-class Vlm(Actor[VlmConfig]):
+class Vlm(Asking[VlmConfig]):
     """Reads again the pages whose `doubts` (names, or ``name=value``) are not empty.
 
     All other rows, blank pages and rows without image get nulls, without work. Page mode:
@@ -76,43 +70,23 @@ class Vlm(Actor[VlmConfig]):
     failure_column = "vlm_failure"
 
     def __init__(self, config: VlmConfig) -> None:
-        from actors.escalation.client import Endpoint  # httpx: 0.26 s of import
-
         super().__init__(config)
-        cv2.setNumThreads(1)
-        self._endpoint: Endpoint = Endpoint(config, config.key())
-        self._seconds_lock = threading.Lock()
-        self._loop = BackgroundLoop("vlm")
+        self._connect(config, config.key())
 
     def provenance(self) -> dict[str, str]:
-        prompts = self.config.prompt + "\0" + self.config.line_prompt
-        return {
-            "engine": f"vlm {self.config.model}",
-            "base_url": self.config.base_url,
-            "prompts_sha256": hashlib.sha256(prompts.encode()).hexdigest(),
-        }
-
-    def close(self) -> None:
-        """Close the connections and end the thread. Nobody may be waiting for rows."""
-        self._loop.run(self._endpoint.close())
-        self._loop.close()
+        prompts = (self.config.prompt, self.config.line_prompt)
+        return self._made_by(f"vlm {self.config.model}", self.config, *prompts)
 
     def __call__(self, rows: pa.Table) -> pa.Table:
-        start = time.perf_counter()
         wanted = [i for i, doubts in enumerate(rows["doubts"].to_pylist()) if _worth(doubts)]
         pages = rows.select(self.reads.names).take(pa.array(wanted, pa.int64())).to_pylist()
         asked = [(i, page) for i, page in zip(wanted, pages, strict=True) if page["image"]]
         values: list[dict[str, Any]] = [{} for _ in range(rows.num_rows)]
         if asked:
-            read = self._loop.run(self._read_all([page for _, page in asked]))
+            read = self._asked(self._read_all([page for _, page in asked]))
             for (i, _), value in zip(asked, read, strict=True):
                 values[i] = value
-        with self._seconds_lock:
-            self.seconds["ask"] += time.perf_counter() - start
-        for column in self.writes:
-            cells = [value.get(column.name) for value in values]
-            rows = rows.append_column(column, pa.array(cells, column.type))
-        return rows
+        return appended(rows, self.writes, values)
 
     async def _read_all(self, pages: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
         return await asyncio.gather(*map(self._read, pages))
@@ -129,10 +103,8 @@ class Vlm(Actor[VlmConfig]):
             return await self._read_page(page["image"], lines)
         except ItemFailure as fault:
             return {"vlm_usage": usage([]), "vlm_failure": fault.as_value()}
-        except Exception:  # out of here the batch would be bisected, and every page paid for again
-            message = self._endpoint.redacted(traceback.format_exc())
-            unknown = failure(FailureKind.ENGINE_FAULT, message[-2000:])
-            return {"vlm_usage": usage([]), "vlm_failure": unknown}
+        except Exception:
+            return {"vlm_usage": usage([]), "vlm_failure": self._unknown()}
 
     def _regions(self, lines: Sequence[dict[str, Any]], doubts: Sequence[str]) -> list[int]:
         """Places of the lines to send; none: the page is sent."""

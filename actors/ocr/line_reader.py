@@ -22,7 +22,7 @@ from actors.contract import Actor, Settings
 from actors.failures import FAILURE, FailureKind, SetupError, failure
 from actors.ocr.detection import LINE_HEIGHT, DetectionConfig, Image, crop, detector_input
 from actors.ocr.ink import coverage, ink_cells
-from actors.ocr.line import LINES
+from actors.ocr.line import READING
 from actors.ocr.packing import TAIL, pack
 from actors.ocr.reading_order import reading_order
 
@@ -60,15 +60,7 @@ class LineReader(Actor[C]):
     """
 
     reads = pa.schema([("image", pa.binary())])
-    writes = pa.schema(
-        [
-            ("ocr_lines", LINES),
-            ("ink_share", pa.float32()),
-            ("ink_covered", pa.float32()),
-            ("ocr_engine", pa.string()),
-            ("ocr_failure", FAILURE),
-        ]
-    )
+    writes = pa.schema([*READING, ("ocr_failure", FAILURE)])
     failure_column = "ocr_failure"
 
     engine: str  #: the column `ocr_engine`; its first word is the name of the reader
