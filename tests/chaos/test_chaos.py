@@ -35,6 +35,7 @@ def test_a_night_of_poison_a_page_that_hangs_and_a_killed_worker(tmp_path: Path)
     assert (outcome.listed, outcome.struck) == (63, 1)
 
 
+@pytest.mark.long
 @pytest.mark.timeout(600)
 def test_a_cluster_that_loses_a_node_finishes_the_run(tmp_path: Path) -> None:
     outcome = one_night(NodeKilled, tmp_path, seed=0, pages=120)

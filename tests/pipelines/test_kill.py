@@ -90,14 +90,14 @@ def survive_all(
 
 
 @pytest.mark.timeout(900)
-def test_killed_driver_killed_worker_killed_everything(tmp_path: Path) -> None:
-    kills = [kill_one_worker, kill_driver, kill_everything]
+def test_a_night_of_reading_survives_a_worker_and_its_driver(tmp_path: Path) -> None:
+    kills = [kill_one_worker, kill_driver]
     survive_all(tmp_path, ocr_night, kills, 7)
 
 
 @pytest.mark.timeout(900)
-def test_a_night_of_labelling_survives_as_well(tmp_path: Path) -> None:
-    """Two kills: each start loads torch twice, 20 s on two idle cores."""
+def test_a_night_of_labelling_survives_a_worker_and_everything(tmp_path: Path) -> None:
+    """Each start loads torch twice, 20 s on two idle cores."""
     kills = [kill_one_worker, kill_everything]
     survive_all(tmp_path, labelling_night, kills, 7)
 

@@ -50,7 +50,7 @@ def answers(asked: Asked) -> Reply:
 
 
 def run(folder: Path, **changes: Any) -> dict[str, dict[str, Any]]:
-    """Rows by file name, of a real run over `folder`/scans."""
+    """First pages by file name, of a real run over `folder`/scans."""
     chosen = config(
         run_dir=str(folder / "run"),
         source={"path": str(folder / "scans")},
@@ -63,7 +63,7 @@ def run(folder: Path, **changes: Any) -> dict[str, dict[str, Any]]:
     execute(JOB, chosen, directory, total, lambda _: None)
     rows = ds.dataset(folder / "run" / "shards").to_table().to_pylist()
     assert len(rows) == total
-    return {Path(row["uri"]).name: row for row in rows}
+    return {Path(row["uri"]).name: row for row in rows if row["page"] == 1}
 
 
 @pytest.fixture

@@ -1,4 +1,7 @@
-"""A night whose source and run directory are in a bucket: refused twice, killed once, whole."""
+"""A night whose source and run directory are in a bucket: refused twice, killed once, whole.
+
+Two minutes of Ray's starts; `test_s3_runs` kills drivers without Ray in the normal suite.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +31,7 @@ class Night:
     """A run in a bucket, whose requests all go through a proxy of ours."""
 
     def __init__(self, folder: Path, bucket: Bucket, trouble: TroubledS3, pages: int) -> None:
-        self._log = folder / "log.txt"
+        self._log, self._trouble = folder / "log.txt", trouble
         for number, page in enumerate(many_pages(folder, pages)):
             bucket.put(f"pages-{pages}/{number:04d}{page.suffix}", page.read_bytes())
         storage = {"endpoint_url": trouble.url, "addressing": "path"}
@@ -46,8 +49,12 @@ class Night:
         argv = nightjar_argv("run", self.config)
         return subprocess.Popen(argv, stdout=log, stderr=log, start_new_session=True)
 
-    def finish(self) -> None:
-        code = 7
+    def finish(self, outage_s: float) -> None:
+        """To the end, with an outage that begins once the store has answered this driver."""
+        seen, process = len(self._trouble.requests), self.start()
+        wait_until(lambda: len(self._trouble.requests) > seen + 8, process)
+        self._trouble.down_until = time.monotonic() + outage_s
+        code = process.wait(timeout=400)
         while code == 7:  # Ray itself gives up where a machine is busy for half a minute
             code = self.start().wait(timeout=400)
         assert code == 0, self._log.read_text()[-3000:]
@@ -86,6 +93,7 @@ def killed_in_the_middle(night: Night) -> bool:
     return first.wait() != 0
 
 
+@pytest.mark.long
 @pytest.mark.timeout(900)
 def test_a_driver_is_killed_and_the_store_fails_and_every_row_is_written_once(
     tmp_path: Path, bucket: Bucket, trouble: TroubledS3
@@ -97,8 +105,7 @@ def test_a_driver_is_killed_and_the_store_fails_and_every_row_is_written_once(
     before = len(night.written())
     assert 0 < before < pages
     trouble.share = 0.05
-    trouble.down_until = time.monotonic() + 3.0
-    night.finish()
+    night.finish(outage_s=3.0)
     assert trouble.met.total() > 3
     trouble.share = 0.0
     assert len(night.owed()) == pages
