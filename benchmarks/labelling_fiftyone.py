@@ -16,7 +16,8 @@ from labelling_detectors import Task
 from labelling_judge import Boxes, Contestant, Sample, f1, opened
 
 FIFTYONE = "FiftyOne's apply_model, all classes in one prompt"
-sys.path.append(str(Path(__file__).parent.parent / "tests/resources"))
+_TESTS = Path(__file__).parent.parent / "tests"
+sys.path += [str(_TESTS), str(_TESTS / "resources")]
 
 
 @contextmanager

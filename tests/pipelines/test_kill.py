@@ -95,6 +95,7 @@ def test_a_night_of_reading_survives_a_worker_and_its_driver(tmp_path: Path) -> 
     survive_all(tmp_path, ocr_night, kills, 7)
 
 
+@pytest.mark.long
 @pytest.mark.timeout(900)
 def test_a_night_of_labelling_survives_a_worker_and_everything(tmp_path: Path) -> None:
     """Each start loads torch twice, 20 s on two idle cores."""
