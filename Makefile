@@ -75,7 +75,7 @@ bench: setup
 bench-labelling: setup
 	$(BIN)/python benchmarks/labelling.py --fiftyone
 
-# Ratios of short runs against the least that may come out: under five minutes on two cores.
+# Ratios of short runs against the least that may come out: a minute and a half on two cores.
 bench-gate: setup
 	$(BIN)/python benchmarks/gate.py
 
