@@ -97,3 +97,12 @@ def digest(files: Iterable[Path]) -> str:
         with path.open("rb") as file:
             total.update(hashlib.file_digest(file, "sha256").digest())
     return total.hexdigest()
+
+
+def provenance_of(name: str, folder: Path) -> dict[str, str]:
+    """What `run.json` says of a checkpoint in transformers' layout; `name`: as in the config."""
+    return {
+        "model": name,
+        "revision": hub_revision(folder),
+        "weights_sha256": digest(folder.glob("*.safetensors")),
+    }

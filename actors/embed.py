@@ -56,19 +56,24 @@ class TimmConfig(Settings):
     )
 
 
-def _engine(embedder: Any) -> Any:
-    if isinstance(embedder, dict):
-        return embedder.get("engine", "statistics")
-    return getattr(embedder, "engine", None)
+def by_engine(*names: str) -> Discriminator:
+    """Tells settings apart by their key `engine`; the first name is what is meant without it."""
+
+    def engine(settings: Any) -> Any:
+        if isinstance(settings, dict):
+            return settings.get("engine", names[0])
+        return getattr(settings, "engine", None)
+
+    return Discriminator(
+        engine,
+        custom_error_type="unknown_engine",
+        custom_error_message=f"engine is none of {', '.join(names)}",
+    )
 
 
 Embedder = Annotated[
     Annotated[StatisticsConfig, Tag("statistics")] | Annotated[TimmConfig, Tag("timm")],
-    Discriminator(
-        _engine,
-        custom_error_type="unknown_engine",
-        custom_error_message="engine is none of statistics, timm",
-    ),
+    by_engine("statistics", "timm"),
 ]
 
 

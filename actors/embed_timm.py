@@ -14,7 +14,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from actors.checkpoints import checkpoint_folder, digest, hub_revision, pick_device
+from actors.checkpoints import (
+    checkpoint_folder,
+    digest,
+    hub_revision,
+    pick_device,
+    pick_dtype,
+)
 from actors.embed import Timed, TimmConfig, Vector
 from actors.embed_statistics import rgb
 from actors.failures import FailureKind, ItemFailure, SetupError
@@ -38,7 +44,7 @@ class Backbone:
         timm = _timm()
         self._device = pick_device(config.device)
         on_gpu = self._device.type == "cuda"
-        dtype = ("bfloat16" if on_gpu else "float32") if config.dtype == "auto" else config.dtype
+        dtype = pick_dtype(config.dtype, self._device)
         folder = checkpoint_folder(config.model, config.revision, config.local_files_only)
         model = _loaded(timm, config.model, folder)
         self._timed = timed

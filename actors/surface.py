@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from typing import Annotated, Any, ClassVar, Literal, Protocol, Self
 
 import pyarrow as pa
-from pydantic import Discriminator, Field, Tag, model_validator
+from pydantic import Field, Tag, model_validator
 
 from actors.contract import Actor, Settings
-from actors.embed import Timed
+from actors.embed import Timed, by_engine
 from actors.failures import FAILURE, ItemFailure
 from actors.grounding.settings import Device, Dtype
 
@@ -80,19 +80,9 @@ class SurfaceZeroShot(Settings):
         return self
 
 
-def _engine(classifier: Any) -> Any:
-    if isinstance(classifier, dict):
-        return classifier.get("engine", "statistics")
-    return getattr(classifier, "engine", None)
-
-
 Classifier = Annotated[
     Annotated[SurfaceStatistics, Tag("statistics")] | Annotated[SurfaceZeroShot, Tag("zero_shot")],
-    Discriminator(
-        _engine,
-        custom_error_type="unknown_engine",
-        custom_error_message="engine is none of statistics, zero_shot",
-    ),
+    by_engine("statistics", "zero_shot"),
 ]
 
 

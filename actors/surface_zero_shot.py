@@ -12,7 +12,13 @@ from safetensors import SafetensorError
 from torch import Tensor
 from transformers import AutoModel, AutoProcessor
 
-from actors.checkpoints import checkpoint_folder, digest, hub_revision, pick_device, whole_model
+from actors.checkpoints import (
+    checkpoint_folder,
+    pick_device,
+    pick_dtype,
+    provenance_of,
+    whole_model,
+)
 from actors.embed import Timed
 from actors.embed_statistics import rgb
 from actors.failures import FailureKind, ItemFailure, SetupError
@@ -36,7 +42,7 @@ class ZeroShot:
         self._timed = timed
         self._device = pick_device(config.device)
         on_gpu = self._device.type == "cuda"
-        dtype = ("bfloat16" if on_gpu else "float32") if config.dtype == "auto" else config.dtype
+        dtype = pick_dtype(config.dtype, self._device)
         folder = checkpoint_folder(config.model, config.revision, config.local_files_only)
         transformers.utils.logging.disable_progress_bar()
         try:
@@ -60,10 +66,7 @@ class ZeroShot:
                 "name a checkpoint of CLIP or SigLIP, with its processor",
             ) from error
         self._at_once = config.images_at_once or IMAGES_AT_ONCE[on_gpu]
-        self.provenance = {
-            "model": config.model,
-            "revision": hub_revision(folder),
-            "weights_sha256": digest(folder.glob("*.safetensors")),
+        self.provenance = provenance_of(config.model, folder) | {
             "device": torch.cuda.get_device_name() if on_gpu else "cpu",
             "dtype": dtype,
             "engine": f"transformers {transformers.__version__}, torch {torch.__version__}",

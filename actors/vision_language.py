@@ -19,10 +19,9 @@ from transformers import AutoModelForImageTextToText, AutoProcessor
 
 from actors.checkpoints import (
     checkpoint_folder,
-    digest,
-    hub_revision,
     pick_device,
     pick_dtype,
+    provenance_of,
     whole_model,
 )
 from actors.contract import Settings
@@ -86,10 +85,7 @@ class VisionLanguage:
         # Padding behind a prompt would stand between it and its answer.
         self._processor.tokenizer.padding_side = "left"
         self._model: Any = model.to(self._device).eval()
-        self.provenance = {
-            "model": config.model,
-            "revision": hub_revision(folder),
-            "weights_sha256": digest(folder.glob("*.safetensors")),
+        self.provenance = provenance_of(config.model, folder) | {
             "device": torch.cuda.get_device_name() if on_gpu else "cpu",
             "dtype": dtype,
             "engine": f"transformers {transformers.__version__}, torch {torch.__version__}",

@@ -14,9 +14,8 @@ from transformers import AutoConfig, AutoModelForZeroShotObjectDetection, AutoPr
 
 from actors.checkpoints import (
     checkpoint_folder,
-    digest,
-    hub_revision,
     pick_device,
+    provenance_of,
     whole_model,
 )
 from actors.failures import SetupError
@@ -80,12 +79,8 @@ def load(name: str, revision: str | None, local_files_only: bool, wanted: Device
         ) from error
     _check_tokens(name, processor.tokenizer)
     model.model.text_backbone = RememberedText(model.model.text_backbone)
-    provenance = {
-        "model": name,
-        "revision": hub_revision(folder),
-        "weights_sha256": digest(folder.glob("*.safetensors")),
-        "device": torch.cuda.get_device_name() if device.type == "cuda" else "cpu",
-    }
+    on = torch.cuda.get_device_name() if device.type == "cuda" else "cpu"
+    provenance = provenance_of(name, folder) | {"device": on}
     return Loaded(model.to(device).eval(), processor, device, provenance)
 
 

@@ -12,7 +12,7 @@ from safetensors import SafetensorError
 from torch import Tensor
 from transformers import AutoConfig, Sam2ImageProcessor, Sam2Model
 
-from actors.checkpoints import checkpoint_folder, digest, hub_revision, whole_model
+from actors.checkpoints import checkpoint_folder, digest, provenance_of, whole_model
 from actors.failures import SetupError
 from actors.segmentation.meta_names import CONFIG_NAMES, transformers_config, transformers_state
 
@@ -60,12 +60,7 @@ def load(
             "fetch the checkpoint anew: config, processor and safetensors belong to it",
         ) from error
     _check_size(name, model, processor)
-    provenance = {
-        "model": name,
-        "revision": hub_revision(folder),
-        "weights_sha256": digest(folder.glob("*.safetensors")),
-    }
-    return Checkpoint(model, processor, provenance)
+    return Checkpoint(model, processor, provenance_of(name, folder))
 
 
 def _model(name: str, folder: Path) -> Sam2Model:

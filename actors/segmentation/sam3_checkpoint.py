@@ -10,7 +10,7 @@ import transformers
 from safetensors import SafetensorError
 from transformers import AutoConfig, Sam3Model, Sam3Processor
 
-from actors.checkpoints import checkpoint_folder, digest, hub_revision, whole_model
+from actors.checkpoints import checkpoint_folder, provenance_of, whole_model
 from actors.failures import SetupError
 
 #: The hub's facebook/sam3 is of the second type: the image model is its `detector_model`, which
@@ -46,12 +46,7 @@ def load(name: str, revision: str | None, local_files_only: bool) -> Checkpoint:
             "fetch the checkpoint anew: config, processor, tokenizer and safetensors belong to it",
         ) from error
     _check_size(name, model, processor)
-    provenance = {
-        "model": name,
-        "revision": hub_revision(folder),
-        "weights_sha256": digest(folder.glob("*.safetensors")),
-    }
-    return Checkpoint(model.train(False), processor, provenance)
+    return Checkpoint(model.train(False), processor, provenance_of(name, folder))
 
 
 def _model(name: str, folder: Path) -> Sam3Model:
