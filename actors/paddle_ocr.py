@@ -21,7 +21,7 @@ import numpy.typing as npt
 from pydantic import Field
 
 from actors.failures import SetupError
-from actors.ocr.detection import Image, on_page
+from actors.ocr.detection import FoundLines, Image, on_page
 from actors.ocr.line_reader import LineReader, LineReaderConfig, Reading
 from actors.ocr.paddle_models import embedded, model_digest
 
@@ -124,10 +124,11 @@ class PaddleOcr(LineReader[PaddleOcrConfig]):
         }
         return {"engine": self.engine, "det": self.config.det_model} | digests
 
-    def find_lines(self, page: Image, small: Image) -> npt.NDArray[np.float32]:
+    def find_lines(self, page: Image, small: Image) -> FoundLines:
         (found,) = self._detector.predict(small, batch_size=1, max_side_limit=_NO_MOST)
         quads = np.array(found["dt_polys"], np.float32)
-        return on_page(quads, (small.shape[0], small.shape[1]), (page.shape[0], page.shape[1]))
+        sizes = (small.shape[0], small.shape[1]), (page.shape[0], page.shape[1])
+        return FoundLines(on_page(quads, *sizes))  # the predictor keeps its map to itself
 
     def recognise(self, lines: npt.NDArray[np.uint8]) -> list[Reading]:
         answers = self._recogniser.predict(list(lines), batch_size=len(lines))

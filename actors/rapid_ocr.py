@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import Field
 
-from actors.ocr.detection import Image, line_quads
+from actors.ocr.detection import FoundLines, Image, line_quads, text_outside
 from actors.ocr.engines import Engine, Networks, Precision, load
 from actors.ocr.line_reader import (
     LineReader,
@@ -58,9 +58,11 @@ class RapidOcr(LineReader[RapidOcrConfig]):
         }
         return {"engine": self.engine, "det": self._files["det"].name} | digests
 
-    def find_lines(self, page: Image, small: Image) -> npt.NDArray[np.float32]:
+    def find_lines(self, page: Image, small: Image) -> FoundLines:
         probability = self._networks.detect(small)
-        return line_quads(probability, (page.shape[0], page.shape[1]), self.config.detection)
+        size = (page.shape[0], page.shape[1])
+        quads = line_quads(probability, size, self.config.detection)
+        return FoundLines(quads, text_outside(probability, quads, size))
 
     def recognise(self, lines: npt.NDArray[np.uint8]) -> list[Reading]:
         """CTC: of equal neighbours the first, blanks left out (Graves et al. 2006)."""

@@ -97,7 +97,8 @@ class Surya(Asking[SuryaConfig]):
     First the page's layout, then each block with text. `ocr_blocks`: see `actors.ocr.blocks`, in
     the model's reading order; pictures have no `html`. `ocr_lines`: the text of the blocks, line
     by line; each has the polygon and the score of its block, null where the server gives no
-    probabilities. `ink_share`, `ink_covered`: as `actors.rapid_ocr` has them.
+    probabilities. `ink_share`, `ink_covered`: as `actors.rapid_ocr` has them;
+    `text_outside` is null.
 
     `ocr_failure`: CORRUPT_IMAGE, VLM_* or ENGINE_FAULT (see `actors.failures`). Where the layout
     failed, nothing else is there. Where some block failed, or has no place on the page, the rest

@@ -38,7 +38,9 @@ USAGE = pa.struct(
 )
 
 #: Doubts that no crop of a found line can answer: the page is sent whole.
-_ABOUT_THE_PAGE = frozenset({"no_text_found", "ink_not_covered", "garbled_text"})
+_ABOUT_THE_PAGE = frozenset(
+    {"no_text_found", "ink_not_covered", "text_outside_lines", "garbled_text"}
+)
 _BLANK = "blank_page"  # models read text on empty paper; it is not sent
 
 

@@ -109,7 +109,7 @@ def floor(engine: str, threads: int, pages: list[str]) -> Reader:
             assert page is not None
             small = detector_input(page, reader.config.detection)
             inputs.append(small)
-            crops += [crop(page, quad) for quad in reader.find_lines(page, small)]
+            crops += [crop(page, quad) for quad in reader.find_lines(page, small).quads]
         widths = [line.shape[1] for line in crops]
         chosen = pack(widths, reader.config.lines_per_batch)
         batches += [stacked([crops[i] for i in batch]) for batch in chosen]

@@ -16,6 +16,7 @@ CANDIDATES = (
     ("mean_score",),
     ("line_risk",),
     ("line_risk", "weak_characters"),
+    ("text_risk",),
     ("line_risk", "missed_ink"),
     ("line_risk", "weak_characters", "missed_ink", "garbled"),
 )
@@ -33,7 +34,10 @@ _BANDS = (3, 8, 10_000)
 _LINES_OF_A_BAND = 100
 _FOLDS = 5
 #: Features that no floor of `pipelines.routing` stands for once a calibration is in force.
-_GUARDS = ("mean_score", "line_risk", "weak_characters")
+_GUARDS = (
+    *("mean_score", "line_risk", "text_risk", "weak_characters"),
+    *("text_outside", "missed_ink"),
+)
 
 
 def folds_of(files: Ints, seed: int, count: int = _FOLDS) -> Iterator[tuple[Ints, Ints]]:
@@ -101,8 +105,8 @@ def fit_features(
 
     A page counts as its share of wrong and of right characters, weighted by its characters. A
     feature whose coefficient does not come out positive is left out, and the rest is fitted again.
-    The features about scores stay as guards with a coefficient of 0: a page that is worse in one of
-    them than all of the sample is not accepted, however well the others look.
+    The features about scores and missed text stay as guards with a coefficient of 0: a page that is
+    worse in one of them than all of the sample is not accepted, however well the others look.
     """
     # A page without an error is no proof that there are none.
     wrong = np.clip(pages.errors / pages.characters, 1e-4, 1 - 1e-4)

@@ -125,11 +125,11 @@ def as_the_run_did(report: Report) -> Routed:
 def with_other_rules(report: Report) -> Routed:
     """What the calibration accepts and no other rule of `pipelines.routing` sends to review.
 
-    As the floors of this run say it, and with the rule about ink unless the calibration weighs it.
+    As the floors of this run say it; those about missed text unless the calibration sees it.
     """
     stay = {"garbled_text"}
-    if not report.calibration.weighs("missed_ink"):
-        stay.add("ink_not_covered")
+    if not report.calibration.sees_missed_text():
+        stay |= {"ink_not_covered", "text_outside_lines"}
     free = np.array([stay.isdisjoint(reasons) for reasons in report.sample.reasons], bool)
     return routed(report.sample, report.trial.accepted & free, report.seed)
 

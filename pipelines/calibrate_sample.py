@@ -13,9 +13,10 @@ import numpy as np
 from pipelines.calibration import (
     FEATURES,
     LineModel,
-    line_risk,
+    log_risk,
     page_features,
     scores_and_lengths,
+    with_missing,
 )
 from pipelines.errors import ConfigError
 from pipelines.risk import Floats, Ints, Pages
@@ -76,7 +77,9 @@ class Sample:
             scores, lengths, page = self._all_lines
             wrong = np.bincount(page, model.risk(scores, lengths) * lengths, len(self))
             share = wrong / np.bincount(page, lengths, len(self))
-            found[:, FEATURES.index("line_risk")] = line_risk(share)[pages]
+            outside = found[:, FEATURES.index("text_outside")]
+            found[:, FEATURES.index("line_risk")] = log_risk(share)[pages]
+            found[:, FEATURES.index("text_risk")] = log_risk(with_missing(share[pages], outside))
         return found
 
     @cached_property

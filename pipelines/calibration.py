@@ -44,7 +44,12 @@ _LEAST_RISK = 0.002
 #: Float32 in the shards, float64 here.
 ROUNDING = 1e-6
 
-FEATURES = ("mean_score", "line_risk", "weak_characters", "missed_ink", "garbled")
+FEATURES = (
+    *("mean_score", "line_risk", "text_risk", "weak_characters"),
+    *("text_outside", "missed_ink", "garbled"),
+)
+#: Features that need the model of the lines.
+_OF_LINES = ("line_risk", "text_risk")
 
 
 class Steps(Settings):
@@ -113,8 +118,9 @@ class PageModel(Settings):
             raise ValueError("coefficients must not be negative")
         if any(number <= 0 for number in self.scale):
             raise ValueError("scale must be positive")
-        if "line_risk" in self.features and self.lines is None:
-            raise ValueError("line_risk needs the model of the lines")
+        needy = [name for name in _OF_LINES if name in self.features]
+        if needy and self.lines is None:
+            raise ValueError(f"{needy[0]} needs the model of the lines")
         return self
 
     def expected_cer(
@@ -139,6 +145,14 @@ class PageModel(Settings):
     def weighs(self, name: str) -> bool:
         """Whether more of a feature raises the expected error rate. The others are guards only."""
         return dict(zip(self.features, self.coefficients, strict=True)).get(name, 0.0) > 0
+
+    def sees_missed_text(self) -> bool:
+        """Whether a page with much unread text is refused, so that no floor need do it.
+
+        By the ink that no line explains, weighed, or by what the detector half saw; the latter with
+        the worst ink of the sample as a guard.
+        """
+        return self.weighs("missed_ink") or "text_outside" in self.features
 
     def estimate(self, values: Floats) -> Floats:
         """(pages,) expected error rates of (pages, features) values; missing ones are not met."""
@@ -217,7 +231,9 @@ def page_features(
 
     * `mean_score`: log odds that a character is wrong if the mean line score were a probability.
     * `line_risk`: logarithm of the share of wrong characters that the model of the lines expects.
+    * `text_risk`: the same of the whole text: what the detector saw outside the lines is missing.
     * `weak_characters`: share of the characters in lines below `WEAK`.
+    * `text_outside`: as in the evidence.
     * `missed_ink`: share of the ink that no line explains. * `garbled`: as in the evidence.
     """
     mean, covered = evidence.get("mean_score"), evidence.get("ink_covered")
@@ -227,16 +243,24 @@ def page_features(
         found["mean_score"] = float(np.log(wrong / (1 - wrong)))
     if covered is not None:
         found["missed_ink"] = 1 - covered
-    found["garbled"] = evidence.get("garbled")
+    outside = evidence.get("text_outside")
+    found["text_outside"], found["garbled"] = outside, evidence.get("garbled")
     if len(scores):
         found["weak_characters"] = float(lengths[scores < WEAK].sum() / lengths.sum())
     if len(scores) and lines is not None:
         risk = np.average(lines.risk(scores, lengths), weights=lengths)
-        found["line_risk"] = float(line_risk(risk))
+        found["line_risk"] = float(log_risk(risk))
+        if outside is not None:
+            found["text_risk"] = float(log_risk(with_missing(risk, outside)))
     return found
 
 
-def line_risk(share: Any) -> Any:
+def with_missing(share: Any, outside: Any) -> Any:
+    """Share (0..1) of a text that is wrong or missing; any shape."""
+    return share * (1 - outside) + outside
+
+
+def log_risk(share: Any) -> Any:
     """The feature of an expected share of wrong characters, 0..1; any shape."""
     return np.log(share + _LEAST_RISK)
 

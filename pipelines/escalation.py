@@ -41,7 +41,7 @@ class VlmRules(Settings):
 
 
 #: Doubts about a page that new texts for its found lines leave as they are.
-_NOT_ABOUT_LINES = frozenset({"no_text_found", "ink_not_covered"})
+_NOT_ABOUT_LINES = frozenset({"no_text_found", "ink_not_covered", "text_outside_lines"})
 
 
 def against_answer(page: Mapping[str, Any], rules: VlmRules) -> list[str]:

@@ -151,6 +151,8 @@ _READ = pa.schema(
         ("ocr_failure", FAILURE),
     ]
 )
+#: Of the page as a whole, by whoever read it.
+_SEEN = ("ink_share", "ink_covered", "text_outside")
 _WEIGHED = pa.schema([("evidence", EVIDENCE), ("doubts", pa.list_(pa.string()))])
 #: `lines` and `evidence` are always of the first reader, `lines_source`: its engine. `text` is what
 #: to use, `text_source` who read it.
@@ -168,7 +170,7 @@ _SECOND = pa.schema([column for column in Vlm.writes if column.name != "vlm_usag
 
 
 @step(
-    reads=pa.schema([*_READ, ("ink_share", pa.float32()), ("ink_covered", pa.float32())]),
+    reads=pa.schema([*_READ, *((name, pa.float32()) for name in _SEEN)]),
     writes=_WEIGHED,
 )
 def weigh(rows: pa.Table, config: RoutingConfig) -> pa.Table:
@@ -296,9 +298,7 @@ def ocr_backfill(config: OcrBackfillConfig) -> Flow:
         settled = read.map(settle, config.routing)
     if config.screens:
         settled = settled.through(OmniParser, config.screens, config.screens_pool)
-    return settled.drop(
-        *("image", "native_lines", "ocr_lines", "ocr_engine", "ink_share", "ink_covered", "doubts")
-    )
+    return settled.drop(*("image", "native_lines", "ocr_lines", "ocr_engine", *_SEEN, "doubts"))
 
 
 JOB = Job("ocr_backfill", OcrBackfillConfig, ocr_backfill, "page")

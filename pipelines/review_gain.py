@@ -28,13 +28,14 @@ def page_gain(
 
     * ``evidence.expected_cer`` is there (the run was calibrated): characters x expected_cer.
     * else: characters x (1 - mean line score weighted by length), no score counting as 0, and the
-      characters that the unexplained ink would hold if it were written like the rest:
-      characters x (1 - ink_covered) / ink_covered, at most 9 x characters.
+      characters that are missing: characters x share / (1 - share), at most 9 x characters; the
+      share is `text_outside` or, where the detector does not say, the unexplained ink.
     * nothing was read: 600; a blank page 0.
     * a page that could not be fetched: 0, since there is nothing to look at.
 
     Args:
-        evidence: a value of `pipelines.ocr_backfill.EVIDENCE`, possibly without `expected_cer`.
+        evidence: a value of `pipelines.ocr_backfill.EVIDENCE`, possibly of an older run, without
+            `expected_cer` or `text_outside`.
         reasons: of the row.
         fetch_failure: a value of FAILURE, or None.
     """
@@ -50,10 +51,11 @@ def page_gain(
 
 
 def _missed(evidence: dict[str, Any]) -> float:
-    covered = _known(evidence["ink_covered"])
-    if covered is None or covered >= 1:
-        return 0.0
-    times = (1 - covered) / covered if covered > 0 else math.inf
+    share = _known(evidence.get("text_outside"))
+    if share is None:
+        covered = _known(evidence["ink_covered"])
+        share = 0.0 if covered is None else 1 - covered
+    times = share / (1 - share) if share < 1 else math.inf
     return float(evidence["characters"]) * min(times, _MOST_MISSED)
 
 

@@ -45,6 +45,9 @@ class Floors(Settings):
     min_ink_covered: float = Field(
         0.8, ge=0, le=1, description="ink inside found lines / ink on the page"
     )
+    max_text_outside: float = Field(
+        0.02, ge=0, le=1, description="text that the detector half sees, outside the found lines"
+    )
     max_garbled: float = Field(0.05, ge=0, le=1, description="characters that no text should hold")
 
 
@@ -53,7 +56,8 @@ class RoutingConfig(Settings):
 
     With `accept`, the expected error rate takes the place of the floors of scores (`mean_score`,
     `p10_score`, `min_score`, `max_weak_share`) for the engines that it has a calibration of. The
-    other rules stay, `min_ink_covered` unless the calibration itself weighs the missed ink.
+    other rules stay, `max_text_outside` and `min_ink_covered` unless the calibration itself sees
+    missed text (`PageModel.sees_missed_text`).
     """
 
     floors: dict[str, Floors] = Field(default_factory=dict)
@@ -78,17 +82,18 @@ class Evidence:
     garbled: float
     ink_share: float | None
     ink_covered: float | None
+    text_outside: float | None
     expected_cer: float | None = None  # share of wrong characters; null without a calibration
 
 
 def judge(page: Mapping[str, Any], config: RoutingConfig) -> tuple[Evidence, list[str]]:
     """What is measured about the OCR reading of a page, and why it is not to be trusted.
 
-    `page`: a row with ocr_lines (not null), ocr_engine, ink_share and ink_covered.
+    `page`: a row with ocr_lines (not null), ocr_engine, ink_share, ink_covered and text_outside.
     """
     lines, engine = page["ocr_lines"], page["ocr_engine"]
     floors = config.floors.get(engine.split()[0], Floors())
-    evidence = weigh(lines, floors, page["ink_share"], page["ink_covered"])
+    evidence = weigh(lines, floors, page)
     calibration = config.accept.of(engine) if config.accept else None
     if config.accept is None or calibration is None:
         return evidence, doubts(evidence, floors, config.blank_ink_share)
@@ -102,12 +107,12 @@ def judge(page: Mapping[str, Any], config: RoutingConfig) -> tuple[Evidence, lis
 def weigh(
     lines: Sequence[dict[str, Any]],
     floors: Floors,
-    ink_share: float | None,
-    ink_covered: float | None,
+    page: Mapping[str, Any],
 ) -> Evidence:
     """Evidence of one reading. `lines`: dicts of actors.ocr.line.LINE; score None means unknown.
 
-    A line that was found but not read (text "") counts as one weak character.
+    Of `page` it reads ink_share, ink_covered and text_outside. A line that was found but not read
+    (text "") counts as one weak character.
     """
     texts = [line["text"] or "" for line in lines]
     lengths = np.array([max(len(text), 1) for text in texts], dtype=np.float64)
@@ -131,8 +136,9 @@ def weigh(
         weak_share=weak,
         unscored_lines=int((~known & ~unread).sum()),
         garbled=garbled_share("\n".join(texts)),
-        ink_share=ink_share,
-        ink_covered=ink_covered,
+        ink_share=page["ink_share"],
+        ink_covered=page["ink_covered"],
+        text_outside=page["text_outside"],
     )
 
 
@@ -144,9 +150,9 @@ def doubts(evidence: Evidence, floors: Floors, blank_ink_share: float) -> list[s
         ("mean_score_below_floor", evidence.mean_score, floors.mean_score),
         ("p10_score_below_floor", evidence.p10_score, floors.p10_score),
         ("min_score_below_floor", evidence.min_score, floors.min_score),
-        ("ink_not_covered", evidence.ink_covered, floors.min_ink_covered),
     ]
     found = [name for name, value, floor in checks if value is None or value < floor]
+    found += _missed_text(evidence, floors)
     if evidence.weak_share is None or evidence.weak_share > floors.max_weak_share:
         found.append("too_many_weak_lines")
     return found + _not_about_scores(evidence, floors)
@@ -167,11 +173,18 @@ def calibrated_doubts(
         found.append("expected_cer_unknown")
     elif evidence.expected_cer > accept.max_expected_cer:
         found.append("expected_cer_above_floor")
-    covered = evidence.ink_covered
-    weighed = calibration.weighs("missed_ink")
-    if not weighed and (covered is None or covered < floors.min_ink_covered):
-        found.append("ink_not_covered")
+    if not calibration.sees_missed_text():
+        found += _missed_text(evidence, floors)
     return found + _not_about_scores(evidence, floors)
+
+
+def _missed_text(evidence: Evidence, floors: Floors) -> list[str]:
+    """Unknown ink fails closed; not every detector says what it half saw, so that may be null."""
+    covered, outside = evidence.ink_covered, evidence.text_outside
+    found = ["ink_not_covered"] if covered is None or covered < floors.min_ink_covered else []
+    if outside is not None and outside > floors.max_text_outside:
+        found.append("text_outside_lines")
+    return found
 
 
 def _nothing_read(evidence: Evidence, blank_ink_share: float) -> list[str]:

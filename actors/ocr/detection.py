@@ -7,6 +7,8 @@ rectangle is cut out, not warped.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import cv2
 import numpy as np
 import numpy.typing as npt
@@ -20,6 +22,7 @@ Image = MatLike  # uint8 (H, W, 3), BGR
 
 LINE_HEIGHT = 48  # rows that the recogniser takes
 _MIN_SIDE = 3  # pixels of the map; smaller specks are no text
+_TEXT = 0.05  # probability of text; what lies below it is the noise of the paper
 _VERTICAL = 1.5  # taller than this ratio: a line that runs downwards, turned before reading
 
 
@@ -31,6 +34,20 @@ class DetectionConfig(Settings):
     threshold: float = 0.3
     box_threshold: float = 0.5
     unclip_ratio: float = 1.6
+
+
+@dataclass(frozen=True)
+class FoundLines:
+    """The lines of a page, and how much text is in none of them.
+
+    Attributes:
+        quads: (N, 4, 2) float32, clockwise from the top left, pixels of the page.
+        outside: share (0..1) of what the detector takes for text that lies outside of them: faint
+            lines that it half sees. None where the detector does not say, and without any text.
+    """
+
+    quads: npt.NDArray[np.float32]
+    outside: float | None = None
 
 
 def detector_input(page: Image, config: DetectionConfig) -> Image:
@@ -68,6 +85,28 @@ def on_page(
     sides = np.linalg.norm(found - np.roll(found, -1, axis=1), axis=2)
     kept: npt.NDArray[np.float32] = found[(sides[:, 0] > _MIN_SIDE) & (sides[:, 1] > _MIN_SIDE)]
     return kept
+
+
+def text_outside(
+    probability: npt.NDArray[np.float32], quads: npt.NDArray[np.float32], page: tuple[int, int]
+) -> float | None:
+    """Share (0..1) of the probability of text that lies outside the lines; None without any.
+
+    Of 63 receipts it is the highest by far (0.040, median 0.0004) on the one where a sixth of the
+    text was not found; ink outside the lines is a logo or a stamp as often as a missed line.
+
+    Args:
+        probability: (height, width) of the detector.
+        quads: (N, 4, 2), pixels of the page of (height, width).
+    """
+    text = np.where(probability > _TEXT, probability, 0)
+    total = float(text.sum())
+    if not total:
+        return None
+    scale = np.array([text.shape[1] / page[1], text.shape[0] / page[0]], np.float32)
+    for quad in np.round(quads * scale).astype(np.int32):
+        cv2.fillPoly(text, [quad], 0.0)
+    return float(text.sum()) / total
 
 
 def _grown(

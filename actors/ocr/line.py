@@ -19,9 +19,12 @@ LINES = pa.list_(LINE)
 
 #: What every reader writes before `ocr_failure`. `ink_share`: share (0..1) of the page's cells that
 #: hold ink; `ink_covered`: share of those inside a line, null without ink.
+#: `text_outside`: share (0..1) of what the detector takes for text that lies outside the lines,
+#: null where nobody can tell.
 READING = (
     ("ocr_lines", LINES),
     ("ink_share", pa.float32()),
     ("ink_covered", pa.float32()),
+    ("text_outside", pa.float32()),
     ("ocr_engine", pa.string()),
 )

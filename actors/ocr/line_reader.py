@@ -20,7 +20,14 @@ from pydantic import Field
 
 from actors.contract import Actor, Settings
 from actors.failures import FAILURE, FailureKind, SetupError, failure
-from actors.ocr.detection import LINE_HEIGHT, DetectionConfig, Image, crop, detector_input
+from actors.ocr.detection import (
+    LINE_HEIGHT,
+    DetectionConfig,
+    FoundLines,
+    Image,
+    crop,
+    detector_input,
+)
 from actors.ocr.ink import coverage, ink_cells
 from actors.ocr.line import READING
 from actors.ocr.packing import TAIL, pack
@@ -56,7 +63,8 @@ class LineReader(Actor[C]):
     `ocr_lines`: in reading order, polygons in pixels of the page. A line that was found but could
     not be read keeps its polygon, with the text "" and a null score: nothing is dropped for being
     weak. `ink_share`: share (0..1) of the page's cells that hold ink; `ink_covered`: share of
-    those inside a line, null without ink. Failures: CORRUPT_IMAGE.
+    those inside a line, null without ink. `text_outside`: see `actors.ocr.detection.FoundLines`.
+    Failures: CORRUPT_IMAGE.
     """
 
     reads = pa.schema([("image", pa.binary())])
@@ -70,9 +78,8 @@ class LineReader(Actor[C]):
         cv2.setNumThreads(config.threads)
 
     @abstractmethod
-    def find_lines(self, page: Image, small: Image) -> npt.NDArray[np.float32]:
-        """Quads (N, 4, 2), pixels, clockwise from the top left, of the text lines on a BGR page
-        (H, W, 3), of which `small` is the detector's input."""
+    def find_lines(self, page: Image, small: Image) -> FoundLines:
+        """The text lines on a BGR page (H, W, 3), of which `small` is the detector's input."""
 
     @abstractmethod
     def recognise(self, lines: npt.NDArray[np.uint8]) -> list[Reading]:
@@ -102,7 +109,8 @@ class LineReader(Actor[C]):
             return {"ocr_failure": failure(FailureKind.CORRUPT_IMAGE, "OpenCV cannot decode it")}
         with self.timed("detect"):
             small = detector_input(page, self.config.detection)
-            quads = self.find_lines(page, small)
+            found = self.find_lines(page, small)
+            quads = found.quads
         with self.timed("crop"):
             crops = [crop(page, quad) for quad in quads]
         with self.timed("ink"):
@@ -112,6 +120,7 @@ class LineReader(Actor[C]):
             "crops": crops,
             "ink_share": share,
             "ink_covered": covered,
+            "text_outside": found.outside,
             "ocr_engine": self.engine,
         }
 

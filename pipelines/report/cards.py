@@ -39,6 +39,7 @@ _EVIDENCE = {
     "p10_score": "10th percentile of line scores",
     "weak_share": "characters in weak lines",
     "ink_covered": "ink inside lines",
+    "text_outside": "text outside lines",
     "garbled": "garbled characters",
     "expected_cer": "expected error rate",
 }

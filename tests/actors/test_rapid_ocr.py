@@ -19,6 +19,7 @@ from PIL import Image, ImageDraw, ImageFont
 from rapidocr import RapidOCR
 
 from actors.failures import SetupError
+from actors.ocr.detection import DetectionConfig, text_outside
 from actors.rapid_ocr import RapidOcr, RapidOcrConfig
 
 TEXTS = ["Nightjar reads line 42", "TOTAL 12.50", "Invoice 2026-11-21", "alpha beta gamma", "x"]
@@ -107,6 +108,30 @@ def test_a_picture_without_words_leaves_its_ink_unexplained(reader: RapidOcr) ->
     ImageDraw.Draw(page).ellipse((300, 500, 700, 860), outline=0, width=14)
     (row,) = read(reader, [encoded(page)])
     assert row["ink_covered"] < 0.6
+
+
+def test_text_outside_the_lines_is_what_the_detector_sees_and_the_reader_leaves_out() -> None:
+    page = encoded(drawn("\n".join(TEXTS[:2])))
+    strict = RapidOcrConfig(detection=DetectionConfig(box_threshold=0.9))
+    found = [
+        (len(row["ocr_lines"]), row["text_outside"])
+        for config in (RapidOcrConfig(), strict)
+        for row in read(RapidOcr(config), [page])
+    ]
+    assert found == [(2, pytest.approx(0, abs=0.002)), (0, 1.0)]
+
+
+def test_half_seen_text_counts_by_its_probability() -> None:
+    seen = np.zeros((100, 200), np.float32)
+    seen[20:30, 20:120], seen[60:70, 20:120], seen[80:90, :] = (
+        0.9,
+        0.1,
+        0.04,
+    )  # a line, faint, noise
+    quad = np.array([[[36, 36], [244, 36], [244, 64], [36, 64]]], np.float32)  # at twice the size
+    assert text_outside(seen, quad, (200, 400)) == pytest.approx(0.1)
+    assert text_outside(seen, quad[:0], (200, 400)) == 1
+    assert text_outside(seen * 0, quad, (200, 400)) is None
 
 
 def test_faint_lines_are_kept_with_their_low_scores(reader: RapidOcr) -> None:

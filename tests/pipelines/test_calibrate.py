@@ -61,7 +61,11 @@ def calibration(report: Report) -> Calibration:
     return report.calibration
 
 
-def page(lines: list[tuple[str, float | None]], covered: float | None = 0.95) -> dict[str, Any]:
+def page(
+    lines: list[tuple[str, float | None]],
+    covered: float | None = 0.95,
+    outside: float | None = None,
+) -> dict[str, Any]:
     """A page as `judge` sees it."""
     row = row_of(1, "x", [(text, score or 0.0) for text, score in lines])
     read = [line | {"score": score} for line, (_, score) in zip(row["lines"], lines, strict=True)]
@@ -70,6 +74,7 @@ def page(lines: list[tuple[str, float | None]], covered: float | None = 0.95) ->
         "ocr_engine": "rapid_ocr 3.10",
         "ink_share": 0.1,
         "ink_covered": covered,
+        "text_outside": outside,
     }
 
 
@@ -77,10 +82,40 @@ GOOD = [("a line of some length", 0.995)] * 15
 
 
 def judged(
-    calibration: Calibration, lines: list[Any], floor: float, covered: float | None = 0.95
+    calibration: Calibration,
+    lines: list[Any],
+    floor: float,
+    covered: float | None = 0.95,
+    outside: float | None = None,
 ) -> tuple[Evidence, list[str]]:
     accept = {"max_expected_cer": floor, "calibration": [calibration]}
-    return judge(page(lines, covered), RoutingConfig.model_validate({"accept": accept}))
+    return judge(page(lines, covered, outside), RoutingConfig.model_validate({"accept": accept}))
+
+
+@pytest.fixture(scope="module")
+def with_missed_text(tmp_path_factory: pytest.TempPathFactory) -> Report:
+    """Of every fourth page a fifth was half seen and not read; its lines are as good as any."""
+    sample = sample_of(tmp_path_factory.mktemp("missed"), 60, missed=True)
+    return calibrate(sample, 0.05, repeats=1)
+
+
+def test_text_that_was_not_found_is_weighed(with_missed_text: Report) -> None:
+    made = with_missed_text
+    calibration = made.calibration
+    assert calibration.weighs("text_risk")
+    found = [judged(calibration, GOOD, 0.05, outside=share) for share in (0.0, 0.01, 0.1)]
+    rates = [evidence.expected_cer for evidence, _ in found]
+    assert rates == sorted(rates)
+    assert [why for _, why in found] == [[], [], ["expected_cer_above_floor"]]
+    for unlike_the_sample in (
+        {"outside": 0.9},
+        {"outside": None},
+        {"outside": 0.0, "covered": 0.3},
+    ):
+        assert judged(calibration, GOOD, 1.0, **unlike_the_sample)[1] == ["expected_cer_unknown"]
+    naive = -made.sample.mean_scores
+    truth = made.sample.pages.errors / made.sample.pages.characters
+    assert spearmanr(made.trial.expected[0], truth)[0] > spearmanr(naive, truth)[0] + 0.2
 
 
 def test_a_relation_is_found_and_beats_the_mean_score(report: Report) -> None:
@@ -445,8 +480,8 @@ def test_curves_of_a_sample_that_can_be_worked_out_by_hand() -> None:
     assert weights.sum(axis=1) == pytest.approx(np.full(1000, 5))
 
 
-def test_features_of_many_pages_are_those_of_each(report: Report) -> None:
-    sample, lines = report.sample, report.calibration.lines
+def test_features_of_many_pages_are_those_of_each(with_missed_text: Report) -> None:
+    sample, lines = with_missed_text.sample, with_missed_text.calibration.lines
     pages = np.array([7, 3, 20])
     found = sample.features(lines, pages)
     for row, page in zip(found, pages, strict=True):

@@ -41,6 +41,7 @@ def page(**changes: Any) -> dict[str, Any]:
         "ocr_engine": "rapid_ocr 3.10",
         "ink_share": 0.1,
         "ink_covered": 0.99,
+        "text_outside": None,
         "doubts": ["mean_score_below_floor"],
         "vlm_text": "\n".join(RIGHT),
         "vlm_lines": None,

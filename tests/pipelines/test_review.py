@@ -115,6 +115,8 @@ def evidence(**changes: float | None) -> dict[str, float | None]:
         (evidence(expected_cer=float("nan")), 10.0),
         (evidence(ink_covered=0.5), 110.0),  # as much ink again as was read
         (evidence(ink_covered=0.0), 910.0),
+        (evidence(text_outside=0.2, ink_covered=0.5), 35.0),  # 25 missing, and the ink is a logo's
+        (evidence(text_outside=1.0), 910.0),
         (evidence(mean_score=None), 100.0),  # no score: nothing is known to be right
         (evidence(ink_covered=None), 10.0),
         (evidence(characters=0), UNREAD_CHARACTERS),

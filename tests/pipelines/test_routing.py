@@ -17,8 +17,13 @@ def line(text: str, score: float | None) -> dict[str, Any]:
     return {"text": text, "score": score, "polygon": [0.0] * 8}
 
 
-def judged(lines: list[dict[str, Any]], ink: float | None = 0.1, covered: float | None = 0.9):
-    return doubts(weigh(lines, FLOORS, ink, covered), FLOORS, blank_ink_share=0.002)
+def whole(ink: float | None = 0.1, covered: float | None = 0.9, outside: float | None = None):
+    return {"ink_share": ink, "ink_covered": covered, "text_outside": outside}
+
+
+def judged(lines: list[dict[str, Any]], *of_page: float | None, covered: float | None = 0.9):
+    page = whole(*of_page) if of_page else whole(covered=covered)
+    return doubts(weigh(lines, FLOORS, page), FLOORS, blank_ink_share=0.002)
 
 
 def test_a_clean_page_has_no_doubts() -> None:
@@ -44,9 +49,15 @@ def test_each_doubt_has_its_name(lines, ink, covered, reason) -> None:
     assert reason in judged(lines, ink, covered)
 
 
+def test_lines_that_the_detector_half_saw_are_a_doubt_however_much_ink_is_explained() -> None:
+    page = [line("INVOICE 2026", 0.99), line("TOTAL 12.50", 0.97)]
+    assert judged(page, 0.1, 0.95, 0.019) == []
+    assert judged(page, 0.1, 0.95, 0.04) == ["text_outside_lines"]
+
+
 def test_a_good_mean_does_not_hide_weak_lines() -> None:
     page = [line("x" * 60, 0.99)] * 8 + [line("y" * 60, 0.6)] * 2
-    evidence = weigh(page, FLOORS, 0.1, 0.9)
+    evidence = weigh(page, FLOORS, whole())
     assert evidence.mean_score is not None
     assert evidence.mean_score > FLOORS.mean_score
     assert "too_many_weak_lines" in doubts(evidence, FLOORS, 0.002)

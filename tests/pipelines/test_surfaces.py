@@ -215,6 +215,7 @@ def test_a_failed_block_leaves_its_page_in_review_with_the_rest_of_its_text(mixe
         "ocr_failure": {"kind": "VLM_TRUNCATED", "message": "1 of 2 blocks failed"},
         "ink_share": 0.1,
         "ink_covered": 1.0,
+        "text_outside": None,
     }
     config = backfill().routing
     page |= weigh_page(page, config)

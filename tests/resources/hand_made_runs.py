@@ -24,6 +24,7 @@ EVIDENCE = pa.struct(
         ("characters", pa.int32()),
         ("mean_score", pa.float32()),
         ("ink_covered", pa.float32()),
+        ("text_outside", pa.float32()),
         ("expected_cer", pa.float32()),
     ]
 )
@@ -97,6 +98,7 @@ def page(row_id: int, path: Path, text: str | None, score: float, **changes: Any
         "characters": sum(map(len, lines)),
         "mean_score": score,
         "ink_covered": 1.0,
+        "text_outside": 0.0,
         "expected_cer": None,
     }
     read = {

@@ -47,12 +47,22 @@ def polygon(number: int) -> list[float]:
     return [20.0, top, 500.0, top, 500.0, top + 20, 20.0, top + 20]
 
 
-def row_of(row_id: int, name: str, lines: list[tuple[str, float]], **changes: Any) -> Any:
-    """A page read as `lines` (text, score) by rapid_ocr, and accepted."""
+def row_of(
+    row_id: int,
+    name: str,
+    lines: list[tuple[str, float]],
+    outside: float | None = None,
+    **changes: Any,
+) -> Any:
+    """A page read as `lines` (text, score) by rapid_ocr, and accepted.
+
+    `outside`: share of its text that the detector half saw and that is in no line.
+    """
     read = [
         {"text": text, "score": score, "polygon": polygon(number)}
         for number, (text, score) in enumerate(lines)
     ]
+    whole = {"ink_share": 0.1, "ink_covered": 0.95, "text_outside": outside}
     row = {
         "row_id": row_id,
         "uri": f"/scans/{name}.jpg",
@@ -67,13 +77,18 @@ def row_of(row_id: int, name: str, lines: list[tuple[str, float]], **changes: An
         "text_source": "rapid_ocr 3.10",
         "lines": read,
         "lines_source": "rapid_ocr 3.10",
-        "evidence": asdict(weigh(read, Floors(), 0.1, 0.95)),
+        "evidence": asdict(weigh(read, Floors(), whole)),
     }
     return row | changes
 
 
-def labelled_run(folder: Path, files: int, seed: int = 0, *, signal: bool = True) -> RunDir:
-    """A run in `folder`/run, and the truth of its pages as SROIE lines in `folder`/truth."""
+def labelled_run(
+    folder: Path, files: int, seed: int = 0, *, signal: bool = True, missed: bool = False
+) -> RunDir:
+    """A run in `folder`/run, and the truth of its pages as SROIE lines in `folder`/truth.
+
+    With `missed`, every fourth page lacks 4 of its lines, and the detector half saw them.
+    """
     random = np.random.default_rng(seed)
     (folder / "truth").mkdir(parents=True)
     rows = []
@@ -89,7 +104,9 @@ def labelled_run(folder: Path, files: int, seed: int = 0, *, signal: bool = True
                 score = random.uniform(0.5, 1.0)
             truth.append(text)
             read.append((misread(text, 0.15 if bad else 0.003, random), score - shade))
-        rows.append(row_of(number, f"{number:03d}", read))
+        lost = 4 if missed and number % 4 == 0 else 0
+        outside = 0.6 * lost / len(read) + random.uniform(0, 0.004) if missed else None
+        rows.append(row_of(number, f"{number:03d}", read[: len(read) - lost], outside))
         write_truth(folder / "truth" / f"{number:03d}.csv", truth)
     return write_run(folder / "run", "ocr_backfill", SCHEMA, rows[::2], rows[1::2])
 
