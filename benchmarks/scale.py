@@ -18,6 +18,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import importlib
+import itertools
 import json
 import os
 import shutil
@@ -388,7 +389,18 @@ def _growth_lines(found: dict[str, Any]) -> list[str]:
         )
         for k, v in found.items()
     ]
-    return table(columns, rows)
+    return [*table(columns, rows), "", _marginal(found)]
+
+
+def _marginal(found: dict[str, Any]) -> str:
+    """What one more row costs: a run has a price of its own, which few rows share."""
+    sizes = sorted(map(int, found))
+    spent = {n: n * found[str(n)]["us_per_row"] for n in sizes}
+    parts = [
+        f"{(spent[more] - spent[n]) / (more - n):.0f} µs between {n:,} and {more:,} rows"
+        for n, more in itertools.pairwise(sizes)
+    ]
+    return f"One more row costs {', '.join(parts)}."
 
 
 def _run_lines(found: dict[str, Any]) -> list[str]:

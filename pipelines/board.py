@@ -14,6 +14,7 @@ from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 from typing import Any
 
+from pipelines.errors import NightjarError
 from pipelines.metrics import BatchMetrics
 
 #: Deaths of a worker with this row alone in hand before the row is quarantined. One may be chance
@@ -46,6 +47,7 @@ class Board:
         self._deaths: Counter[tuple[str, int]] = Counter()
         self._lone_deaths: Counter[tuple[str, int]] = Counter()
         self._setup_errors: list[tuple[str, str, str]] = []
+        self._stops: list[NightjarError] = []
         self._provenance: dict[str, dict[str, str]] = {}
 
     def begin(self, stage: str, rows: list[int]) -> dict[int, int]:
@@ -109,10 +111,18 @@ class Board:
         """A worker of `stage` cannot start; the driver stops the run with this message."""
         self._setup_errors.append((stage, message, remedy))
 
+    def report_stop(self, error: NightjarError) -> None:
+        """A worker met what no row is to blame for; the driver stops the run with this."""
+        self._stops.append(error)
+
     def snapshot(self) -> dict[str, StageScore]:
         """Scores by stage."""
         return dict(self._scores)
 
     def setup(self) -> dict[str, Any]:
-        """What workers reported about themselves: provenance by stage, and setup errors."""
-        return {"provenance": self._provenance, "errors": self._setup_errors}
+        """What workers reported: provenance by stage, setup errors, and why the run must stop."""
+        return {
+            "provenance": self._provenance,
+            "errors": self._setup_errors,
+            "stops": self._stops,
+        }

@@ -16,6 +16,7 @@ from actors.failures import FAILURE, FailureKind, ItemFailure, SetupError
 from actors.ocr.line import LINES
 from pipelines.archives import is_archive
 from pipelines.native_text import NativeText
+from pipelines.outage import PatientReads
 from pipelines.render import Page, RenderOptions
 from pipelines.sandbox import Sandbox, SandboxLimits
 from pipelines.storage import Storage, StorageSettings
@@ -24,7 +25,7 @@ from pipelines.storage import Storage, StorageSettings
 class FetchConfig(Settings):
     """How documents are read and their pages rendered."""
 
-    operational: ClassVar[frozenset[str]] = frozenset({"threads", "read_ahead_mb"})
+    operational: ClassVar[frozenset[str]] = frozenset({"threads", "read_ahead_mb", "outage_s"})
 
     dpi: int = Field(200, ge=36, le=1200, description="resolution at which PDF pages are rendered")
     oversize: Literal["fail", "shrink"] = Field(
@@ -48,6 +49,12 @@ class FetchConfig(Settings):
         "pipelines.render", description="module with count_pages and render_page, run in a sandbox"
     )
     storage: StorageSettings = StorageSettings()
+    outage_s: float = Field(
+        900.0,
+        ge=0,
+        description="how long a worker waits for a bucket that answers nobody, or takes its "
+        "credentials no more, before the run stops (exit code 3) and can be started again",
+    )
     threads: int = Field(8, ge=1, description="documents read at once, ahead of the renderer")
     read_ahead_mb: int = Field(
         256, ge=1, description="bytes of documents held per worker; one may be larger"
@@ -74,6 +81,8 @@ class PageFetcher(Actor[FetchConfig]):
     where a PDF's own text layer is good enough, or with `fetch_failure`. `width` and `height`:
     pixels of the upright page; `native_lines` are in these pixels. `native_reason`: why the text
     layer was taken or refused, null for images.
+
+    Raises SourceUnavailable where a store is down for good: no row is to blame.
     """
 
     reads = pa.schema(
@@ -103,7 +112,7 @@ class PageFetcher(Actor[FetchConfig]):
         super().__init__(config)
         self._sandbox = open_sandbox(config)
         self._sandbox.start()
-        self._storage = Storage(config.storage)
+        self._source = PatientReads(Storage(config.storage), config.outage_s)
         self._documents = ReadAhead(self._read, config.threads, config.read_ahead_mb << 20)
 
     def __call__(self, rows: pa.Table) -> pa.Table:
@@ -144,7 +153,7 @@ class PageFetcher(Actor[FetchConfig]):
 
     def _read(self, document: Document) -> bytes:
         etag = document.etag if self.config.check_version else None
-        return self._storage.read(document.uri, max_bytes=self.config.max_bytes, etag=etag)
+        return self._source.read(document.uri, max_bytes=self.config.max_bytes, etag=etag)
 
     def provenance(self) -> dict[str, str]:
         """Versions of what decodes."""

@@ -167,7 +167,8 @@ class S3:
     def reach(self, uri: str) -> None:
         """Ask for anything at all below `uri`. Raises ItemFailure, after a few tries only.
 
-        Only an outage is a failure here: whoever may not list may still read.
+        Only an outage and expired credentials are failures here: whoever may not list may still
+        read.
         """
         bucket, key = split_s3(uri)
         request = {"Bucket": bucket, "Prefix": key, "MaxKeys": 1}
@@ -175,7 +176,7 @@ class S3:
         try:
             self._call(uri, "list_objects_v2", tries, **request)
         except ItemFailure as fault:
-            if fault.kind is FailureKind.STORAGE_ERROR:
+            if fault.kind is FailureKind.STORAGE_ERROR or isinstance(fault, Expired):
                 raise
 
     def stat(self, uri: str) -> Entry:

@@ -167,13 +167,17 @@ def _ask(method: Any) -> Any:
 
 
 def _explained(error: Exception, board: Any, run: RunDir) -> NightjarError:
-    """The error to stop with: a worker's own setup error if there is one, else what Ray says."""
+    """The error to stop with: what a worker reported if it did, else what Ray says."""
     if isinstance(error, NightjarError):
         return error
     try:
-        setup_errors = _ask(board.setup)["errors"]
+        reported = _ask(board.setup)
+        setup_errors, stops = reported["errors"], reported["stops"]
     except Exception:  # the cluster itself is gone; then `error` is all there is
-        setup_errors = []
+        setup_errors, stops = [], []
+    if stops:
+        stop: NightjarError = stops[0]
+        return stop
     if setup_errors:
         stage, message, remedy = setup_errors[0]
         return WeightsMissing(f"{stage} cannot start: {message}", remedy)

@@ -1,7 +1,8 @@
 """The adapter that turns an Actor into a Ray Data callable: the one place that catches everything.
 
 An exception out of a model is not a value of that model. The batch is halved until the culprit is
-alone; it is quarantined as ENGINE_FAULT with the traceback, its neighbours keep their results.
+alone; it is quarantined as ENGINE_FAULT with the traceback, its neighbours keep their results. Only
+a NightjarError is nobody's fault in particular: it stops the run.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ import pyarrow as pa
 from actors.contract import Actor
 from actors.failures import FAILURE, FailureKind, SetupError, failure
 from pipelines.board import LONE_DEATHS_LIMIT
+from pipelines.errors import NightjarError
 from pipelines.flow import Stage
 from pipelines.metrics import spending
 
@@ -46,6 +48,7 @@ class BoardLink(Protocol):
     def report_recycled(self, stage: str) -> None: ...
     def report_setup(self, stage: str, provenance: dict[str, str]) -> None: ...
     def report_setup_error(self, stage: str, message: str, remedy: str) -> None: ...
+    def report_stop(self, error: NightjarError) -> None: ...
 
 
 class RayBoardLink:
@@ -89,6 +92,11 @@ class RayBoardLink:
         import ray
 
         ray.get(self._handle.report_setup_error.remote(stage, message, remedy))
+
+    def report_stop(self, error: NightjarError) -> None:
+        import ray
+
+        ray.get(self._handle.report_stop.remote(error))
 
 
 class StageWorker:
@@ -142,6 +150,9 @@ class StageWorker:
     def _bisected(self, rows: pa.Table) -> pa.Table:
         try:
             return checked(self._actor, self._actor(rows), rows)
+        except NightjarError as error:  # no row is to blame: the run must stop
+            self._board.report_stop(error)
+            raise
         except (Exception, SystemExit):  # a sys.exit in a worker hangs Ray's pool (ray#62746)
             if rows.num_rows == 1:
                 return quarantined(

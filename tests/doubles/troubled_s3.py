@@ -45,12 +45,17 @@ class TroubledS3(ThreadingHTTPServer):
         self.ignores_conditions = False
         self.stale = False  #: listings are answered as they were when this was set
         self._planned: list[tuple[str, str]] = []
+        self._last: tuple[str, int] | None = None  #: requests that still pass, and how many
         self._listings: dict[str, tuple[int, list[tuple[str, str]], bytes]] = {}
         self._lock = threading.Lock()
 
     def plan(self, request: str, trouble: str, times: int = 1) -> None:
         """The next requests whose "METHOD /path" holds `request` meet `trouble`."""
         self._planned += [(request, trouble)] * times
+
+    def down_after(self, request: str, times: int) -> None:
+        """Down for good once so many requests whose "METHOD /path" holds `request` have passed."""
+        self._last = request, times
 
     def trouble_of(self, line: str, authorization: str) -> str:
         """What this request meets, "" for nothing."""
@@ -64,6 +69,12 @@ class TroubledS3(ThreadingHTTPServer):
     def _trouble_of(self, line: str, authorization: str) -> str:
         if time.monotonic() < self.down_until:
             return "reset"
+        if self._last and self._last[0] in line:
+            request, times = self._last
+            self._last = (request, times - 1) if times else None
+            if not times:
+                self.down_until = float("inf")
+                return "reset"
         if any(f"Credential={key}/" in authorization for key in self.expired_keys):
             return "expired"
         for number, (request, trouble) in enumerate(self._planned):

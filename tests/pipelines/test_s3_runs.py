@@ -341,10 +341,10 @@ def test_each_fault_of_a_source_is_named_in_its_row(bucket: Bucket, trouble: Tro
         "fine.png": ("", 0, None),
         "cut.png": ("cut", 1, None),
         "slow.png": ("slow down", 1, None),
-        "down.png": ("internal error", 2, "STORAGE_ERROR"),
-        "silent.png": ("silence", 2, "STORAGE_ERROR"),
+        "down.png": ("internal error", 4, "STORAGE_ERROR"),
+        "silent.png": ("silence", 4, "STORAGE_ERROR"),
         "denied.png": ("denied", 1, "PERMISSION_DENIED"),
-        "expired.png": ("expired", 2, "PERMISSION_DENIED"),
+        "expired.png": ("expired", 4, "PERMISSION_DENIED"),
     }
     listed = []
     for number, (name, (fault, times, _)) in enumerate(faults.items()):
