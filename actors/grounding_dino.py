@@ -27,7 +27,9 @@ class GroundingDinoConfig(Settings):
     local_files_only: bool = Field(False, description="never ask the hub, take what is cached")
     device: Device = Field("auto", description="auto: cuda where there is one, else cpu")
     dtype: Dtype = Field(
-        "auto", description="of matrix products; auto: bfloat16 on cuda, float32 on cpu"
+        "auto",
+        description="of matrix products; auto: bfloat16 where the device multiplies it (cuda, CPUs "
+        "with AMX or AVX512_BF16), else float32",
     )
     ontology: Ontology
     nms_iou: float = Field(

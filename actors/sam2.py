@@ -32,8 +32,8 @@ class Sam2Config(Settings):
     device: Device = Field("auto", description="auto: cuda where there is one, else cpu")
     dtype: Literal["auto", "float32", "bfloat16"] = Field(
         "auto",
-        description="of encoder and decoder; auto: bfloat16 on cuda, float32 on cpu; prompts "
-        "are float32 always",
+        description="of encoder and decoder; auto: bfloat16 where the device multiplies it (cuda, "
+        "CPUs with AMX or AVX512_BF16), else float32; prompts are float32 always",
     )
     images_at_once: int | None = Field(
         None, ge=1, description="images of one forward of the encoder; null: 1 on cpu, 8 on cuda"

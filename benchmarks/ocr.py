@@ -29,13 +29,14 @@ from pathlib import Path
 from typing import Any
 
 import jiwer
-import psutil
 import yaml
 from ocr_worker import Lines, boxed
 from report import head, median_and_spread, result_stem, table, write
+from watch import watched
 
 HERE = Path(__file__).parent
 
+OURS, FLOOR = "nightjar run", "floor: bare networks, prepared inputs"
 #: name -> (worker kind, engine, processes, threads of each; 0: as it ships)
 LOOPS = {
     "rapidocr loop, as it ships": ("rapidocr", "onnxruntime", 1, 0),
@@ -43,17 +44,16 @@ LOOPS = {
     "rapidocr loop on openvino": ("rapidocr", "openvino", 1, 0),
     "rapidocr loop on openvino, one process per core": ("rapidocr", "openvino", 0, 1),
     "nightjar's actor without Ray": ("actor", "openvino", 0, 1),
-    "floor: bare networks, prepared inputs": ("floor", "openvino", 0, 1),
+    FLOOR: ("floor", "openvino", 0, 1),
 }
-OURS = "nightjar run"
 
 
 def main() -> None:
     arguments = _arguments()
     pages = sorted(p for p in arguments.pages.iterdir() if p.suffix.lower() in (".jpg", ".png"))
     with tempfile.TemporaryDirectory() as scratch:
-        once = _copied(pages, 1, Path(scratch) / "once")
-        folder = _copied(pages, arguments.copies, Path(scratch) / "pages")
+        once = copied(pages, 1, Path(scratch) / "once")
+        folder = copied(pages, arguments.copies, Path(scratch) / "pages")
         results: dict[str, list[dict[str, Any]]] = {}
         for repeat in range(arguments.repeats):
             names = arguments.only or list(LOOPS)
@@ -80,7 +80,7 @@ def _arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def _copied(pages: list[Path], copies: int, folder: Path) -> Path:
+def copied(pages: list[Path], copies: int, folder: Path) -> Path:
     folder.mkdir()
     for copy in range(copies):
         for page in pages:
@@ -145,7 +145,7 @@ def _ours(folder: Path, run_dir: Path) -> dict[str, Any]:
         [sys.executable, "-m", "jobs.cli", "run", "--no-report", str(path)],
         stdout=subprocess.DEVNULL,
     )
-    peak = _watch_memory(process)
+    seen = watched(process)
     assert process.returncode == 0
     wall = time.perf_counter() - began
     session = json.loads((run_dir / "run.json").read_text())["sessions"][0]
@@ -154,32 +154,18 @@ def _ours(folder: Path, run_dir: Path) -> dict[str, Any]:
     return {
         "seconds": stage["last_batch_at"] - stage["first_batch_at"],
         "pages": len(rows),
-        "peak_mb": peak,
+        "peak_mb": seen.peak_mb,
         "wall_s": wall,
+        "first_row_s": session["first_commit_s"],
         "busy_s": stage["busy_s"],
         "steps": stage["seconds"],
+        "cpu_s": seen.cpu_between(stage["first_batch_at"], stage["last_batch_at"]),
         "texts": {Path(r["uri"]).name: [boxed(x) for x in r["lines"] or ()] for r in rows},
         "sure": {
             Path(r["uri"]).name: [boxed(x) for x in r["lines"] or () if (x["score"] or 0) >= 0.5]
             for r in rows
         },
     }
-
-
-def _watch_memory(process: subprocess.Popen[bytes]) -> float:
-    """Peak of the summed proportional set sizes of a process and its children, in MB."""
-    peak = 0.0
-    parent = psutil.Process(process.pid)
-    while process.poll() is None:
-        total = 0
-        for child in [parent, *parent.children(recursive=True)]:
-            try:
-                total += child.memory_full_info().pss
-            except (psutil.NoSuchProcess, psutil.ZombieProcess):
-                continue
-        peak = max(peak, total / 1e6)
-        time.sleep(5)  # looking costs CPU time, too
-    return peak
 
 
 def cer(pages: Lines, truth: Path | None) -> float | None:
@@ -246,7 +232,51 @@ def _write(report: dict[str, Any], out: Path) -> None:
         rows.append([name, str(row["pages_per_s"]), spread, ours_is, rate, peak])
     columns = ["contestant", "pages/s (median)", "spread", "ours is", "CER", "peak MB"]
     title = f"# OCR, {report['date']}, {report['machine']}, {report['pages']}"
-    write(result_stem(out, "ocr", report), report, [title, "", *table(columns, rows)])
+    lines = [title, "", *table(columns, rows)]
+    if FLOOR in report["contestants"]:
+        lines += ["", *_gap_lines(report["raw"])]
+    write(result_stem(out, "ocr", report), report, lines)
+
+
+#: Steps of the reader that are not its networks.
+STEPS = {"decode": "decoding", "crop": "cutting lines out", "ink": "ink", "order": "reading order"}
+
+
+def gap(ours: dict[str, Any], floor: dict[str, Any], cores: int) -> dict[str, float]:
+    """Core seconds of a run that the floor does not need, by cause; they add up to the gap.
+
+    Steps of the readers are wall time of theirs, the rest is CPU time by process. What the readers'
+    other CPU time is above the floor's: shapes that OpenVINO meets for the first time, memory that
+    is fought for, Arrow. `idle` is what nobody used: at the end one reader has nothing left.
+    """
+    used, pages = ours["cpu_s"], ours["pages"] / floor["pages"]
+    steps = {name: ours["steps"].get(step, 0.0) for step, name in STEPS.items()}
+    networks = used.get("models", 0.0) - sum(steps.values())
+    others = {name: s for name, s in used.items() if name != "models"}
+    found = steps | {"networks beyond the floor": networks - cores * floor["seconds"] * pages}
+    found |= {"fetch worker": others.pop("fetch", 0.0), "driver": others.pop("driver", 0.0)}
+    found |= {"Ray's own processes": sum(others.values())}
+    return found | {"idle": cores * ours["seconds"] - sum(used.values())}
+
+
+def _gap_lines(raw: dict[str, list[dict[str, Any]]]) -> list[str]:
+    cores = os.cpu_count() or 1
+    pairs = [(one, other) for one, other in zip(raw[OURS], raw[FLOOR], strict=True) if one["cpu_s"]]
+    if not pairs:
+        return []
+    each = [gap(ours, floor, cores) for ours, floor in pairs]
+    found = {name: statistics.median(one[name] for one in each) for name in each[0]}
+    whole = sum(found.values())
+    spent = statistics.median(cores * ours["seconds"] for ours, _ in pairs)
+    rows = [
+        [name, f"{seconds:.1f}", f"{100 * seconds / whole:.0f} %"]
+        for name, seconds in sorted(found.items(), key=lambda item: -item[1])
+    ]
+    said = (
+        f"Where the gap to the floor lies: {whole:.0f} of {spent:.0f} core seconds of a run "
+        f"({cores} cores x reading time)."
+    )
+    return [said, "", *table(["cause", "core seconds", "of the gap"], rows)]
 
 
 if __name__ == "__main__":

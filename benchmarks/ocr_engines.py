@@ -1,6 +1,6 @@
 """Our OCR actors side by side, each in its environment; beside them PaddleOCR's own loop.
 
-    python benchmarks/ocr_engines.py PAGES_DIR [--truth DIR] [--pages 12] [--repeats 3]
+    python benchmarks/ocr_engines.py PAGES_DIR [--truth DIR] [--pages N] [--repeats 2] [--out DIR]
 
 One process and one thread each, one after the other, in turns. Models are loaded and one page is
 read before the clock starts. `cpu`: seconds of CPU time a page, which a busy neighbour disturbs
@@ -12,13 +12,14 @@ from __future__ import annotations
 import argparse
 import json
 import resource
-import statistics
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
+
+from report import head, median_and_spread, result_stem, table, write
 
 HERE = Path(__file__).parent
 Lines = list[list[Any]]  # [text, x0, y0, x1, y1], pixels
@@ -40,7 +41,8 @@ def main() -> None:
 
     arguments = _arguments()
     pages = sorted(map(str, arguments.pages_dir.iterdir()))
-    pages = pages[:: max(1, len(pages) // arguments.pages)][: arguments.pages]
+    if arguments.pages:
+        pages = pages[:: max(1, len(pages) // arguments.pages)][: arguments.pages]
     results: dict[str, list[dict[str, Any]]] = {}
     for repeat in range(arguments.repeats):
         for name, contestant in CONTESTANTS.items():
@@ -48,21 +50,49 @@ def main() -> None:
             answer["cer"] = cer(answer.pop("texts"), arguments.truth)
             results.setdefault(name, []).append(answer)
             print(f"{repeat} {name}: {answer}", flush=True)
-    for name, answers in results.items():
-        median = {key: statistics.median(one[key] for one in answers) for key in answers[0]}
-        print(
-            f"{name:40} {median['cpu_s'] / len(pages):6.2f} s cpu/page "
-            f"{median['seconds'] / len(pages):6.2f} s/page  CER {100 * median['cer']:5.2f} %  "
-            f"{median['peak_mb']:6.0f} MB"
-        )
+    found = {name: _figures(answers, len(pages)) for name, answers in results.items()}
+    report = head() | {"pages": len(pages), "repeats": arguments.repeats, "engines": found}
+    write(result_stem(arguments.out, "ocr_engines", report), report, _lines(report))
+
+
+def _figures(answers: list[dict[str, Any]], pages: int) -> dict[str, Any]:
+    rate, spread = median_and_spread([pages / one["seconds"] for one in answers])
+    cpu, _ = median_and_spread([one["cpu_s"] / pages for one in answers])
+    cer = answers[0]["cer"]
+    return {
+        "pages_per_s": rate,
+        "spread": spread,
+        "cpu_s_per_page": cpu,
+        "cer": None if cer is None else round(cer, 5),
+        "peak_mb": round(max(one["peak_mb"] for one in answers)),
+    }
+
+
+def _lines(report: dict[str, Any]) -> list[str]:
+    rows = [
+        [
+            name,
+            f"{one['pages_per_s']:.2f}",
+            " .. ".join(f"{end:.2f}" for end in one["spread"]),
+            f"{one['cpu_s_per_page']:.2f}",
+            "" if one["cer"] is None else f"{100 * one['cer']:.2f} %",
+            f"{one['peak_mb']:,}",
+        ]
+        for name, one in report["engines"].items()
+    ]
+    columns = ["engine", "pages/s (median)", "spread", "CPU s/page", "CER", "peak MB"]
+    title = f"# OCR engines, {report['date']}, {report['machine']}"
+    what = f"{report['pages']} pages x {report['repeats']}, one process and one thread each."
+    return [title, "", what, "", *table(columns, rows)]
 
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("pages_dir", type=Path)
     parser.add_argument("--truth", type=Path)
-    parser.add_argument("--pages", type=int, default=12)
-    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--pages", type=int, help="so many of them, spread over the folder")
+    parser.add_argument("--repeats", type=int, default=2)
+    parser.add_argument("--out", type=Path, default=HERE)
     return parser.parse_args()
 
 

@@ -12,7 +12,7 @@ import torch
 import transformers
 from torch import Tensor
 
-from actors.checkpoints import pick_dtype
+from actors.checkpoints import best_on_cpu, pick_dtype
 from actors.failures import FailureKind, ItemFailure
 from actors.grounding.batches import ahead, halving
 from actors.grounding.boxes import Candidates, Selector, in_view
@@ -46,7 +46,7 @@ class Detector:
         on_gpu = loaded.device.type == "cuda"
         if not on_gpu:
             keep_freed_memory()
-        dtype = pick_dtype(config.dtype, loaded.device)
+        dtype = pick_dtype(config.dtype, loaded.device, on_cpu=best_on_cpu())
         chunks = _chunks(config, loaded)
         self._timed, self._tiles = timed, config.tiles
         self._forward = Forward(loaded, chunks, getattr(torch, dtype))

@@ -14,7 +14,7 @@ import torch
 import transformers
 from torch import Tensor
 
-from actors.checkpoints import pick_device, pick_dtype
+from actors.checkpoints import best_on_cpu, pick_device, pick_dtype
 from actors.failures import FailureKind, ItemFailure
 from actors.grounding.batches import ahead, halving, in_batches, parts
 from actors.grounding.views import Picture
@@ -61,7 +61,7 @@ class Segmenter:
         """`timed` names the step that its block's wall time is booked on. Raises SetupError."""
         device = pick_device(config.device)
         on_gpu = device.type == "cuda"
-        dtype = pick_dtype(config.dtype, device)
+        dtype = pick_dtype(config.dtype, device, on_cpu=best_on_cpu())
         loaded = load(config.model, config.meta_config, config.revision, config.local_files_only)
         self._timed = timed
         self._processor = loaded.processor

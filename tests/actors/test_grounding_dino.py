@@ -61,7 +61,7 @@ def one_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def actor(folder: Path, **settings: Any) -> GroundingDino:
-    settings = {"ontology": ONTOLOGY, "device": "cpu"} | settings
+    settings = {"ontology": ONTOLOGY, "device": "cpu", "dtype": "float32"} | settings
     return GroundingDino(GroundingDinoConfig(model=str(folder), **settings))
 
 

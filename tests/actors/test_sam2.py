@@ -44,7 +44,7 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def sam2(checkpoint: Path) -> Sam2:
-    return Sam2(Sam2Config(model=str(checkpoint), device="cpu"))
+    return Sam2(Sam2Config(model=str(checkpoint), device="cpu", dtype="float32"))
 
 
 def png(width: int, height: int, seed: int = 0, mode: str = "RGB") -> bytes:
@@ -121,6 +121,7 @@ def test_ragged_batch_equals_library_image_by_image(
     config = Sam2Config(
         model=str(checkpoint),
         device="cpu",
+        dtype="float32",
         images_at_once=images_at_once,
         boxes_at_once=boxes_at_once,
     )
@@ -279,6 +280,13 @@ def test_empty_mask_agrees_with_no_box() -> None:
     assert rle.box_agreement(empty, np.array([[1.0, 2.0, 1.0, 2.0]])).tolist() == [0.0]
 
 
+def test_auto_takes_bfloat16_where_the_cpu_multiplies_it(checkpoint: Path) -> None:
+    known = torch.cpu.get_capabilities()
+    half = known.get("avx512_bf16") or known.get("amx_bf16")
+    chosen = Sam2(Sam2Config(model=str(checkpoint), device="cpu")).provenance()["dtype"]
+    assert chosen == ("bfloat16" if half else "float32")
+
+
 def test_provenance_names_the_weights(sam2: Sam2, tmp_path: Path) -> None:
     named = sam2.provenance()
     other = Sam2(Sam2Config(model=str(tiny_checkpoint(tmp_path, seed=1)), device="cpu"))
@@ -338,7 +346,7 @@ def test_video_checkpoint_gives_the_same_masks(
     video.save_pretrained(tmp_path)
     assert json.loads((tmp_path / "config.json").read_text())["model_type"] == "sam2_video"
     rows = table([png(90, 60)], [some_boxes(3, 90, 60)])
-    actor = Sam2(Sam2Config(model=str(tmp_path), device="cpu"))
+    actor = Sam2(Sam2Config(model=str(tmp_path), device="cpu", dtype="float32"))
     assert actor(rows)["masks"].equals(sam2(rows)["masks"])
 
 
@@ -371,7 +379,7 @@ def test_hiera_tiny_at_full_size_equals_library(tmp_path: Path) -> None:
     torch.set_num_threads(1)
     scattered(Sam2Model(LibraryConfig())).save_pretrained(tmp_path)
     Sam2Processor(Sam2ImageProcessor()).save_pretrained(tmp_path)
-    actor = Sam2(Sam2Config(model=str(tmp_path), device="cpu", boxes_at_once=3))
+    actor = Sam2(Sam2Config(model=str(tmp_path), device="cpu", dtype="float32", boxes_at_once=3))
     sizes, counts = [(640, 480), (200, 900)], [3, 1]
     images: list[bytes | None] = [png(*size, seed=n) for n, size in enumerate(sizes)]
     boxes = [some_boxes(c, *s) for c, s in zip(counts, sizes, strict=True)]

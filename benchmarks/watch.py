@@ -1,0 +1,94 @@
+"""What the processes of a run use, by their part in it: memory and CPU time, seen from outside."""
+
+from __future__ import annotations
+
+import subprocess
+import time
+from collections import defaultdict
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import psutil
+
+#: What a command line holds -> what such a process is called here.
+ROLES = {"raylet": "raylet", "gcs_server": "gcs", "Board": "scoreboard"}
+#: A worker of a pool; those that hold a model have its runtime in memory.
+WORKER, RUNTIMES = "MapWorker", ("openvino", "libtorch_cpu", "onnxruntime")
+#: Seconds between two looks at CPU time, which is cheap, and at memory, which is not.
+_CPU_S, _MEMORY_S = 0.5, 5.0
+
+
+@dataclass
+class Watched:
+    """Peak of the summed proportional set sizes in MB, and CPU seconds by role over time."""
+
+    peak_mb: float = 0.0
+    cpu: list[tuple[float, dict[str, float]]] = field(default_factory=list)
+
+    def cpu_between(self, began: float, ended: float) -> dict[str, float]:
+        """CPU seconds by role between two moments (`time.time()`), to half a second."""
+        inside = [used for at, used in self.cpu if began <= at <= ended]
+        if not inside:
+            return {}
+        return {role: inside[-1][role] - inside[0].get(role, 0.0) for role in inside[-1]}
+
+
+def watched(process: subprocess.Popen[bytes]) -> Watched:
+    """Wait for the process to end, looking at it and all its children."""
+    found, parent = Watched(), psutil.Process(process.pid)
+    roles: dict[int, str] = {}
+    used: dict[int, tuple[str, float]] = {}
+    next_memory = 0.0
+    while process.poll() is None:
+        family = _family(parent)
+        for one in family:
+            _note(one, parent, roles, used)
+        total: dict[str, float] = defaultdict(float)
+        for role, seconds in used.values():  # those that have ended count on
+            total[role] += seconds
+        found.cpu.append((time.time(), dict(total)))
+        if time.monotonic() >= next_memory:
+            found.peak_mb = max(found.peak_mb, sum(map(_pss, family)) / 1e6)
+            next_memory = time.monotonic() + _MEMORY_S
+        time.sleep(_CPU_S)
+    return found
+
+
+def _family(parent: psutil.Process) -> list[psutil.Process]:
+    try:
+        return [parent, *parent.children(recursive=True)]
+    except psutil.NoSuchProcess:
+        return []
+
+
+def _note(
+    process: psutil.Process,
+    parent: psutil.Process,
+    roles: dict[int, str],
+    used: dict[int, tuple[str, float]],
+) -> None:
+    try:
+        known = roles.get(process.pid)
+        if known in (None, "fetch", "rest"):  # a worker may not have loaded its model yet
+            known = "driver" if process.pid == parent.pid else role_of(process)
+            roles[process.pid] = known
+        times = process.cpu_times()
+    except (psutil.NoSuchProcess, psutil.ZombieProcess, OSError):
+        return
+    used[process.pid] = known, times.user + times.system
+
+
+def role_of(process: psutil.Process) -> str:
+    """`models`, `fetch`, `raylet`, `gcs`, `scoreboard`, `rest`."""
+    words = " ".join(process.cmdline())
+    if WORKER in words:
+        maps = Path(f"/proc/{process.pid}/maps").read_text()
+        return "models" if any(name in maps for name in RUNTIMES) else "fetch"
+    return next((name for mark, name in ROLES.items() if mark in words), "rest")
+
+
+def _pss(process: psutil.Process) -> float:
+    try:
+        return float(process.memory_full_info().pss)
+    except (psutil.NoSuchProcess, psutil.ZombieProcess):
+        return 0.0
