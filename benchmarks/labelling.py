@@ -1,7 +1,8 @@
 """Labelling side by side in one process, on the same images, weights and cores.
 
     python benchmarks/labelling.py [--quick] [--model DIR] [--segmenter DIR] [--images DIR]
-        [--count 64] [--classes 1 5 20] [--repeats 5] [--device cpu] [--fiftyone] [--out DIR]
+        [--count 64] [--classes 1 5 20] [--repeats 5] [--device cpu] [--dtype float32]
+        [--fiftyone] [--only NAME] [--name labelling] [--out DIR]
 
 Boxes: transformers' zero-shot pipeline, the library with one forward per class, the library with
 all classes in one prompt, ours, and the floor: the same model over inputs that were prepared before
@@ -92,7 +93,7 @@ def main() -> None:
         "engine": f"transformers {transformers.__version__}, torch {torch.__version__}",
         "sections": sections,
     }
-    write(result_stem(arguments.out, "labelling", report), report, _lines(report))
+    write(result_stem(arguments.out, arguments.name, report), report, _lines(report))
     if MASKS not in sections:
         print(f"\nMasks skipped: no segmenter in {arguments.segmenter}, or no boxes to cut out.")
 
@@ -112,7 +113,9 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--repeats", type=int)
     parser.add_argument("--batch", type=int, default=16, help="rows of a table for our actors")
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
-    parser.add_argument("--dtype", default="float32", help="of ours and the floor; auto: as it is")
+    parser.add_argument("--dtype", default="float32", help="of ours and the floor; auto: by device")
+    parser.add_argument("--only", action="append", help="a contestant beside ours and the floor")
+    parser.add_argument("--name", default="labelling", help="of the result's files")
     parser.add_argument("--fiftyone", action="store_true", help="FiftyOne's apply_model as well")
     parser.add_argument("--out", type=Path, default=HERE)
     arguments = parser.parse_args()
@@ -133,6 +136,9 @@ def _sections(arguments: argparse.Namespace, samples: Sequence[Sample]) -> dict[
         for task in _tasks(arguments):
             title = f"boxes, {len(task.names)} class{'es' if len(task.names) > 1 else ''}"
             contestants = [*detectors.contestants(library, task), *peers(task)]
+            kept = {detectors.OURS, detectors.FLOOR, *(arguments.only or ())}
+            if arguments.only:
+                contestants = [one for one in contestants if one.name in kept]
             boxes = race(title, contestants, samples, *rounds, progress)
             sections[title] = rows(boxes, detectors.OURS, detectors.FLOOR, count)
         contestants = _mask_contestants(arguments, task, samples)
@@ -140,7 +146,9 @@ def _sections(arguments: argparse.Namespace, samples: Sequence[Sample]) -> dict[
             masks = race(MASKS, contestants, samples, *rounds, progress)
             sections[MASKS] = rows(masks, segmenters.OURS, segmenters.FLOOR, count)
             both = {
-                name: one_after_the_other(boxes[one], masks[other]) for name, one, other in BOTH
+                name: one_after_the_other(boxes[one], masks[other])
+                for name, one, other in BOTH
+                if one in boxes
             }
             sections[f"{title}, and their masks"] = rows(both, OURS, FLOOR, count)
     return sections
@@ -199,7 +207,8 @@ def _lines(report: dict[str, Any]) -> list[str]:
         "",
         f"Detector {report['model']}, segmenter {report['segmenter']}; {report['images']}, "
         f"{report['repeats']} repeats; {report['device']}, {report['torch_threads']} torch thread, "
-        f"batches of {report['batch']}, score threshold {report['threshold']}. "
+        f"batches of {report['batch']}, score threshold {report['threshold']}; ours and the floor "
+        f"in {report['dtype']}, the others in float32. "
         f"{report['engine']}.",
     ]
     for title, section in report["sections"].items():

@@ -13,7 +13,7 @@ import pyarrow as pa
 
 from actors.failures import FailureKind, SetupError, failure
 from pipelines.config import validated
-from pipelines.errors import ConfigError
+from pipelines.errors import ConfigError, SourceUnavailable
 from pipelines.fetch import FetchConfig, PageFetcher
 from pipelines.manifest import MANIFEST
 from pipelines.rundir import RunDir
@@ -29,7 +29,9 @@ class Refetcher:
         fetch = run.read_record()["config"]["fetch"]
         config = validated(FetchConfig, fetch, f"{run.record}, config.fetch")
         try:
-            self._fetch = PageFetcher(config.model_copy(update={"keep_image_for_native": True}))
+            # Somebody waits for this: a store that is down is said at once, as a failure.
+            changes = {"keep_image_for_native": True, "outage_s": 0.0}
+            self._fetch = PageFetcher(config.model_copy(update=changes))
         except SetupError as error:
             raise ConfigError(error.message, error.remedy) from error
 
@@ -45,7 +47,13 @@ class Refetcher:
         it would be in its place.
         """
         columns = {name: [row[name] for row in rows] for name in MANIFEST.names}
-        fetched = self._fetch(pa.table(columns, schema=MANIFEST)).to_pylist()
+        try:
+            fetched = self._fetch(pa.table(columns, schema=MANIFEST)).to_pylist()
+        except SourceUnavailable as error:
+            fault = failure(FailureKind.STORAGE_ERROR, error.message)
+            return [
+                {"image": None, "width": None, "height": None, "fetch_failure": fault} for _ in rows
+            ]
         return [_checked(page, row) for page, row in zip(fetched, rows, strict=True)]
 
 

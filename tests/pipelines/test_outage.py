@@ -16,8 +16,10 @@ from doubles.troubled_s3 import TroubledS3, troubled_s3
 
 from actors.failures import FailureKind, ItemFailure
 from pipelines.errors import SourceUnavailable
+from pipelines.manifest import MANIFEST
 from pipelines.objects import StorageSettings
 from pipelines.outage import PatientReads
+from pipelines.refetch import Refetcher
 from pipelines.rundir import RunDir
 from pipelines.storage import Storage
 
@@ -108,3 +110,18 @@ def test_a_run_whose_source_goes_down_stops_and_goes_on_where_it_was(
     rows = [row for path in run.shard_files() for row in pq.read_table(path).to_pylist()]
     assert Counter(Counter(row["row_id"] for row in rows).values()) == {1: 24}
     assert not [row for row in rows if row["fetch_failure"]]
+
+
+def test_whoever_looks_at_a_finished_run_is_told_at_once(
+    tmp_path: Path, bucket: Bucket, trouble: TroubledS3
+) -> None:
+    uri = bucket.put("page.png", b"12345")
+    storage = {"endpoint_url": trouble.url, "addressing": "path", "max_attempts": 1}
+    run = RunDir(tmp_path / "run")
+    run.create()
+    run.write_record({"config": {"fetch": {"storage": storage}}})
+    trouble.down_until = float("inf")
+    wanted = dict.fromkeys(MANIFEST.names) | {"row_id": 0, "uri": uri, "page": 1, "bytes": 5}
+    (row,) = Refetcher(run)([wanted])
+    assert row["image"] is None
+    assert row["fetch_failure"]["kind"] == "STORAGE_ERROR"
