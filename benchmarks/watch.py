@@ -10,8 +10,8 @@ from pathlib import Path
 
 import psutil
 
-#: What a command line holds -> what such a process is called here.
-ROLES = {"raylet": "raylet", "gcs_server": "gcs", "Board": "scoreboard"}
+#: What the first word of a command line ends with -> what such a process is called here.
+ROLES = {"raylet": "raylet", "gcs_server": "gcs", "ray::Board": "scoreboard"}
 #: A worker of a pool; those that hold a model have its runtime in memory.
 WORKER, RUNTIMES = "MapWorker", ("openvino", "libtorch_cpu", "onnxruntime")
 #: Seconds between two looks at CPU time, which is cheap, and at memory, which is not.
@@ -69,7 +69,7 @@ def _note(
 ) -> None:
     try:
         known = roles.get(process.pid)
-        if known in (None, "fetch", "rest"):  # a worker may not have loaded its model yet
+        if known not in ("driver", "models"):  # a worker has no title, then no model, at first
             known = "driver" if process.pid == parent.pid else role_of(process)
             roles[process.pid] = known
         times = process.cpu_times()
@@ -84,7 +84,8 @@ def role_of(process: psutil.Process) -> str:
     if WORKER in words:
         maps = Path(f"/proc/{process.pid}/maps").read_text()
         return "models" if any(name in maps for name in RUNTIMES) else "fetch"
-    return next((name for mark, name in ROLES.items() if mark in words), "rest")
+    first = words.split(" ")[0]
+    return next((name for mark, name in ROLES.items() if first.endswith(mark)), "rest")
 
 
 def _pss(process: psutil.Process) -> float:

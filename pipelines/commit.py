@@ -23,7 +23,7 @@ from pipelines.shards import SinkConfig, StagedShard, stage_shard
 #: Writers at once; more only queue for the same disk.
 _WRITERS = 4
 #: Seconds that the first rows of a session wait: somebody is looking whether it works.
-_FIRST_S = 1.0
+_FIRST_S = 0.3
 
 
 class Committer:
@@ -120,6 +120,16 @@ class Committer:
         done.outcomes += shard.outcomes
         done.failures += shard.failures
         done.first_at = done.first_at or time.time()
+
+
+def warm_up() -> None:
+    """Have a writer's process started and its imports done (2 s of CPU) before there are rows."""
+    _nothing.remote()
+
+
+@ray.remote(num_cpus=0)
+def _nothing() -> None:
+    """Unpickling this imports what `_write` needs."""
 
 
 @ray.remote(num_cpus=0, max_retries=3)

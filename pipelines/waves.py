@@ -18,9 +18,9 @@ import pyarrow as pa
 import ray
 
 from pipelines import engine
-from pipelines.commit import Committer
+from pipelines.commit import Committer, warm_up
 from pipelines.config import JobConfig
-from pipelines.errors import NightjarError, RunFailed, WeightsMissing
+from pipelines.errors import ClusterUnreachable, NightjarError, RunFailed, WeightsMissing
 from pipelines.flow import Flow
 from pipelines.joining import check_reachable
 from pipelines.metrics import Meter, RunMetrics
@@ -56,8 +56,15 @@ def run_waves(
             if rows.num_rows:
                 ids = rows["row_id"].to_numpy()
                 committer = Committer(run, part, ids, config.sink, progress.committed)
+                starting = Starting(flow, board, config.ray.start_timeout_s)
                 run_wave(
-                    flow, rows, board, committer, run, lambda: look(board, progress, on_progress)
+                    flow,
+                    rows,
+                    board,
+                    committer,
+                    run,
+                    lambda: look(board, progress, on_progress),
+                    starting,
                 )
         session["models"] = _ask(board.setup)["provenance"]
 
@@ -113,6 +120,7 @@ def run_wave(
     committer: Committer,
     run: RunDir,
     look: Callable[[], None],
+    starting: Starting,
 ) -> None:
     """Send `rows` through the flow until `committer` has all of them; `look` draws meanwhile.
 
@@ -130,10 +138,45 @@ def run_wave(
         committer.tick()
         if time.monotonic() >= next_look:
             engine.check_alive()
+            starting.check()
             look()
             next_look = time.monotonic() + _TICK_S
     committer.finish()
     look()
+
+
+class Starting:
+    """Waits for a worker of every pool to be up, while those that are up already work."""
+
+    def __init__(self, flow: Flow, board: Any, timeout_s: float) -> None:
+        self._owed = {stage.name for stage in flow.stages}
+        self._board = board
+        self._timeout_s = timeout_s
+        self._began = time.monotonic()
+
+    def check(self) -> None:
+        """Raises WeightsMissing where a model cannot start, ClusterUnreachable after the timeout.
+
+        Ray Data waits for resources for ever.
+        """
+        if not self._owed:
+            return
+        reported = _ask(self._board.setup)
+        if reported["errors"]:
+            raise _cannot_start(*reported["errors"][0])
+        self._owed -= set(reported["provenance"])
+        if not self._owed:
+            warm_up()
+        waited = time.monotonic() - self._began
+        if self._owed and waited > self._timeout_s:
+            raise ClusterUnreachable(
+                f"no worker of {', '.join(sorted(self._owed))} has started in {waited:.0f} s",
+                "see that the cluster has room for the pools, or raise ray.start_timeout_s",
+            )
+
+
+def _cannot_start(stage: str, message: str, remedy: str) -> WeightsMissing:
+    return WeightsMissing(f"{stage} cannot start: {message}", remedy)
 
 
 _END = object()
@@ -179,8 +222,7 @@ def _explained(error: Exception, board: Any, run: RunDir) -> NightjarError:
         stop: NightjarError = stops[0]
         return stop
     if setup_errors:
-        stage, message, remedy = setup_errors[0]
-        return WeightsMissing(f"{stage} cannot start: {message}", remedy)
+        return _cannot_start(*setup_errors[0])
     with suppress(NightjarError, OSError):  # the run stops for another reason than this
         run.error_log.write_text("".join(traceback.format_exception(error)))
     last_line = (str(error).strip() or type(error).__name__).splitlines()[-1].strip()

@@ -21,6 +21,7 @@ from doubles.exits_on_one_row import ExitsOnOneRow
 from doubles.kills_process_on_one_row import KillsProcessOnOneRow
 from doubles.leaks_memory import LeaksMemory
 from doubles.loses_a_row import LosesARow
+from doubles.never_starts import NeverStarts
 from doubles.tiny_job import tiny_flow, tiny_rows
 from ray.data._internal.execution.streaming_executor import StreamingExecutor
 
@@ -59,7 +60,9 @@ def run(tmp_path: Path) -> RunDir:
     return run
 
 
-def wave(flow: Flow, run: RunDir, sink: SinkConfig | None = None) -> Progress:
+def wave(
+    flow: Flow, run: RunDir, sink: SinkConfig | None = None, start_timeout_s: float = 120.0
+) -> Progress:
     """What `run_waves` does for one part."""
     progress = Progress(ROWS, 0, tuple(s.name for s in flow.stages))
     rows = tiny_rows(ROWS)
@@ -68,7 +71,16 @@ def wave(flow: Flow, run: RunDir, sink: SinkConfig | None = None) -> Progress:
     )
     board = engine.start_board()
     flow = engine.sized(flow, RayConfig())
-    waves.run_wave(flow, rows, board, committer, run, lambda: waves.look(board, progress, _ignore))
+    starting = waves.Starting(flow, board, start_timeout_s)
+    waves.run_wave(
+        flow,
+        rows,
+        board,
+        committer,
+        run,
+        lambda: waves.look(board, progress, _ignore),
+        starting,
+    )
     return progress
 
 
@@ -126,6 +138,11 @@ def test_a_model_that_cannot_start_stops_the_run_with_its_own_words(run: RunDir)
     with pytest.raises(WeightsMissing, match="cannot_start cannot start: no weights at") as caught:
         wave(tiny_flow(CannotStart), run)
     assert caught.value.remedy == "download them first"
+
+
+def test_a_pool_none_of_whose_workers_is_up_in_time_stops_the_run(run: RunDir) -> None:
+    with pytest.raises(ClusterUnreachable, match="no worker of never_starts has started in"):
+        wave(tiny_flow(NeverStarts), run, start_timeout_s=3)
 
 
 def test_an_impossible_request_is_refused_at_once(run: RunDir) -> None:
