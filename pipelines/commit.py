@@ -122,16 +122,6 @@ class Committer:
         done.first_at = done.first_at or time.time()
 
 
-def warm_up() -> None:
-    """Have a writer's process started and its imports done (2 s of CPU) before there are rows."""
-    _nothing.remote()
-
-
-@ray.remote(num_cpus=0)
-def _nothing() -> None:
-    """Unpickling this imports what `_write` needs."""
-
-
 @ray.remote(num_cpus=0, max_retries=3)
 def _write(
     run: RunDir, part: str, sink: SinkConfig, spans: list[tuple[int, int]], *blocks: pa.Table

@@ -35,6 +35,8 @@ _TASKS_IN_FLIGHT = 2
 #: Workers of a pool that may die in a row while they load (a spot node taken back): each is
 #: replaced. What a model itself says against starting ends the run at once.
 _DEATHS_AT_START = 3
+#: Milliseconds that a process of our own cluster waits for work: longer than between two shards.
+_IDLE_MS = 600_000
 #: Seconds that an aborted stream's scheduling thread gets for what it is doing.
 _LAST_LOOP_S = 10.0
 
@@ -48,6 +50,9 @@ def cluster(config: RayConfig) -> Iterator[None]:
         "include_dashboard": False,
         "num_cpus": config.num_cpus,
         "object_store_memory": memory,
+        # Ray ends a process that had nothing to do for a second. Every shard was written by a new
+        # one, for 2 to 3 s of CPU of imports.
+        "_system_config": {"idle_worker_killing_time_threshold_ms": _IDLE_MS},
     }
     with _on_loopback() if here else nullcontext():
         try:

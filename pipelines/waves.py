@@ -18,7 +18,7 @@ import pyarrow as pa
 import ray
 
 from pipelines import engine
-from pipelines.commit import Committer, warm_up
+from pipelines.commit import Committer
 from pipelines.config import JobConfig
 from pipelines.errors import ClusterUnreachable, NightjarError, RunFailed, WeightsMissing
 from pipelines.flow import Flow
@@ -165,8 +165,6 @@ class Starting:
         if reported["errors"]:
             raise _cannot_start(*reported["errors"][0])
         self._owed -= set(reported["provenance"])
-        if not self._owed:
-            warm_up()
         waited = time.monotonic() - self._began
         if self._owed and waited > self._timeout_s:
             raise ClusterUnreachable(
