@@ -22,12 +22,11 @@ import psutil
 import pyarrow.parquet as pq
 import yaml
 from report import head, result_stem, table, write
+from watch import role_of
 
 HERE = Path(__file__).parent
 sys.path.append(str(HERE.parent / "tests/resources"))
 PARTS = 10
-#: What a process's command line says -> what it is called here.
-ROLES = {"MapWorker": "workers", "raylet": "raylet", "gcs_server": "gcs", "Board": "scoreboard"}
 
 
 def main() -> None:
@@ -95,14 +94,13 @@ def _memory(driver: psutil.Process) -> dict[str, float]:
     found: dict[str, float] = defaultdict(float)
     for process in [driver, *driver.children(recursive=True)]:
         try:
-            words = " ".join(process.cmdline())
-            used = process.memory_full_info().uss / 1e6
-        except (psutil.NoSuchProcess, psutil.ZombieProcess):
+            role = "driver" if process.pid == driver.pid else role_of(process)
+            used = process.memory_full_info()
+        except (psutil.NoSuchProcess, psutil.ZombieProcess, OSError):
             continue
-        if "raylet" in words:  # maps all of the store; its libraries are some 30 MB of this
-            found["object store"] += process.memory_info().shared / 1e6
-        role = next((name for mark, name in ROLES.items() if mark in words), "rest")
-        found["driver" if process.pid == driver.pid else role] += used
+        if role == "raylet":  # maps all of the store; its libraries are some 30 MB of this
+            found["object store"] += (used.rss - used.uss) / 1e6
+        found[role] += used.uss / 1e6
     return found
 
 
