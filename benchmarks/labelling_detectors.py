@@ -21,7 +21,6 @@ from labelling_judge import (
 from transformers import AutoProcessor, pipeline
 
 from actors.grounding.views import Picture
-from actors.grounding.weights import RememberedText
 from actors.grounding_dino import GroundingDino, GroundingDinoConfig
 
 PIPELINE = "transformers pipeline, one forward per label"
@@ -29,7 +28,7 @@ PER_CLASS = "library, one forward per class"
 LIBRARY = "library, all classes in one prompt"
 OURS = "nightjar's GroundingDino"
 FLOOR = "floor: bare forwards, prepared inputs"
-FLOOR_WITH_TEXT = "floor with the text encoder"
+LIBRARY_FLOOR = "the library's bare forwards, prepared inputs"
 
 #: A model with random weights finds hundreds.
 MOST_BOXES = 8
@@ -96,7 +95,7 @@ def contestants(library: Library, task: Task) -> list[Contestant]:
         _per_class(library, task),
         _ours(actor, task, reference),
         _floor(FLOOR, actor, task, reference),
-        _floor(FLOOR_WITH_TEXT, actor, task, reference, text=True),
+        _floor(LIBRARY_FLOOR, actor, task, reference, library.model),
     ]
 
 
@@ -184,15 +183,16 @@ def _ours(actor: GroundingDino, task: Task, reference: list[Boxes]) -> Contestan
 
 
 def _floor(
-    name: str, actor: GroundingDino, task: Task, reference: list[Boxes], text: bool = False
+    name: str, actor: GroundingDino, task: Task, reference: list[Boxes], model: Any = None
 ) -> Contestant:
-    """The actor's model and inputs, images of one size together whatever table they came in.
+    """The actor's inputs, images of one size together whatever table they came in.
 
-    `text`: encode the prompt anew with every forward, as the library does.
+    `model`: default the actor's. The library's own encodes the prompt anew with every forward, and
+    its attention is another (`actors.grounding.deformable`).
     """
     detector = actor._detector
-    forward, model = detector._forward, detector._forward._loaded.model
-    remembered: RememberedText = model.model.text_backbone
+    forward = detector._forward
+    model = model or forward._loaded.model
     ((input_ids, _, _),) = forward._texts  # 20 names are one chunk
 
     def prepare(samples: Sequence[Sample]) -> Callable[[], Any]:
@@ -205,7 +205,6 @@ def _floor(
 
         @torch.inference_mode()
         def run() -> Any:
-            model.model.text_backbone = remembered.encoder if text else remembered
             with torch.autocast(task.device, forward._dtype, forward._dtype != torch.float32):
                 outs = [
                     model(
@@ -215,7 +214,6 @@ def _floor(
                     )
                     for _, pixels, mask in batches
                 ]
-            model.model.text_backbone = remembered
             return [(rows, out) for (rows, *_), out in zip(batches, outs, strict=True)]
 
         return run

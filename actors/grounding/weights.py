@@ -19,6 +19,7 @@ from actors.checkpoints import (
     whole_model,
 )
 from actors.failures import SetupError
+from actors.grounding.deformable import gather_samples
 from actors.grounding.prompts import CLS, DOT, QUESTION, SEP
 from actors.grounding.settings import Device
 
@@ -79,6 +80,8 @@ def load(name: str, revision: str | None, local_files_only: bool, wanted: Device
         ) from error
     _check_tokens(name, processor.tokenizer)
     model.model.text_backbone = RememberedText(model.model.text_backbone)
+    if device.type == "cpu":
+        gather_samples(model)
     on = torch.cuda.get_device_name() if device.type == "cuda" else "cpu"
     provenance = provenance_of(name, folder) | {"device": on}
     return Loaded(model.to(device).eval(), processor, device, provenance)

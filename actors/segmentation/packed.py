@@ -9,6 +9,8 @@ import torch
 from torch import Tensor
 from transformers import Sam2Model
 
+from actors.segmentation.attention import attend_fast
+
 #: The maps of one image, finest first, as `Sam2Model.get_image_embeddings` gives them: for
 #: sam2.1-hiera (32, 256, 256), (64, 128, 128), (256, 64, 64); 16 MB as float32.
 Features = tuple[Tensor, ...]
@@ -53,6 +55,7 @@ class PackedSam2:
             positions = self.model.get_image_wide_positional_embeddings()
         self._positions = positions.to(dtype)
         self.model.vision_encoder.to(dtype)
+        attend_fast(self.model.vision_encoder, device, dtype)
         self.model.mask_decoder.to(dtype)
         self.model.no_memory_embedding.data = self.model.no_memory_embedding.data.to(dtype)
 

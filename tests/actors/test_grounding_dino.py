@@ -21,10 +21,14 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 from tiny_grounding_dino import full_model, processor, save, tiny_model
 from torchvision.ops import box_convert, nms
-from transformers.models.grounding_dino.modeling_grounding_dino import build_label_maps
+from transformers.models.grounding_dino.modeling_grounding_dino import (
+    MultiScaleDeformableAttention,
+    build_label_maps,
+)
 
 from actors.failures import SetupError
 from actors.grounding.batches import halving
+from actors.grounding.deformable import GatheredAttention, gather_samples
 from actors.grounding_dino import GroundingDino, GroundingDinoConfig
 
 ROOT = Path(__file__).parents[2]
@@ -397,13 +401,34 @@ def test_the_full_architecture_equals_the_library(kind: str, tmp_path: Path) -> 
 
     Batches round otherwise than single images (1e-6), and random weights score many places alike:
     of the 900 places that the encoder picks the last may be another, which has up to four labels
-    and neighbours to suppress (7 of 382 labels apart at most, here). Single images are equal.
+    and neighbours to suppress (7 of 382 labels apart at most, here). Single images are equal. The
+    attention is the library's here, for the same reason: that of `actors.grounding.deformable`
+    rounds otherwise, 21 of 382 labels; the next test compares what both hand to that choice.
     """
     model, words = full_model(kind), processor(320, 400)
     detector = actor(save(tmp_path, model, words), forward_pixels=10**9)
+    for layer in detector._detector._forward._loaded.model.modules():
+        if isinstance(getattr(layer, "attn", None), GatheredAttention):
+            layer.attn = MultiScaleDeformableAttention()
     images = [picture(320, 240), picture(240, 320), picture(320, 240, seed=1)]
     references = [reference(model, words, data, [TEXT]) for data in images]
     for instances, expected in zip(boxes_of(detector, images), references, strict=True):
         check(instances, expected, scores=1e-3, pixels=0.05, strays=0.03)
     for data, expected in zip(images, references, strict=True):
         check(boxes_of(detector, [data])[0], expected, scores=1e-3, pixels=0.05)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("kind", KINDS)
+@torch.inference_mode()
+def test_the_full_encoder_with_our_attention_equals_the_library(kind: str) -> None:
+    """What the encoder says of every place of the image, and of every word."""
+    model, words = full_model(kind), processor(320, 400)
+    given = words(
+        images=Image.open(io.BytesIO(picture(320, 240))), text="a cat.", return_tensors="pt"
+    )
+    theirs = model(**given)
+    gather_samples(model)
+    ours = model(**given)
+    for name in ("encoder_last_hidden_state_vision", "encoder_last_hidden_state_text"):
+        torch.testing.assert_close(ours[name], theirs[name], rtol=0, atol=1e-3)

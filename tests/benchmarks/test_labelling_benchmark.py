@@ -12,7 +12,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 OURS = ("nightjar's GroundingDino", "nightjar's Sam2")
-FLOORS = ("floor: bare forwards, prepared inputs", "floor with the text encoder")
+FLOORS = ("floor: bare forwards, prepared inputs", "the library's bare forwards, prepared inputs")
 FINDERS = {
     "library, all classes in one prompt",
     "transformers pipeline, one forward per label",
