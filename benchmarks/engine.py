@@ -22,9 +22,8 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow.dataset as ds
-import yaml
-from ocr import OURS, copied
-from report import head, median_and_spread, result_stem, table, write
+from ocr import OURS, copied, run_argv
+from report import head, median_and_spread, result_stem, spread_text, table, write
 from watch import watched
 
 HERE = Path(__file__).parent
@@ -64,7 +63,7 @@ def _arguments() -> argparse.Namespace:
 
 
 def _with_a_torn_page(folder: Path) -> Path:
-    good = sorted(SAMPLES.glob("receipt_*.jpg"))
+    good = sorted(set(SAMPLES.glob("receipt_*.jpg")) - {SAMPLES / "receipt_torn.jpg"})
     folder.mkdir()
     for number in range(7):
         page = good[number % len(good)]
@@ -98,13 +97,7 @@ def _measured(name: str, pages: Path, out: Path) -> dict[str, Any]:
 def _argv(name: str, pages: Path, out: Path) -> list[str]:
     if name != OURS:
         return [sys.executable, str(HERE / "engine_peer.py"), PEERS[name], str(pages), str(out)]
-    config = yaml.safe_load((HERE.parent / "configs/ocr_backfill/quickstart.yaml").read_text())
-    config |= {"run_dir": str(out), "source": {"path": str(pages)}}
-    config["fetch_pool"] |= {"batch_size": 16}
-    config["ocr_pool"] |= {"batch_size": 16}
-    path = out.with_suffix(".yaml")
-    path.write_text(yaml.safe_dump(config))
-    return [sys.executable, "-m", "jobs.cli", "run", "--no-report", str(path)]
+    return run_argv(pages, out)
 
 
 def _report(results: dict[str, list[dict[str, Any]]], written: dict[str, int]) -> dict[str, Any]:
@@ -132,7 +125,7 @@ def _lines(report: dict[str, Any]) -> list[str]:
         [
             name,
             f"{one['reading']:.2f}",
-            " .. ".join(f"{end:.2f}" for end in one["spread"]),
+            spread_text(one["spread"]),
             f"{one['ours_is']:.2f} x",
             f"{one['all_in']:.2f}",
             f"{one['ours_is_all_in']:.2f} x",

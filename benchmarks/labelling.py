@@ -38,7 +38,7 @@ import torch
 import transformers
 from labelling_judge import FRESH_SEED, NAMES, Contestant, Sample, from_folder, rendered
 from labelling_race import one_after_the_other, progress_lines, race, rows
-from report import head, result_stem, table, write
+from report import head, result_stem, spread_text, table, write
 
 HERE = Path(__file__).parent
 POCKET = HERE.parent / "configs/autolabel/pocket"
@@ -223,7 +223,7 @@ def _cells(name: str, row: dict[str, Any], figures: Sequence[str]) -> list[str]:
     return [
         name,
         f"{row['images_per_s']:.2f}",
-        f"{row['spread'][0]:.2f} .. {row['spread'][1]:.2f}",
+        spread_text(row["spread"]),
         f"{row['ours_is']:.2f} x",
         f"{row['of_floor']:.2f}",
         f"{row['cpu_ms_per_image']:.2f}",

@@ -130,21 +130,24 @@ def _loop(folder: Path, kind: str, engine: str, processes: int, threads: int) ->
     }
 
 
-def _ours(folder: Path, run_dir: Path) -> dict[str, Any]:
-    """The real command. Its clock: from the first batch in a reader to the last commit."""
-    import pyarrow.dataset as ds
-
+def run_argv(folder: Path, run_dir: Path) -> list[str]:
+    """The real command over the pages of `folder`; its config is written beside `run_dir`."""
     config = yaml.safe_load((HERE.parent / "configs/ocr_backfill/quickstart.yaml").read_text())
     config |= {"run_dir": str(run_dir), "source": {"path": str(folder)}}
     config["fetch_pool"] |= {"batch_size": 16}
     config["ocr_pool"] |= {"batch_size": 16}
     path = run_dir.with_suffix(".yaml")
     path.write_text(yaml.safe_dump(config))
+    return [sys.executable, "-m", "jobs.cli", "run", "--no-report", str(path)]
+
+
+def _ours(folder: Path, run_dir: Path) -> dict[str, Any]:
+    """The real command. Its clock: from the first batch in a reader to the last commit."""
+    import pyarrow.dataset as ds
+
+    argv = run_argv(folder, run_dir)
     began = time.perf_counter()
-    process = subprocess.Popen(
-        [sys.executable, "-m", "jobs.cli", "run", "--no-report", str(path)],
-        stdout=subprocess.DEVNULL,
-    )
+    process = subprocess.Popen(argv, stdout=subprocess.DEVNULL)
     seen = watched(process)
     assert process.returncode == 0
     wall = time.perf_counter() - began

@@ -19,7 +19,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from report import head, median_and_spread, result_stem, table, write
+from report import head, median_and_spread, result_stem, spread_text, table, write
 
 HERE = Path(__file__).parent
 Lines = list[list[Any]]  # [text, x0, y0, x1, y1], pixels
@@ -73,7 +73,7 @@ def _lines(report: dict[str, Any]) -> list[str]:
         [
             name,
             f"{one['pages_per_s']:.2f}",
-            " .. ".join(f"{end:.2f}" for end in one["spread"]),
+            spread_text(one["spread"]),
             f"{one['cpu_s_per_page']:.2f}",
             "" if one["cer"] is None else f"{100 * one['cer']:.2f} %",
             f"{one['peak_mb']:,}",

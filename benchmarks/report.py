@@ -40,6 +40,11 @@ def median_and_spread(rates: Sequence[float]) -> tuple[float, list[float]]:
     return round(statistics.median(rates), 3), [round(min(rates), 3), round(max(rates), 3)]
 
 
+def spread_text(spread: Sequence[float]) -> str:
+    """The two ends, with two digits."""
+    return " .. ".join(f"{end:.2f}" for end in spread)
+
+
 def table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
     """Lines of a Markdown table."""
     lines = [f"| {' | '.join(columns)} |", f"|{'---|' * len(columns)}"]
