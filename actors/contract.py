@@ -5,9 +5,9 @@ from __future__ import annotations
 import time
 from abc import ABC, abstractmethod
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import ClassVar, Generic, Self, TypeVar
+from typing import Any, ClassVar, Generic, Self, TypeVar
 
 import pyarrow as pa
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -62,6 +62,14 @@ class Actor(ABC, Generic[C]):
             yield
         finally:
             self.seconds[step] += time.perf_counter() - start
+
+
+def appended(rows: pa.Table, writes: pa.Schema, values: Sequence[Mapping[str, Any]]) -> pa.Table:
+    """`rows` with the columns of `writes`, from a mapping for each row; what it lacks is null."""
+    for column in writes:
+        cells = [value.get(column.name) for value in values]
+        rows = rows.append_column(column, pa.array(cells, column.type))
+    return rows
 
 
 class Pool(Settings):

@@ -21,7 +21,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 
-from actors.escalation.asking import Asking, appended
+from actors.contract import appended
+from actors.escalation.asking import Asking
 from actors.escalation.guards import find_loop
 from actors.failures import FAILURE, FailureKind, ItemFailure, failure
 from actors.ocr.blocks import BLOCKS

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from actors.escalation.asking import Asking, appended
+from actors.contract import appended
+from actors.escalation.asking import Asking
 from actors.escalation.guards import find_loop, implausible_line
 from actors.escalation.question import Question
 from actors.escalation.regions import line_pictures, page_picture, spliced, weak_lines

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow.dataset as ds
-from ocr import OURS, copied, run_argv
+from ocr import OURS, copied, pages_of, run_argv
 from report import head, median_and_spread, result_stem, spread_text, table, write
 from watch import watched
 
@@ -33,7 +33,7 @@ PEERS = {"multiprocessing.Pool": "pool", "Ray Data, read_images and an actor": "
 
 def main() -> None:
     arguments = _arguments()
-    pages = sorted(p for p in arguments.pages.iterdir() if p.suffix.lower() in (".jpg", ".png"))
+    pages = pages_of(arguments.pages)
     results: dict[str, list[dict[str, Any]]] = {}
     with tempfile.TemporaryDirectory() as scratch:
         folder = copied(pages, arguments.copies, Path(scratch) / "pages")

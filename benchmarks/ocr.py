@@ -50,7 +50,7 @@ LOOPS = {
 
 def main() -> None:
     arguments = _arguments()
-    pages = sorted(p for p in arguments.pages.iterdir() if p.suffix.lower() in (".jpg", ".png"))
+    pages = pages_of(arguments.pages)
     with tempfile.TemporaryDirectory() as scratch:
         once = copied(pages, 1, Path(scratch) / "once")
         folder = copied(pages, arguments.copies, Path(scratch) / "pages")
@@ -65,6 +65,11 @@ def main() -> None:
                 print(f"{repeat} {name}: {result}", flush=True)
     report = _report(results, arguments, len(pages))
     _write(report, arguments.out)
+
+
+def pages_of(folder: Path) -> list[Path]:
+    """Its images, by name."""
+    return sorted(page for page in folder.iterdir() if page.suffix.lower() in (".jpg", ".png"))
 
 
 def _arguments() -> argparse.Namespace:

@@ -11,7 +11,7 @@ from typing import Any, ClassVar, Literal, NamedTuple
 import pyarrow as pa
 from pydantic import Field
 
-from actors.contract import Actor, Settings
+from actors.contract import Actor, Settings, appended
 from actors.failures import FAILURE, FailureKind, ItemFailure, SetupError
 from actors.ocr.line import LINES
 from pipelines.archives import is_archive
@@ -120,10 +120,7 @@ class PageFetcher(Actor[FetchConfig]):
         documents = [Document(row["uri"], row["etag"], row["bytes"] or 0) for row in wanted]
         self._documents.expect(documents)
         pages = [self._page(document, row) for document, row in zip(documents, wanted, strict=True)]
-        for column in self.writes:
-            values = [page.get(column.name) for page in pages]
-            rows = rows.append_column(column, pa.array(values, column.type))
-        return rows
+        return appended(rows, self.writes, pages)
 
     def _page(self, document: Document, row: dict[str, Any]) -> dict[str, Any]:
         """One page's life: read, rendered, or a named failure."""

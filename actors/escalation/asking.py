@@ -10,7 +10,6 @@ from collections.abc import Coroutine
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import cv2
-import pyarrow as pa
 
 from actors.contract import Actor, Settings
 from actors.escalation.background import BackgroundLoop
@@ -66,11 +65,3 @@ class Asking(Actor[C]):
             "base_url": client.base_url,
             "prompts_sha256": hashlib.sha256("\0".join(prompts).encode()).hexdigest(),
         }
-
-
-def appended(rows: pa.Table, writes: pa.Schema, values: list[dict[str, Any]]) -> pa.Table:
-    """`rows` with the columns of `writes`; what a row's dict lacks is null."""
-    for column in writes:
-        cells = [value.get(column.name) for value in values]
-        rows = rows.append_column(column, pa.array(cells, column.type))
-    return rows

@@ -18,7 +18,7 @@ import numpy.typing as npt
 import pyarrow as pa
 from pydantic import Field
 
-from actors.contract import Actor, Settings
+from actors.contract import Actor, Settings, appended
 from actors.failures import FAILURE, FailureKind, SetupError, failure
 from actors.ocr.detection import (
     LINE_HEIGHT,
@@ -94,10 +94,7 @@ class LineReader(Actor[C]):
             for page in pages:
                 if page.get("quads") is not None:
                     page["ocr_lines"] = _in_order(page["quads"], readings)
-        for column in self.writes:
-            values = [page.get(column.name) for page in pages]
-            rows = rows.append_column(column, pa.array(values, column.type))
-        return rows
+        return appended(rows, self.writes, pages)
 
     def _found(self, data: bytes | None) -> dict[str, Any]:
         """One page's lines, cut out, and its ink; or its failure."""

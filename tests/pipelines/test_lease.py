@@ -12,7 +12,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import pytest
-from doubles.troubled_s3 import TroubledS3, troubled_s3
+from doubles.troubled_s3 import TroubledS3
 
 from pipelines.errors import NightjarError, OutputUnwritable, RunBusy, RunConflict
 from pipelines.lease import Lease
@@ -136,12 +136,6 @@ def test_of_many_that_come_at_once_one_gets_it(path: S3Path) -> None:
     for thread in threads:
         thread.join()
     assert (len(held), len(refused)) == (1, 3)
-
-
-@pytest.fixture
-def trouble(s3_server: str) -> Iterator[TroubledS3]:
-    with troubled_s3(s3_server) as server:
-        yield server
 
 
 def through(trouble: TroubledS3, path: S3Path, attempts: int = 4) -> S3Path:

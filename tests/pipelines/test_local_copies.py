@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,7 +11,7 @@ import pyarrow as pa
 import pytest
 from conftest import write_config
 from doubles.counting_reader import CountingReader
-from doubles.troubled_s3 import TroubledS3, troubled_s3
+from doubles.troubled_s3 import TroubledS3
 from PIL import Image
 
 from actors.contract import Pool, Settings
@@ -43,12 +42,6 @@ class Outer(Settings):
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("NIGHTJAR_CACHE", str(tmp_path / "cache"))
     return tmp_path / "cache"
-
-
-@pytest.fixture
-def trouble(s3_server: str) -> Iterator[TroubledS3]:
-    with troubled_s3(s3_server) as server:
-        yield server
 
 
 def files_below(folder: Path) -> dict[str, bytes]:

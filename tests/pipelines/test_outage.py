@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 from bad_files import many_pages
 from conftest import Ended, write_config
-from doubles.troubled_s3 import TroubledS3, troubled_s3
+from doubles.troubled_s3 import TroubledS3
 
 from actors.failures import FailureKind, ItemFailure
 from pipelines.errors import SourceUnavailable
@@ -27,12 +27,6 @@ if TYPE_CHECKING:
     from s3_server import Bucket
 
 pytest_plugins = ["s3_server"]
-
-
-@pytest.fixture
-def trouble(s3_server: str) -> Iterator[TroubledS3]:
-    with troubled_s3(s3_server) as server:
-        yield server
 
 
 def reads(trouble: TroubledS3, outage_s: float) -> PatientReads:

@@ -8,7 +8,6 @@ from __future__ import annotations
 import subprocess
 import time
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,7 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 from bad_files import many_pages
 from conftest import nightjar_argv, write_config
-from doubles.troubled_s3 import TroubledS3, troubled_s3
+from doubles.troubled_s3 import TroubledS3
 
 from pipelines.manifest import iter_parts, read_part
 from pipelines.rundir import RunDir
@@ -66,12 +65,6 @@ class Night:
     def owed(self) -> list[int]:
         parts = [read_part(part) for part in iter_parts(self.run.manifest)]
         return [row_id for part in parts for row_id in part["row_id"].to_pylist()]
-
-
-@pytest.fixture
-def trouble(s3_server: str) -> Iterator[TroubledS3]:
-    with troubled_s3(s3_server) as server:
-        yield server
 
 
 def wait_until(condition: object, process: subprocess.Popen[bytes]) -> None:

@@ -6,7 +6,6 @@ import random
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from bucket_driver import plan, started
-from doubles.troubled_s3 import TroubledS3, troubled_s3
+from doubles.troubled_s3 import TroubledS3
 
 from actors.failures import FAILURE, FailureKind, ItemFailure
 from pipelines import run_store
@@ -58,12 +57,6 @@ def committed(run: RunDir, *tables: pa.Table) -> str:
 @pytest.fixture
 def run(bucket: Bucket) -> RunDir:
     return RunDir(f"s3://{bucket.name}/nights/one", bucket.settings)
-
-
-@pytest.fixture
-def trouble(s3_server: str) -> Iterator[TroubledS3]:
-    with troubled_s3(s3_server) as server:
-        yield server
 
 
 def settings_through(trouble: TroubledS3, attempts: int) -> StorageSettings:

@@ -19,6 +19,7 @@ from typing import Any
 import boto3
 import pytest
 from botocore.config import Config
+from doubles.troubled_s3 import TroubledS3, troubled_s3
 
 from pipelines.storage import StorageSettings
 
@@ -55,6 +56,13 @@ def s3_server() -> Iterator[str]:
     finally:
         server.terminate()
         server.wait(10)
+
+
+@pytest.fixture
+def trouble(s3_server: str) -> Iterator[TroubledS3]:
+    """The server behind a proxy that gets in the way as it is told."""
+    with troubled_s3(s3_server) as server:
+        yield server
 
 
 @pytest.fixture
