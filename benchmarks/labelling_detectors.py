@@ -94,8 +94,8 @@ def contestants(library: Library, task: Task) -> list[Contestant]:
         _pipeline(library, task),
         _per_class(library, task),
         _ours(actor, task, reference),
-        _floor(FLOOR, actor, task, reference),
-        _floor(LIBRARY_FLOOR, actor, task, reference, library.model),
+        floor(FLOOR, actor, task, reference),
+        floor(LIBRARY_FLOOR, actor, task, reference, library.model),
     ]
 
 
@@ -182,7 +182,7 @@ def _ours(actor: GroundingDino, task: Task, reference: list[Boxes]) -> Contestan
     return Contestant(OURS, prepare, judge, actor.seconds)
 
 
-def _floor(
+def floor(
     name: str, actor: GroundingDino, task: Task, reference: list[Boxes], model: Any = None
 ) -> Contestant:
     """The actor's inputs, images of one size together whatever table they came in.

@@ -35,7 +35,7 @@ def contestants(
     return [
         _library(model, boxes, device, reference),
         _ours(actor, boxes, batch, reference),
-        _floor(actor, boxes),
+        floor(actor, boxes),
     ]
 
 
@@ -87,7 +87,7 @@ def _ours(actor: Sam2, boxes: Sequence[Corners], batch: int, reference: list[Mas
     return Contestant(OURS, prepare, judge, actor.seconds)
 
 
-def _floor(actor: Sam2, boxes: Sequence[Corners]) -> Contestant:
+def floor(actor: Sam2, boxes: Sequence[Corners]) -> Contestant:
     """Every forward as full as ours is at most; the features of 16 images are kept at a time."""
     from actors.segmentation.packed import BoxPrompt
     from actors.segmentation.segmenter import WINDOW, Prepared, Request

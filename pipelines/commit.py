@@ -1,4 +1,4 @@
-"""From finished blocks to committed shards, on the driver: it moves references, never rows.
+"""From finished blocks to committed shards, on the driver: it moves references, not rows.
 
 Blocks gather until a shard is full or has waited long enough; a Ray task writes it to staging; the
 driver checks its row ids against what is still owed and commits it (`pipelines.run_store`). That
@@ -8,6 +8,7 @@ check is the invariant of the whole system: every row of the manifest is written
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -24,6 +25,8 @@ from pipelines.shards import SinkConfig, StagedShard, stage_shard
 _WRITERS = 4
 #: Seconds that the first rows of a session wait: somebody is looking whether it works.
 _FIRST_S = 0.3
+#: Bytes of them that the driver writes itself: a process for a task takes 2 to 3 s to start.
+_FIRST_BYTES = 8 << 20
 
 
 class Committer:
@@ -36,7 +39,7 @@ class Committer:
         self._owed = np.sort(owed)
         self._arrived = np.zeros(len(owed), dtype=bool)
         self._gathered: list[tuple[Any, int, int]] = []  # (block ref, first row, end row)
-        self._rows = 0
+        self._rows, self._bytes = 0, 0
         self._since = time.monotonic()
         self._writing: dict[Any, float] = {}
 
@@ -49,13 +52,14 @@ class Committer:
             end = part.end_offset if part else entry.metadata.num_rows
             self._gathered.append((entry.ref, first, end))
             self._rows += end - first
+            self._bytes += entry.metadata.size_bytes or _FIRST_BYTES
         if self._rows >= self._sink.rows_per_shard:
             self.flush()
 
     def tick(self) -> None:
         """Flush what has waited long enough; commit what has been written."""
-        begun = self._done.shards or self._writing
-        patience = self._sink.flush_seconds if begun else min(_FIRST_S, self._sink.flush_seconds)
+        longest = self._sink.flush_seconds
+        patience = min(_FIRST_S, longest) if self._nothing_yet() else longest
         if self._gathered and time.monotonic() - self._since >= patience:
             self.flush()
         self._collect(wait=False)
@@ -66,9 +70,12 @@ class Committer:
             self._collect(wait=True)
         spans = [(first, end) for _, first, end in self._gathered]
         refs = [ref for ref, _, _ in self._gathered]
-        task = _write.remote(self._run, self._part, self._sink, spans, *refs)
-        self._writing[task] = time.monotonic()
-        self._gathered, self._rows = [], 0
+        if self._nothing_yet() and self._bytes < _FIRST_BYTES:
+            self._write_here(spans, refs)
+        else:
+            task = _write.remote(self._run, self._part, self._sink, spans, *refs)
+            self._writing[task] = time.monotonic()
+        self._gathered, self._rows, self._bytes = [], 0, 0
 
     def finish(self) -> None:
         """Write and commit the rest. Raises RunFailed if a row is owed and did not come."""
@@ -83,6 +90,20 @@ class Committer:
                 f"(first row_id: {missing[0]})",
                 "start the same command again: they are still owed. Please report this",
             )
+
+    def _nothing_yet(self) -> bool:
+        """Whether this session has not written anything, nor begun to."""
+        return not self._done.shards and not self._writing
+
+    def _write_here(self, spans: list[tuple[int, int]], refs: list[Any]) -> None:
+        started = time.monotonic()
+        tables = _cut(ray.get(refs), spans)
+        try:
+            shard = stage_shard(self._run, self._part, tables, self._sink)
+        except OSError as error:
+            raise output_error(self._run.path, error) from error
+        self.commit(shard)
+        self._done.write_s += time.monotonic() - started
 
     def _collect(self, *, wait: bool) -> None:
         timeout = None if wait else 0
@@ -126,7 +147,10 @@ class Committer:
 def _write(
     run: RunDir, part: str, sink: SinkConfig, spans: list[tuple[int, int]], *blocks: pa.Table
 ) -> StagedShard:
-    tables = [
+    return stage_shard(run, part, _cut(blocks, spans), sink)
+
+
+def _cut(blocks: Sequence[pa.Table], spans: list[tuple[int, int]]) -> list[pa.Table]:
+    return [
         block.slice(first, end - first) for block, (first, end) in zip(blocks, spans, strict=True)
     ]
-    return stage_shard(run, part, tables, sink)

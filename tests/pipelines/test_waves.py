@@ -183,6 +183,26 @@ def test_rows_that_are_not_owed_are_never_committed(run: RunDir) -> None:
     assert totals(run).rows == 2
 
 
+@pytest.mark.parametrize(("padding", "at_once"), [(10, [1, 1, 2]), (5_000_000, [0, 0, 2])])
+def test_the_first_rows_do_not_wait_for_a_writers_process(
+    run: RunDir, padding: int, at_once: list[int]
+) -> None:
+    """Unless they are many: the driver holds what it writes itself."""
+    done = tiny_flow(CountingReader).run_here(tiny_rows(4))
+    done = done.append_column("padding", pa.array(["x" * padding] * 4))
+    progress = Committed()
+    committer = Committer(run, "p", np.arange(4, dtype=np.int64), SinkConfig(), progress)
+    shards = []
+    for half in (done.slice(0, 2), done.slice(2)):
+        for bundle in ray.data.from_blocks([half]).iter_internal_ref_bundles():
+            committer.add(bundle)
+        committer.flush()
+        shards.append(progress.shards)  # of a writer's task nothing is known yet
+    committer.finish()
+    assert [*shards, progress.shards] == at_once
+    assert totals(run).rows == 4
+
+
 @pytest.fixture
 def full_disk(tmp_path: Path) -> Iterator[Path]:
     """A file system of 64 KB."""

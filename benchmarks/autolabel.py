@@ -1,0 +1,232 @@
+"""The labelling job against its floor on the same cores, and where the gap between them lies.
+
+    python benchmarks/autolabel.py [--count 480] [--model DIR] [--segmenter DIR] [--repeats 3]
+        [--name autolabel] [--out DIR]
+
+Ours is the real command over rendered scenes, its clock from the first batch in a detector to the
+last batch of a segmenter. The floor is one process per core with an equal share of the images: the
+bare forwards of both models, as ours runs them, over inputs that were prepared before the clock
+started, images of one size together. Both take turns. Core seconds: cores x that time.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import labelling_detectors as detectors
+import labelling_segmenters as segmenters
+import pyarrow as pa
+import torch
+import yaml
+from labelling_judge import FRESH_SEED, from_folder, rendered
+from report import head, median_and_spread, result_stem, spread_text, table, write
+from watch import watched
+
+from actors.grounding_dino import GroundingDino, GroundingDinoConfig
+from actors.sam2 import Sam2, Sam2Config
+
+HERE = Path(__file__).parent
+QUICKSTART = HERE.parent / "configs/autolabel/quickstart.yaml"
+OURS, FLOOR = "nightjar run", "floor: bare forwards, prepared inputs"
+BATCH = 16
+#: Steps of a stage that are no forwards -> what the table calls them.
+STEPS = {
+    "grounding_dino": {"decode": "decoding, resizing for the detector", "select": "NMS, rules"},
+    "sam2": {"decode": "decoding, resizing for the segmenter", "encode_masks": "masks to RLE"},
+}
+
+
+def main() -> None:
+    arguments = _arguments()
+    if arguments.floor:
+        _floor_worker(json.loads(arguments.floor))
+        return
+    runs: dict[str, list[dict[str, Any]]] = {OURS: [], FLOOR: []}
+    with tempfile.TemporaryDirectory() as scratch:
+        images = Path(scratch) / "images"
+        images.mkdir()
+        for number, sample in enumerate(rendered(arguments.count, FRESH_SEED)):
+            (images / f"{number:05d}.jpg").write_bytes(sample.data)
+        for repeat in range(arguments.repeats):
+            config = _config(arguments, images, Path(scratch) / f"run{repeat}")
+            for name, measured in ((OURS, _ours), (FLOOR, _floor)):
+                runs[name].append(measured(config))
+                print(f"{repeat} {name}: {runs[name][-1]}", flush=True)
+    report = _report(runs, arguments)
+    write(result_stem(arguments.out, arguments.name, report), report, _lines(report))
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    pocket = HERE.parent / "configs/autolabel/pocket"
+    parser.add_argument("--count", type=int, default=480, help="images")
+    parser.add_argument("--model", type=Path, default=pocket / "detector")
+    parser.add_argument("--segmenter", type=Path, default=pocket / "segmenter")
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--name", default="autolabel", help="of the result's files")
+    parser.add_argument("--out", type=Path, default=HERE)
+    parser.add_argument("--floor", help=argparse.SUPPRESS)
+    return parser.parse_args()
+
+
+def _config(arguments: argparse.Namespace, images: Path, run_dir: Path) -> dict[str, Any]:
+    """The quickstart's, over these images, with these models."""
+    config: dict[str, Any] = yaml.safe_load(QUICKSTART.read_text())
+    del config["truth"]
+    config |= {"run_dir": str(run_dir), "source": {"path": str(images)}}
+    config["detector"] |= {"model": str(arguments.model)}
+    config["segmenter"] |= {"model": str(arguments.segmenter)}
+    for pool in ("fetch_pool", "detector_pool", "segmenter_pool"):
+        config[pool] |= {"batch_size": BATCH}
+    return config
+
+
+def _ours(config: dict[str, Any]) -> dict[str, Any]:
+    run_dir = Path(config["run_dir"])
+    path = run_dir.with_suffix(".yaml")
+    path.write_text(yaml.safe_dump(config))
+    argv = [sys.executable, "-m", "jobs.cli", "run", "--no-report", str(path)]
+    process = subprocess.Popen(argv, stdout=subprocess.DEVNULL)
+    seen = watched(process)
+    assert process.returncode == 0
+    session = json.loads((run_dir / "run.json").read_text())["sessions"][0]
+    stages = session["stages"]
+    began = stages["grounding_dino"]["first_batch_at"]
+    ended = stages["sam2"]["last_batch_at"]
+    return {
+        "seconds": ended - began,
+        "first_row_s": session["first_commit_s"],
+        "peak_mb": round(seen.peak_mb),
+        "steps": {name: stages[name]["seconds"] for name in STEPS},
+        "busy_s": {name: stages[name]["busy_s"] for name in STEPS},
+        "cpu_s": seen.cpu_between(began, ended),
+    }
+
+
+def _floor(config: dict[str, Any]) -> dict[str, Any]:
+    cores = os.cpu_count() or 1
+    workers = []
+    for share in range(cores):
+        given = json.dumps({"config": config, "share": share, "shares": cores})
+        argv = [sys.executable, str(HERE / "autolabel.py"), "--floor", given]
+        workers.append(
+            subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        )
+    for worker in workers:
+        assert worker.stdout
+        assert worker.stdout.readline() == "READY\n"
+    began = time.perf_counter()
+    for worker in workers:
+        assert worker.stdin
+        worker.stdin.write("GO\n")
+        worker.stdin.flush()
+    each = [json.loads(worker.stdout.readline()) for worker in workers if worker.stdout]
+    seconds = time.perf_counter() - began
+    for worker in workers:
+        worker.wait()
+    return {"seconds": seconds, "cpu_s": sum(each)}
+
+
+def _floor_worker(given: dict[str, Any]) -> None:
+    """Prepares its share, says READY, waits, and prints the CPU seconds of the forwards."""
+    torch.set_num_threads(1)
+    config = given["config"]
+    samples = from_folder(Path(config["source"]["path"]), 10**9)[given["share"] :: given["shares"]]
+    finder = GroundingDino(GroundingDinoConfig.model_validate(config["detector"]))
+    images = [pa.array([sample.data], pa.binary()) for sample in samples]
+    found = [finder(pa.table({"image": one}))["boxes"].to_pylist()[0] for one in images]
+    boxes = [[one["box"] for one in each or () if one["kept"]] for each in found]
+    cutter = Sam2(Sam2Config.model_validate(config["segmenter"]))
+    task = detectors.Task(str(config["detector"]["model"]), (), 0.5, BATCH, "cpu", "auto")
+    contestants = [
+        detectors.floor(detectors.FLOOR, finder, task, []),
+        segmenters.floor(cutter, boxes),
+    ]
+    work = [one.prepare(samples) for one in contestants]
+    contestants[1].prepare(samples[:1])()  # the segmenter's first forward
+    print("READY", flush=True)
+    sys.stdin.readline()
+    began = time.process_time()
+    for forwards in work:
+        forwards()
+    print(time.process_time() - began, flush=True)
+
+
+def gap(ours: dict[str, Any], floor: dict[str, Any], cores: int) -> dict[str, float]:
+    """Core seconds of a run that the floor does not need, by cause; they add up to the gap.
+
+    Steps are wall time of workers with one thread each, the rest is CPU time by process. Forwards
+    beyond the floor: fuller batches there, memory that several processes fight for, Arrow. `idle`:
+    what nobody used, since one of both models waits for the other, or has nothing left at the end.
+    """
+    used = dict(ours["cpu_s"])
+    found = {
+        title: ours["steps"][stage].get(step, 0.0)
+        for stage, steps in STEPS.items()
+        for step, title in steps.items()
+    }
+    forwards = used.pop("models", 0.0) - sum(found.values())
+    found["forwards beyond the floor"] = forwards - cores * floor["seconds"]
+    found |= {"fetch worker": used.pop("fetch", 0.0), "driver": used.pop("driver", 0.0)}
+    found["Ray's own processes"] = sum(used.values())
+    found["idle"] = cores * ours["seconds"] - sum(ours["cpu_s"].values())
+    return found
+
+
+def _report(runs: dict[str, list[dict[str, Any]]], arguments: Any) -> dict[str, Any]:
+    cores = os.cpu_count() or 1
+    rates = {n: [arguments.count / run["seconds"] for run in each] for n, each in runs.items()}
+    gaps = [gap(*pair, cores) for pair in zip(runs[OURS], runs[FLOOR], strict=True)]
+    rows = {}
+    for name, rate in rates.items():
+        median, spread = median_and_spread(rate)
+        rows[name] = {"images_per_s": median, "spread": spread}
+    ratio = rows[OURS]["images_per_s"] / rows[FLOOR]["images_per_s"]
+    return head() | {
+        "images": arguments.count,
+        "models": [str(arguments.model), str(arguments.segmenter)],
+        "contestants": rows,
+        "of_the_floor": round(ratio, 3),
+        "core_s": round(statistics.median(cores * run["seconds"] for run in runs[OURS]), 1),
+        "gap": {name: statistics.median(one[name] for one in gaps) for name in gaps[0]},
+        "raw": runs,
+    }
+
+
+def _lines(report: dict[str, Any]) -> list[str]:
+    rates = [
+        [name, f"{row['images_per_s']:.2f}", spread_text(row["spread"])]
+        for name, row in report["contestants"].items()
+    ]
+    whole = sum(report["gap"].values())
+    causes = [
+        [name, f"{seconds:.1f}", f"{100 * seconds / whole:.0f} %"]
+        for name, seconds in sorted(report["gap"].items(), key=lambda item: -item[1])
+    ]
+    return [
+        f"# `nightjar run`, autolabel, {report['date']}, {report['machine']}",
+        "",
+        f"{report['images']} rendered scenes, 12 classes, {report['models'][0]} and "
+        f"{report['models'][1]}: {report['of_the_floor']:.2f} of the floor.",
+        "",
+        *table(["contestant", "images/s (median)", "spread"], rates),
+        "",
+        f"Where the gap lies: {whole:.0f} of {report['core_s']:.0f} core seconds of a run.",
+        "",
+        *table(["cause", "core seconds", "of the gap"], causes),
+    ]
+
+
+if __name__ == "__main__":
+    main()
