@@ -1,7 +1,7 @@
 """The labelling job against its floor on the same cores, and where the gap between them lies.
 
-    python benchmarks/autolabel.py [--count 480] [--model DIR] [--segmenter DIR] [--repeats 3]
-        [--name autolabel] [--out DIR]
+    python benchmarks/autolabel.py [--count 2400] [--model DIR] [--segmenter DIR]
+        [--threshold 0.5] [--batch 16] [--repeats 3] [--name autolabel] [--out DIR]
 
 Ours is the real command over rendered scenes, its clock from the first batch in a detector to the
 last batch of a segmenter. The floor is one process per core with an equal share of the images: the
@@ -37,7 +37,6 @@ from actors.sam2 import Sam2, Sam2Config
 HERE = Path(__file__).parent
 QUICKSTART = HERE.parent / "configs/autolabel/quickstart.yaml"
 OURS, FLOOR = "nightjar run", "floor: bare forwards, prepared inputs"
-BATCH = 16
 #: Steps of a stage that are no forwards -> what the table calls them.
 STEPS = {
     "grounding_dino": {"decode": "decoding, resizing for the detector", "select": "NMS, rules"},
@@ -70,9 +69,11 @@ def _arguments() -> argparse.Namespace:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     pocket = HERE.parent / "configs/autolabel/pocket"
-    parser.add_argument("--count", type=int, default=480, help="images")
+    parser.add_argument("--count", type=int, default=2400, help="images")
     parser.add_argument("--model", type=Path, default=pocket / "detector")
     parser.add_argument("--segmenter", type=Path, default=pocket / "segmenter")
+    parser.add_argument("--threshold", type=float, default=0.5, help="lowest score of a box")
+    parser.add_argument("--batch", type=int, default=16, help="rows of a batch of every pool")
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--name", default="autolabel", help="of the result's files")
     parser.add_argument("--out", type=Path, default=HERE)
@@ -86,9 +87,10 @@ def _config(arguments: argparse.Namespace, images: Path, run_dir: Path) -> dict[
     del config["truth"]
     config |= {"run_dir": str(run_dir), "source": {"path": str(images)}}
     config["detector"] |= {"model": str(arguments.model)}
+    config["detector"]["ontology"] |= {"threshold": arguments.threshold}
     config["segmenter"] |= {"model": str(arguments.segmenter)}
-    for pool in ("fetch_pool", "detector_pool", "segmenter_pool"):
-        config[pool] |= {"batch_size": BATCH}
+    for pool in ("fetch_pool", "detector_pool"):
+        config[pool] |= {"batch_size": arguments.batch}
     return config
 
 
@@ -148,7 +150,7 @@ def _floor_worker(given: dict[str, Any]) -> None:
     found = [finder(pa.table({"image": one}))["boxes"].to_pylist()[0] for one in images]
     boxes = [[one["box"] for one in each or () if one["kept"]] for each in found]
     cutter = Sam2(Sam2Config.model_validate(config["segmenter"]))
-    task = detectors.Task(str(config["detector"]["model"]), (), 0.5, BATCH, "cpu", "auto")
+    task = detectors.Task(str(config["detector"]["model"]), (), 0.5, 0, "cpu", "auto")
     contestants = [
         detectors.floor(detectors.FLOOR, finder, task, []),
         segmenters.floor(cutter, boxes),
@@ -193,9 +195,10 @@ def _report(runs: dict[str, list[dict[str, Any]]], arguments: Any) -> dict[str, 
         median, spread = median_and_spread(rate)
         rows[name] = {"images_per_s": median, "spread": spread}
     ratio = rows[OURS]["images_per_s"] / rows[FLOOR]["images_per_s"]
+    folders = (arguments.model, arguments.segmenter)
     return head() | {
         "images": arguments.count,
-        "models": [str(arguments.model), str(arguments.segmenter)],
+        "models": ["/".join(folder.resolve().parts[-2:]) for folder in folders],
         "contestants": rows,
         "of_the_floor": round(ratio, 3),
         "core_s": round(statistics.median(cores * run["seconds"] for run in runs[OURS]), 1),

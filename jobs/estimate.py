@@ -41,7 +41,7 @@ def print_estimate(
     hourly = sum(
         (s.pool.max_size or workers)
         * (s.pool.num_cpus * prices.cpu_hour + s.pool.num_gpus * prices.gpu_hour)
-        for s in flow.stages
+        for s, *_ in flow.crews()
     )
     if hourly:
         console.print(f"about {hours * hourly:,.2f} {prices.currency}")
@@ -58,15 +58,18 @@ def _spread(run: RunDir, left: int, sample: int) -> pa.Table:
 
 
 def _timed(flow: Flow, rows: pa.Table) -> float:
-    """Seconds per row of the slowest stage, its model being loaded and warm."""
+    """Seconds per row of the slowest pool's models, loaded and warm."""
     slowest = 0.0
-    for stage in flow.stages:
-        actor = stage.actor(stage.here().settings)
-        start = time.perf_counter()
-        rows = actor(rows)
-        slowest = max(slowest, time.perf_counter() - start)
-        for rider in stage.then:
-            rows = rider(rows)
+    for crew in flow.crews():
+        seconds = 0.0
+        for stage in crew:
+            actor = stage.actor(stage.here().settings)
+            start = time.perf_counter()
+            rows = actor(rows)
+            seconds += time.perf_counter() - start
+            for rider in stage.then:
+                rows = rider(rows)
+        slowest = max(slowest, seconds)
     return slowest / rows.num_rows
 
 

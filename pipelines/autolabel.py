@@ -62,7 +62,10 @@ class AutolabelConfig(JobConfig):
     segmenter: Sam2Config | None = Field(
         None, description="null: masks come from the detector (sam3, yolo with a -seg checkpoint)"
     )
-    segmenter_pool: Pool = Pool(num_cpus=0.5)
+    segmenter_pool: Pool | None = Field(
+        Pool(num_cpus=0.5),
+        description="null: the detector's workers segment as well, so that none waits for another",
+    )
     embedder: Embedder | None = Field(
         None, description="a vector for each image, for `nightjar curate --brain`; null: none"
     )

@@ -28,7 +28,7 @@ from pipelines.errors import ClusterUnreachable
 from pipelines.flow import Flow, Stage
 from pipelines.joining import remedy
 from pipelines.metrics import BatchMetrics, Meter
-from pipelines.worker import RayBoardLink, StageWorker
+from pipelines.worker import CrewWorker, RayBoardLink
 
 #: Two tasks per worker: one runs, the next one's rows are already there.
 _TASKS_IN_FLIGHT = 2
@@ -154,10 +154,11 @@ def sized(flow: Flow, config: RayConfig) -> Flow:
     """
     there: dict[str, float] = ray.cluster_resources()
     cpus, gpus = there.get("CPU", 0.0), there.get("GPU", 0.0)
-    open_ended = [s for s in flow.stages if s.pool.max_size is None]
-    fixed = sum(s.pool.min_size * s.pool.num_cpus for s in flow.stages if s not in open_ended)
-    stages = []
-    for stage in flow.stages:
+    crews = flow.crews()
+    open_ended = [s for s, *_ in crews if s.pool.max_size is None]
+    fixed = sum(s.pool.min_size * s.pool.num_cpus for s, *_ in crews if s not in open_ended)
+    stages: list[Stage] = []
+    for stage, *others in crews:
         runtime_env(stage.pool)
         if config.address is None:
             _check_fits(stage, cpus, gpus)
@@ -166,9 +167,9 @@ def sized(flow: Flow, config: RayConfig) -> Flow:
             stage = _filled(stage, share, gpus)
             if config.address is None:
                 stage = _squeezed(stage, share)
-        stages.append(stage)
+        stages += [stage, *(replace(other, pool=stage.pool) for other in others)]
     if config.address is None:
-        _check_together(stages, cpus)
+        _check_together([stage for stage in stages if not stage.shares], cpus)
     return replace(flow, stages=tuple(stages))
 
 
@@ -237,11 +238,11 @@ def stream(flow: Flow, rows: pa.Table, board: Any) -> Iterator[Any]:
     # `from_arrow` asks a task for the number of rows of each block: 2 s of imports in two processes
     # before anything starts, and 11 s for the 6,250 blocks of 100,000 rows.
     dataset: ray.data.Dataset = ray.data.from_blocks(blocks)
-    for stage in flow.stages:
-        pool = stage.pool
+    for crew in flow.crews():
+        pool = crew[0].pool
         dataset = dataset.map_batches(
-            StageWorker,
-            fn_constructor_args=(stage, RayBoardLink(board)),
+            CrewWorker,
+            fn_constructor_args=(crew, RayBoardLink(board)),
             batch_size=pool.batch_size,
             batch_format="pyarrow",
             zero_copy_batch=True,

@@ -8,7 +8,8 @@
 
 `through` names a model held by workers, `map` a pure step, `drop` columns that go no further.
 Pure steps and drops run in the worker of the stage before them, so that a page image leaves the
-object store as early as possible and no hop is paid for a millisecond of work.
+object store as early as possible and no hop is paid for a millisecond of work. So does a model
+whose pool is None: then no worker of one stage waits for those of the other.
 """
 
 from __future__ import annotations
@@ -82,6 +83,7 @@ class Stage:
     pool: Pool
     then: tuple[BoundStep, ...] = ()
     storage: StorageSettings | None = None  # how models on s3:// are reached
+    shares: bool = False  # the workers of the stage before; `pool` is theirs
 
     def here(self) -> Here:
         """The settings with models as local files, for a worker on this machine.
@@ -116,10 +118,18 @@ class Flow:
         if self.schema is None:
             object.__setattr__(self, "schema", self.source)
 
-    def through(self, actor: type[Actor[Any]], config: Settings, pool: Pool) -> Flow:
-        """Send every row through a pool of `actor`. Its `reads` must be there already."""
+    def through(self, actor: type[Actor[Any]], config: Settings, pool: Pool | None) -> Flow:
+        """Send every row through a pool of `actor`. Its `reads` must be there already.
+
+        `pool` None: the workers of the stage before hold this model too, and run one after the
+        other on each batch.
+        """
         schema = _joined(actor.__name__, self.schema, actor.reads, actor.writes)
-        return Flow(self.source, (*self.stages, Stage(actor, config, pool)), schema)
+        if pool is None and not self.stages:
+            raise SchemaMismatch(f"{actor.__name__} is the first stage: it needs a pool of its own")
+        shared = self.stages[-1].pool if pool is None else pool
+        stage = Stage(actor, config, shared, shares=pool is None)
+        return Flow(self.source, (*self.stages, stage), schema)
 
     def map(self, pure: Step, settings: Settings) -> Flow:
         """Apply a pure step where the rows already are."""
@@ -145,6 +155,16 @@ class Flow:
         ridden = replace(last, then=(*last.then, bound))
         return Flow(self.source, (*self.stages[:-1], ridden), schema)
 
+    def crews(self) -> list[tuple[Stage, ...]]:
+        """The stages by the workers that run them."""
+        crews: list[tuple[Stage, ...]] = []
+        for stage in self.stages:
+            if stage.shares:
+                crews[-1] = (*crews[-1], stage)
+            else:
+                crews.append((stage,))
+        return crews
+
     def reaching(self, storage: StorageSettings) -> Flow:
         """The same flow, whose workers find models on s3:// by these settings."""
         stages = tuple(replace(stage, storage=storage) for stage in self.stages)
@@ -156,11 +176,12 @@ class Flow:
             pool = stage.pool
             workers = "as many as fit" if pool.max_size is None else f"{pool.max_size}"
             per = f"{pool.num_cpus:g} CPU" + (f" {pool.num_gpus:g} GPU" if pool.num_gpus else "")
+            own = f"{workers} x {per}, batches of {pool.batch_size}"
             yield (
                 stage.name,
                 ", ".join(stage.actor.reads.names),
                 ", ".join(stage.actor.writes.names),
-                f"{workers} x {per}, batches of {pool.batch_size}",
+                "same worker" if stage.shares else own,
             )
             for rider in stage.then:
                 if rider.step is None:

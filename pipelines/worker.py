@@ -12,7 +12,7 @@ import os
 import time
 import traceback
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 import psutil
@@ -116,11 +116,9 @@ class StageWorker:
             raise
         made = {name: here.named(text) for name, text in self._actor.provenance().items()}
         board.report_setup(stage.name, made)
-        self._loaded_mb = own_memory_mb()
 
     def __call__(self, rows: pa.Table) -> pa.Table:
         """`rows` (columns of the flow so far, `row_id` among them) with the stage's columns."""
-        self._end_if_worn()
         name, ids = self._stage.name, rows["row_id"].to_pylist()
         suspects = self._board.begin(name, ids)
         start = time.perf_counter()
@@ -132,20 +130,6 @@ class StageWorker:
         for rider in self._stage.then:
             out = rider(out)
         return out
-
-    def _end_if_worn(self) -> None:
-        """End this process if it has grown too much: Ray starts another and hands it these rows.
-
-        It is the only moment at which nothing is lost: the batch before has left, this one is not
-        begun, so that no row is a suspect. It looks like a crash on purpose: after
-        `ray.actor.exit_actor` or `sys.exit` Ray would start no other, and the run hang or fail.
-        """
-        limit = self._stage.pool.recycle_mb
-        if limit is None or own_memory_mb() - self._loaded_mb <= limit:
-            return
-        self._board.report_recycled(self._stage.name)
-        time.sleep(_LAST_REPLY_S)
-        os._exit(0)
 
     def _bisected(self, rows: pa.Table) -> pa.Table:
         try:
@@ -186,6 +170,41 @@ class StageWorker:
         seconds = dict(self._actor.seconds)
         self._actor.seconds.clear()
         return seconds
+
+
+class CrewWorker:
+    """The models of one or more stages in a worker process: what Ray Data holds.
+
+    A row that kills the process in a later stage is a suspect there alone. The stages before have
+    ended its batch; when it comes again they do it again, and count its rows again.
+    """
+
+    def __init__(self, stages: Sequence[Stage], board: BoardLink) -> None:
+        self._first = stages[0]
+        self._board = board
+        self._workers = [StageWorker(stage, board) for stage in stages]
+        self._loaded_mb = own_memory_mb()
+
+    def __call__(self, rows: pa.Table) -> pa.Table:
+        """`rows` with the columns of all its stages."""
+        self._end_if_worn()
+        for worker in self._workers:
+            rows = worker(rows)
+        return rows
+
+    def _end_if_worn(self) -> None:
+        """End this process if it has grown too much: Ray starts another and hands it these rows.
+
+        It is the only moment at which nothing is lost: the batch before has left, this one is not
+        begun, so that no row is a suspect. It looks like a crash on purpose: after
+        `ray.actor.exit_actor` or `sys.exit` Ray would start no other, and the run hang or fail.
+        """
+        limit = self._first.pool.recycle_mb
+        if limit is None or own_memory_mb() - self._loaded_mb <= limit:
+            return
+        self._board.report_recycled(self._first.name)
+        time.sleep(_LAST_REPLY_S)
+        os._exit(0)
 
 
 def own_memory_mb() -> float:
