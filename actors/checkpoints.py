@@ -41,8 +41,8 @@ def pick_dtype(
 def best_on_cpu() -> str:
     """bfloat16 where this CPU multiplies it (AMX, AVX512_BF16), else float32.
 
-    One thread of an EPYC with AVX512_BF16: a forward of grounding-dino-tiny at 800 x 800 px takes
-    6.1 s instead of 11.2, sam2.1-hiera-tiny 2.1 instead of 3.8.
+    One thread of an EPYC with AVX512_BF16: an image takes grounding-dino-tiny 3.0 s instead of 7.5
+    at 800 x 800 px, sam2.1-hiera-tiny 1.5 instead of 3.7.
     """
     known = torch.cpu.get_capabilities()
     return "bfloat16" if known.get("amx_bf16") or known.get("avx512_bf16") else "float32"

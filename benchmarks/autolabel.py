@@ -4,9 +4,10 @@
         [--threshold 0.5] [--batch 16] [--repeats 3] [--name autolabel] [--out DIR]
 
 Ours is the real command over rendered scenes, its clock from the first batch in a detector to the
-last batch of a segmenter. The floor is one process per core with an equal share of the images: the
-bare forwards of both models, as ours runs them, over inputs that were prepared before the clock
-started, images of one size together. Both take turns. Core seconds: cores x that time.
+last batch of a segmenter, both models in each worker, as the quickstart has them; the same with a
+worker of its own for each model. The floor is one process per core with an equal share of the
+images: the bare forwards of both models, as ours runs them, over inputs that were prepared before
+the clock started, images of one size together. All take turns. Core seconds: cores x that time.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +31,7 @@ import torch
 import yaml
 from labelling_judge import FRESH_SEED, from_folder, rendered
 from report import head, median_and_spread, result_stem, spread_text, table, write
+from together import answer_together, together
 from watch import watched
 
 from actors.grounding_dino import GroundingDino, GroundingDinoConfig
@@ -36,7 +39,8 @@ from actors.sam2 import Sam2, Sam2Config
 
 HERE = Path(__file__).parent
 QUICKSTART = HERE.parent / "configs/autolabel/quickstart.yaml"
-OURS, FLOOR = "nightjar run", "floor: bare forwards, prepared inputs"
+OURS, APART = "nightjar run", "nightjar run, a worker for each model"
+FLOOR = "floor: bare forwards, prepared inputs"
 #: Steps of a stage that are no forwards -> what the table calls them.
 STEPS = {
     "grounding_dino": {"decode": "decoding, resizing for the detector", "select": "NMS, rules"},
@@ -47,9 +51,9 @@ STEPS = {
 def main() -> None:
     arguments = _arguments()
     if arguments.floor:
-        _floor_worker(json.loads(arguments.floor))
+        answer_together(_forwards)
         return
-    runs: dict[str, list[dict[str, Any]]] = {OURS: [], FLOOR: []}
+    runs: dict[str, list[dict[str, Any]]] = {OURS: [], APART: [], FLOOR: []}
     with tempfile.TemporaryDirectory() as scratch:
         images = Path(scratch) / "images"
         images.mkdir()
@@ -57,8 +61,9 @@ def main() -> None:
             (images / f"{number:05d}.jpg").write_bytes(sample.data)
         for repeat in range(arguments.repeats):
             config = _config(arguments, images, Path(scratch) / f"run{repeat}")
-            for name, measured in ((OURS, _ours), (FLOOR, _floor)):
-                runs[name].append(measured(config))
+            round_of = {OURS: (_ours, config), APART: (_ours, _apart(config))}
+            for name, (measured, given) in (round_of | {FLOOR: (_floor, config)}).items():
+                runs[name].append(measured(given))
                 print(f"{repeat} {name}: {runs[name][-1]}", flush=True)
     report = _report(runs, arguments)
     write(result_stem(arguments.out, arguments.name, report), report, _lines(report))
@@ -77,7 +82,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--name", default="autolabel", help="of the result's files")
     parser.add_argument("--out", type=Path, default=HERE)
-    parser.add_argument("--floor", help=argparse.SUPPRESS)
+    parser.add_argument("--floor", action="store_true", help=argparse.SUPPRESS)
     return parser.parse_args()
 
 
@@ -92,6 +97,12 @@ def _config(arguments: argparse.Namespace, images: Path, run_dir: Path) -> dict[
     for pool in ("fetch_pool", "detector_pool"):
         config[pool] |= {"batch_size": arguments.batch}
     return config
+
+
+def _apart(config: dict[str, Any]) -> dict[str, Any]:
+    pool = config["detector_pool"] | {"num_cpus": 0.5, "max_size": 1}
+    pools = {"detector_pool": pool, "segmenter_pool": pool}
+    return config | pools | {"run_dir": config["run_dir"] + "-apart"}
 
 
 def _ours(config: dict[str, Any]) -> dict[str, Any]:
@@ -118,59 +129,44 @@ def _ours(config: dict[str, Any]) -> dict[str, Any]:
 
 def _floor(config: dict[str, Any]) -> dict[str, Any]:
     cores = os.cpu_count() or 1
-    workers = []
-    for share in range(cores):
-        given = json.dumps({"config": config, "share": share, "shares": cores})
-        argv = [sys.executable, str(HERE / "autolabel.py"), "--floor", given]
-        workers.append(
-            subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-        )
-    for worker in workers:
-        assert worker.stdout
-        assert worker.stdout.readline() == "READY\n"
-    began = time.perf_counter()
-    for worker in workers:
-        assert worker.stdin
-        worker.stdin.write("GO\n")
-        worker.stdin.flush()
-    each = [json.loads(worker.stdout.readline()) for worker in workers if worker.stdout]
-    seconds = time.perf_counter() - began
-    for worker in workers:
-        worker.wait()
+    argv = [sys.executable, str(HERE / "autolabel.py"), "--floor"]
+    tasks = [{"config": config, "share": share, "shares": cores} for share in range(cores)]
+    seconds, each = together(argv, tasks)
     return {"seconds": seconds, "cpu_s": sum(each)}
 
 
-def _floor_worker(given: dict[str, Any]) -> None:
-    """Prepares its share, says READY, waits, and prints the CPU seconds of the forwards."""
+def _forwards(task: dict[str, Any]) -> Callable[[], float]:
+    """Prepares a share of the images; what it returns gives the CPU seconds of their forwards."""
     torch.set_num_threads(1)
-    config = given["config"]
-    samples = from_folder(Path(config["source"]["path"]), 10**9)[given["share"] :: given["shares"]]
+    config = task["config"]
+    images = from_folder(Path(config["source"]["path"]), 10**9)[task["share"] :: task["shares"]]
     finder = GroundingDino(GroundingDinoConfig.model_validate(config["detector"]))
-    images = [pa.array([sample.data], pa.binary()) for sample in samples]
-    found = [finder(pa.table({"image": one}))["boxes"].to_pylist()[0] for one in images]
+    tables = [pa.table({"image": pa.array([image.data], pa.binary())}) for image in images]
+    found = [finder(rows)["boxes"].to_pylist()[0] for rows in tables]
     boxes = [[one["box"] for one in each or () if one["kept"]] for each in found]
     cutter = Sam2(Sam2Config.model_validate(config["segmenter"]))
-    task = detectors.Task(str(config["detector"]["model"]), (), 0.5, 0, "cpu", "auto")
-    contestants = [
-        detectors.floor(detectors.FLOOR, finder, task, []),
-        segmenters.floor(cutter, boxes),
-    ]
-    work = [one.prepare(samples) for one in contestants]
-    contestants[1].prepare(samples[:1])()  # the segmenter's first forward
-    print("READY", flush=True)
-    sys.stdin.readline()
-    began = time.process_time()
-    for forwards in work:
-        forwards()
-    print(time.process_time() - began, flush=True)
+    asked = detectors.Task(str(config["detector"]["model"]), (), 0.5, 0, "cpu", "auto")
+    find = detectors.floor(detectors.FLOOR, finder, asked, []).prepare(images)
+    cut = segmenters.floor(cutter, boxes)
+    cut.prepare(images[:1])()  # the first forward
+    both = (find, cut.prepare(images))
+
+    def run() -> float:
+        began = time.process_time()
+        for forwards in both:
+            forwards()
+        return time.process_time() - began
+
+    return run
 
 
 def gap(ours: dict[str, Any], floor: dict[str, Any], cores: int) -> dict[str, float]:
     """Core seconds of a run that the floor does not need, by cause; they add up to the gap.
 
     Steps are wall time of workers with one thread each, the rest is CPU time by process. Forwards
-    beyond the floor: fuller batches there, memory that several processes fight for, Arrow. `idle`:
-    what nobody used, since one of both models waits for the other, or has nothing left at the end.
+    beyond the floor: each worker's first, fuller batches there, memory that processes fight for,
+    Arrow. `idle`: what nobody used; one worker is up before the other, and at the end one of them
+    has nothing left.
     """
     used = dict(ours["cpu_s"])
     found = {

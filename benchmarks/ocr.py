@@ -32,6 +32,7 @@ import jiwer
 import yaml
 from ocr_worker import Lines, boxed
 from report import head, median_and_spread, result_stem, table, write
+from together import together
 from watch import watched
 
 HERE = Path(__file__).parent
@@ -104,29 +105,10 @@ def _round(
 
 
 def _loop(folder: Path, kind: str, engine: str, processes: int, threads: int) -> dict[str, Any]:
-    """Workers load, say READY, wait for GO, read their share of the pages."""
+    """Each worker loads, and then reads its share of the pages."""
     pages = sorted(map(str, folder.iterdir()))
     argv = [sys.executable, str(HERE / "ocr_worker.py"), kind, engine, str(threads)]
-    workers = [
-        subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-        for _ in range(processes)
-    ]
-    for number, worker in enumerate(workers):
-        assert worker.stdin
-        worker.stdin.write(json.dumps(pages[number::processes]) + "\n")
-        worker.stdin.flush()
-    for worker in workers:
-        assert worker.stdout
-        assert worker.stdout.readline() == "READY\n"
-    start = time.perf_counter()
-    for worker in workers:
-        assert worker.stdin
-        worker.stdin.write("GO\n")
-        worker.stdin.flush()
-    answers = [json.loads(w.stdout.readline()) for w in workers if w.stdout]
-    seconds = time.perf_counter() - start
-    for worker in workers:
-        worker.wait()
+    seconds, answers = together(argv, [pages[number::processes] for number in range(processes)])
     return {
         "seconds": seconds,
         "pages": len(pages),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import resource
 import sys
 from collections.abc import Callable
@@ -10,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from together import answer_together
 
 #: page name -> lines: [text, x0, y0, x1, y1 of its box in pixels]
 Lines = dict[str, list[list[Any]]]
@@ -18,14 +18,19 @@ Reader = Callable[[], Lines]
 
 def main() -> None:
     kind, engine, threads = sys.argv[1], sys.argv[2], int(sys.argv[3])
-    pages: list[str] = json.loads(sys.stdin.readline())
     prepare = {"rapidocr": rapidocr_loop, "floor": floor, "actor": actor}[kind]
-    read = prepare(engine, threads, pages)
-    print("READY", flush=True)
-    sys.stdin.readline()
-    texts = read()
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1000
-    print(json.dumps({"texts": texts, "peak_mb": peak}), flush=True)
+
+    def prepared(pages: list[str]) -> Callable[[], Any]:
+        read = prepare(engine, threads, pages)
+
+        def answer() -> dict[str, Any]:
+            texts = read()
+            peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1000
+            return {"texts": texts, "peak_mb": peak}
+
+        return answer
+
+    answer_together(prepared)
 
 
 def rapidocr_loop(engine: str, threads: int, pages: list[str]) -> Reader:

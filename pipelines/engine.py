@@ -147,8 +147,8 @@ def _configure(config: RayConfig) -> None:
     logging.getLogger("ray.data").setLevel(logging.CRITICAL)  # its errors reach us as exceptions
 
 
-def sized(flow: Flow, config: RayConfig) -> Flow:
-    """The flow with every open pool size settled.
+def sized(flow: Flow, config: RayConfig, rows: int | None = None) -> Flow:
+    """The flow with every open pool size settled: no more workers than `rows` make batches.
 
     Raises ClusterUnreachable for the impossible, ConfigError for an environment that is not there.
     """
@@ -164,7 +164,7 @@ def sized(flow: Flow, config: RayConfig) -> Flow:
             _check_fits(stage, cpus, gpus)
         if stage in open_ended:
             share = (cpus - fixed) / len(open_ended)
-            stage = _filled(stage, share, gpus)
+            stage = _filled(stage, share, gpus, rows)
             if config.address is None:
                 stage = _squeezed(stage, share)
         stages += [stage, *(replace(other, pool=stage.pool) for other in others)]
@@ -173,11 +173,14 @@ def sized(flow: Flow, config: RayConfig) -> Flow:
     return replace(flow, stages=tuple(stages))
 
 
-def _filled(stage: Stage, cpus: float, gpus: float) -> Stage:
+def _filled(stage: Stage, cpus: float, gpus: float, rows: int | None) -> Stage:
     pool = stage.pool
     fits = [cpus / pool.num_cpus] if pool.num_cpus else []
     fits += [gpus / pool.num_gpus] if pool.num_gpus else []
-    size = max(pool.min_size, math.floor(min(fits)) if fits else 1)
+    size = math.floor(min(fits)) if fits else 1
+    if rows is not None:
+        size = min(size, math.ceil(rows / pool.batch_size))
+    size = max(pool.min_size, size)
     filled = pool.model_copy(update={"min_size": size, "max_size": size})
     return replace(stage, pool=filled)
 

@@ -7,6 +7,7 @@ import pytest
 from doubles.counting_reader import CountingReader, ReaderConfig
 
 from actors.contract import Pool, Settings
+from actors.failures import FAILURE
 from pipelines.errors import SchemaMismatch
 from pipelines.flow import Flow, step
 
@@ -69,3 +70,36 @@ def test_run_here_gives_what_the_schema_promises() -> None:
 def test_explain_shows_riders_below_their_stage() -> None:
     flow = Flow(SOURCE).through(*reader()).map(scale, Factor()).drop("uri")
     assert [line[0] for line in flow.explain()] == ["counting_reader", "  scale", "  drop"]
+
+
+class Second(CountingReader):
+    """Another model, with columns of its own."""
+
+    writes = pa.schema([("depth", pa.int32()), ("dive_failure", FAILURE)])
+    failure_column = "dive_failure"
+
+
+def test_a_model_without_a_pool_rides_in_the_workers_of_the_stage_before() -> None:
+    pool = Pool(batch_size=3, num_cpus=2)
+    flow = Flow(SOURCE).through(CountingReader, ReaderConfig(), pool).map(scale, Factor())
+    flow = flow.through(Second, ReaderConfig(), None)
+    (crew,) = flow.crews()
+    assert [(stage.name, stage.pool) for stage in crew] == [
+        ("counting_reader", pool),
+        ("second", pool),
+    ]
+    assert [where for *_, where in flow.explain()] == [
+        "1 x 2 CPU, batches of 3",
+        "same worker",
+        "same worker",
+    ]
+
+
+def test_models_with_pools_have_workers_of_their_own() -> None:
+    flow = Flow(SOURCE).through(*reader()).through(Second, ReaderConfig(), Pool())
+    assert [len(crew) for crew in flow.crews()] == [1, 1]
+
+
+def test_the_first_model_needs_a_pool() -> None:
+    with pytest.raises(SchemaMismatch, match="CountingReader is the first stage"):
+        Flow(SOURCE).through(CountingReader, ReaderConfig(), None)

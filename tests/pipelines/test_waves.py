@@ -16,16 +16,16 @@ import pyarrow.parquet as pq
 import pytest
 import ray
 from doubles.cannot_start import CannotStart
-from doubles.counting_reader import CountingReader
+from doubles.counting_reader import CountingReader, ReaderConfig
 from doubles.exits_on_one_row import ExitsOnOneRow
 from doubles.kills_process_on_one_row import KillsProcessOnOneRow
+from doubles.kills_process_weighing_one_row import KillsProcessWeighingOneRow
 from doubles.leaks_memory import LeaksMemory
 from doubles.loses_a_row import LosesARow
 from doubles.never_starts import NeverStarts
 from doubles.tiny_job import tiny_flow, tiny_rows
 from ray.data._internal.execution.streaming_executor import StreamingExecutor
 
-from actors.failures import FAILURE
 from pipelines import engine, waves
 from pipelines.commit import Committer
 from pipelines.config import RayConfig
@@ -36,13 +36,6 @@ from pipelines.rundir import RunDir
 from pipelines.shards import SinkConfig, stage_shard, totals
 
 ROWS = 160
-
-
-class Heavier(CountingReader):
-    """A second model in the same flow."""
-
-    writes = pa.schema([("weight", pa.int32()), ("weigh_failure", FAILURE)])
-    failure_column = "weigh_failure"
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -111,6 +104,43 @@ def test_a_row_that_kills_its_process_is_quarantined_and_the_rest_is_read(run: R
     assert progress.scores["kills_process_on_one_row"].deaths == 3, "batch, alone, alone again"
 
 
+def test_two_models_in_one_worker_and_a_row_that_the_second_dies_of(run: RunDir) -> None:
+    flow = tiny_flow(CountingReader).through(
+        KillsProcessWeighingOneRow, ReaderConfig(poison_row=77), None
+    )
+    progress = wave(flow, run)
+    rows = rows_of(run)
+    assert Counter(r["row_id"] for r in rows) == Counter(range(ROWS))
+    lost = [r["row_id"] for r in rows if r["weigh_failure"]]
+    assert lost == [77]
+    assert failures(run) == {}, "the first model has read that row"
+    (poisoned,) = (r for r in rows if r["row_id"] == 77)
+    assert poisoned["weigh_failure"]["kind"] == "ENGINE_CRASH"
+    assert poisoned["length"] == len("file-77")
+    assert len({r["weight"] for r in rows if r["weight"]}) > 1, "processes that died were replaced"
+    assert progress.scores["kills_process_weighing_one_row"].deaths == 3
+    assert progress.scores["counting_reader"].deaths == 0
+
+
+@pytest.mark.parametrize(("rows", "workers"), [(16, 1), (17, 2), (10**6, None)])
+def test_an_open_pool_has_no_more_workers_than_there_are_batches(
+    rows: int, workers: int | None
+) -> None:
+    flow = tiny_flow(CountingReader, max_size=None)
+    (stage,) = engine.sized(flow, RayConfig(), rows).stages
+    fitting = int(ray.cluster_resources()["CPU"])
+    assert stage.pool.min_size == min(workers or fitting, fitting)
+
+
+def test_an_open_pool_is_settled_for_all_who_share_it() -> None:
+    flow = tiny_flow(CountingReader, max_size=None).through(
+        KillsProcessWeighingOneRow, ReaderConfig(), None
+    )
+    first, second = engine.sized(flow, RayConfig()).stages
+    assert first.pool.max_size == ray.cluster_resources()["CPU"]
+    assert second.pool == first.pool
+
+
 def test_a_worker_that_grows_is_replaced_between_batches_and_no_row_is_suspected(
     run: RunDir,
 ) -> None:
@@ -154,15 +184,15 @@ def test_pools_that_cannot_stand_beside_each_other_are_refused_at_once(run: RunD
     """Each fits alone. Ray would wait for the last one until start_timeout_s."""
     cpus = ray.cluster_resources()["CPU"]
     flow = tiny_flow(CountingReader, num_cpus=cpus)
-    second = flow.through(Heavier, flow.stages[0].config, flow.stages[0].pool)
-    with pytest.raises(ClusterUnreachable, match=r"together \(counting_reader .*, heavier"):
+    second = flow.through(KillsProcessWeighingOneRow, flow.stages[0].config, flow.stages[0].pool)
+    with pytest.raises(ClusterUnreachable, match=r"together \(counting_reader .*, kills_process_weighing"):
         wave(second, run)
 
 
 def test_open_pools_share_what_there_is_even_if_it_is_less_than_they_want() -> None:
     cpus = ray.cluster_resources()["CPU"]
     flow = tiny_flow(CountingReader, num_cpus=cpus, max_size=None)
-    second = flow.through(Heavier, flow.stages[0].config, flow.stages[0].pool)
+    second = flow.through(KillsProcessWeighingOneRow, flow.stages[0].config, flow.stages[0].pool)
     sizes = [stage.pool for stage in engine.sized(second, RayConfig()).stages]
     assert [(pool.min_size, pool.num_cpus) for pool in sizes] == [(1, cpus / 2)] * 2
 

@@ -1,0 +1,49 @@
+"""Several processes that prepare, say READY, wait for GO, and answer with a line of JSON."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+
+def together(argv: Sequence[str], tasks: Sequence[Any]) -> tuple[float, list[Any]]:
+    """Run `argv` once for each task, all at once.
+
+    Returns the seconds from GO to the last answer, and the answers. Each process finds its task
+    by `answer_together`.
+    """
+    workers = [
+        subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        for _ in tasks
+    ]
+    for worker, task in zip(workers, tasks, strict=True):
+        _say(worker, json.dumps(task))
+    for worker in workers:
+        assert worker.stdout
+        assert worker.stdout.readline() == "READY\n"
+    start = time.perf_counter()
+    for worker in workers:
+        _say(worker, "GO")
+    answers = [json.loads(worker.stdout.readline()) for worker in workers if worker.stdout]
+    seconds = time.perf_counter() - start
+    for worker in workers:
+        worker.wait()
+    return seconds, answers
+
+
+def _say(worker: subprocess.Popen[str], line: str) -> None:
+    assert worker.stdin
+    worker.stdin.write(line + "\n")
+    worker.stdin.flush()
+
+
+def answer_together(prepare: Callable[[Any], Callable[[], Any]]) -> None:
+    """The other side: `prepare` takes the task and returns what is timed and gives the answer."""
+    work = prepare(json.loads(sys.stdin.readline()))
+    print("READY", flush=True)
+    sys.stdin.readline()
+    print(json.dumps(work()), flush=True)
