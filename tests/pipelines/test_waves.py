@@ -185,7 +185,7 @@ def test_pools_that_cannot_stand_beside_each_other_are_refused_at_once(run: RunD
     cpus = ray.cluster_resources()["CPU"]
     flow = tiny_flow(CountingReader, num_cpus=cpus)
     second = flow.through(KillsProcessWeighingOneRow, flow.stages[0].config, flow.stages[0].pool)
-    with pytest.raises(ClusterUnreachable, match=r"together \(counting_reader .*, kills_process_weighing"):
+    with pytest.raises(ClusterUnreachable, match=r"together \(counting_reader .*, kills_process"):
         wave(second, run)
 
 
