@@ -69,8 +69,8 @@ def main() -> None:
     results: dict[str, list[dict[str, Any]]] = {}
     with tempfile.TemporaryDirectory() as scratch:
         for repeat in range(arguments.repeats):
-            for peer in contestants:
-                result = _timed(peer, pages, truths, Path(scratch) / f"{repeat}-{len(results)}")
+            for number, peer in enumerate(contestants):
+                result = _timed(peer, pages, truths, Path(scratch) / f"{repeat}-{number}")
                 results.setdefault(peer.name, []).append(result)
                 print(f"{repeat} {peer.name}: {result}", flush=True)
     report = _report(results, absent, len(pages), arguments)
