@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import torch
@@ -48,7 +49,8 @@ class GatheredAttention(nn.Module):
         """
         batch, queries, heads, levels, points, _ = sampling_locations.shape
         table = _bordered(value.float(), value_spatial_shapes_list)
-        grid = _Grid.of(value_spatial_shapes_list, heads, points, min(queries, _QUERIES))
+        shapes = tuple((int(height), int(width)) for height, width in value_spatial_shapes_list)
+        grid = _Grid.of(shapes, heads, points, min(queries, _QUERIES))
         samples = (batch, queries * heads, levels * points)
         across = sampling_locations[..., 0].reshape(samples).float()
         down = sampling_locations[..., 1].reshape(samples).float()
@@ -81,7 +83,11 @@ class _Grid(NamedTuple):
     heads: int
 
     @classmethod
-    def of(cls, shapes: Sequence[tuple[int, int]], heads: int, points: int, queries: int) -> _Grid:
+    @lru_cache(maxsize=16)  # the layers of a forward ask alike; 0.8 MB each
+    @torch.inference_mode(False)  # kept, it must serve outside of one as well
+    def of(
+        cls, shapes: tuple[tuple[int, int], ...], heads: int, points: int, queries: int
+    ) -> _Grid:
         def written_out(of_level: Tensor, of_head: Tensor | None = None) -> Tensor:
             whole = of_level.view(1, 1, -1, 1).expand(queries, heads, -1, points)
             if of_head is not None:

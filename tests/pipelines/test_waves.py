@@ -7,16 +7,19 @@ import subprocess
 import threading
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import ray
 from doubles.cannot_start import CannotStart
 from doubles.counting_reader import CountingReader, ReaderConfig
+from doubles.ends_slowly import EndsSlowly
 from doubles.exits_on_one_row import ExitsOnOneRow
 from doubles.kills_process_on_one_row import KillsProcessOnOneRow
 from doubles.kills_process_weighing_one_row import KillsProcessWeighingOneRow
@@ -42,8 +45,17 @@ ROWS = 160
 def cluster() -> Iterator[None]:
     with engine.cluster(RayConfig(object_store_mb=100)):
         yield
+        family = psutil.Process().children(recursive=True)
+    assert not [one for one in psutil.wait_procs(family, timeout=5)[1] if _works(one)]
     left = [thread for thread in threading.enumerate() if isinstance(thread, StreamingExecutor)]
     assert not left, "a stream that was given up would abort the process"
+
+
+def _works(process: psutil.Process) -> bool:
+    """Not so a zombie whose new parent has not looked yet."""
+    with suppress(psutil.NoSuchProcess):
+        return bool(process.status() != psutil.STATUS_ZOMBIE)
+    return False
 
 
 @pytest.fixture
@@ -102,6 +114,12 @@ def test_a_row_that_kills_its_process_is_quarantined_and_the_rest_is_read(run: R
     assert Counter(r["row_id"] for r in rows_of(run)) == Counter(range(ROWS))
     assert failures(run) == {77: "ENGINE_CRASH"}
     assert progress.scores["kills_process_on_one_row"].deaths == 3, "batch, alone, alone again"
+
+
+def test_a_worker_that_does_not_end_is_ended_with_the_cluster(run: RunDir) -> None:
+    """The module's fixture sees that none is left."""
+    wave(tiny_flow(EndsSlowly), run)
+    assert Counter(r["row_id"] for r in rows_of(run)) == Counter(range(ROWS))
 
 
 def test_two_models_in_one_worker_and_a_row_that_the_second_dies_of(run: RunDir) -> None:
