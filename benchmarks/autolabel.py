@@ -1,13 +1,18 @@
 """The labelling job against its floor on the same cores, and where the gap between them lies.
 
     python benchmarks/autolabel.py [--count 2400] [--model DIR] [--segmenter DIR]
-        [--threshold 0.5] [--batch 16] [--repeats 3] [--name autolabel] [--out DIR]
+        [--threshold 0.5] [--batch 16] [--repeats 3] [--workers CORES] [--name autolabel]
+        [--out DIR]
 
 Ours is the real command over rendered scenes, its clock from the first batch in a detector to the
 last batch of a segmenter, both models in each worker, as the quickstart has them; the same with a
 worker of its own for each model. The floor is one process per core with an equal share of the
 images: the bare forwards of both models, as ours runs them, over inputs that were prepared before
 the clock started, images of one size together. All take turns. Core seconds: cores x that time.
+
+`--workers 1` on two cores: one worker with both models against one process of the floor, so that
+the rest of the run has a core of its own, as it has beside a GPU. Only what that worker does with
+its core counts then.
 """
 
 from __future__ import annotations
@@ -21,6 +26,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -32,12 +38,13 @@ import yaml
 from labelling_judge import FRESH_SEED, from_folder, rendered
 from report import head, median_and_spread, result_stem, spread_text, table, write
 from together import answer_together, together
-from watch import watched
+from watch import beside_models, watched
 
 from actors.grounding_dino import GroundingDino, GroundingDinoConfig
 from actors.sam2 import Sam2, Sam2Config
 
 HERE = Path(__file__).parent
+CORES = os.cpu_count() or 1
 QUICKSTART = HERE.parent / "configs/autolabel/quickstart.yaml"
 OURS, APART = "nightjar run", "nightjar run, a worker for each model"
 FLOOR = "floor: bare forwards, prepared inputs"
@@ -53,7 +60,7 @@ def main() -> None:
     if arguments.floor:
         answer_together(_forwards)
         return
-    runs: dict[str, list[dict[str, Any]]] = {OURS: [], APART: [], FLOOR: []}
+    runs: dict[str, list[dict[str, Any]]] = {}
     with tempfile.TemporaryDirectory() as scratch:
         images = Path(scratch) / "images"
         images.mkdir()
@@ -61,9 +68,12 @@ def main() -> None:
             (images / f"{number:05d}.jpg").write_bytes(sample.data)
         for repeat in range(arguments.repeats):
             config = _config(arguments, images, Path(scratch) / f"run{repeat}")
-            round_of = {OURS: (_ours, config), APART: (_ours, _apart(config))}
-            for name, (measured, given) in (round_of | {FLOOR: (_floor, config)}).items():
-                runs[name].append(measured(given))
+            round_of: dict[str, Any] = {OURS: partial(_ours, config)}
+            if arguments.workers == CORES:
+                round_of[APART] = partial(_ours, _apart(config))
+            round_of[FLOOR] = partial(_floor, config, arguments.workers)
+            for name, measured in round_of.items():
+                runs.setdefault(name, []).append(measured())
                 print(f"{repeat} {name}: {runs[name][-1]}", flush=True)
     report = _report(runs, arguments)
     write(result_stem(arguments.out, arguments.name, report), report, _lines(report))
@@ -80,6 +90,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--threshold", type=float, default=0.5, help="lowest score of a box")
     parser.add_argument("--batch", type=int, default=16, help="rows of a batch of every pool")
     parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--workers", type=int, default=CORES)
     parser.add_argument("--name", default="autolabel", help="of the result's files")
     parser.add_argument("--out", type=Path, default=HERE)
     parser.add_argument("--floor", action="store_true", help=argparse.SUPPRESS)
@@ -96,6 +107,8 @@ def _config(arguments: argparse.Namespace, images: Path, run_dir: Path) -> dict[
     config["segmenter"] |= {"model": str(arguments.segmenter)}
     for pool in ("fetch_pool", "detector_pool"):
         config[pool] |= {"batch_size": arguments.batch}
+    if arguments.workers != CORES:
+        config["detector_pool"] |= {"min_size": arguments.workers, "max_size": arguments.workers}
     return config
 
 
@@ -127,10 +140,9 @@ def _ours(config: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _floor(config: dict[str, Any]) -> dict[str, Any]:
-    cores = os.cpu_count() or 1
+def _floor(config: dict[str, Any], shares: int) -> dict[str, Any]:
     argv = [sys.executable, str(HERE / "autolabel.py"), "--floor"]
-    tasks = [{"config": config, "share": share, "shares": cores} for share in range(cores)]
+    tasks = [{"config": config, "share": share, "shares": shares} for share in range(shares)]
     seconds, each = together(argv, tasks)
     return {"seconds": seconds, "cpu_s": sum(each)}
 
@@ -168,24 +180,26 @@ def gap(ours: dict[str, Any], floor: dict[str, Any], cores: int) -> dict[str, fl
     Arrow. `idle`: what nobody used; one worker is up before the other, and at the end one of them
     has nothing left.
     """
-    used = dict(ours["cpu_s"])
     found = {
         title: ours["steps"][stage].get(step, 0.0)
         for stage, steps in STEPS.items()
         for step, title in steps.items()
     }
-    forwards = used.pop("models", 0.0) - sum(found.values())
+    forwards = ours["cpu_s"].get("models", 0.0) - sum(found.values())
     found["forwards beyond the floor"] = forwards - cores * floor["seconds"]
-    found |= {"fetch worker": used.pop("fetch", 0.0), "driver": used.pop("driver", 0.0)}
-    found["Ray's own processes"] = sum(used.values())
-    found["idle"] = cores * ours["seconds"] - sum(ours["cpu_s"].values())
-    return found
+    return found | beside_models(ours["cpu_s"], cores * ours["seconds"])
+
+
+def _in_models(run: dict[str, Any]) -> dict[str, Any]:
+    """The same run, as if nothing but its workers with models had a core."""
+    return run | {"cpu_s": {"models": run["cpu_s"].get("models", 0.0)}}
 
 
 def _report(runs: dict[str, list[dict[str, Any]]], arguments: Any) -> dict[str, Any]:
-    cores = os.cpu_count() or 1
     rates = {n: [arguments.count / run["seconds"] for run in each] for n, each in runs.items()}
-    gaps = [gap(*pair, cores) for pair in zip(runs[OURS], runs[FLOOR], strict=True)]
+    whole = arguments.workers == CORES
+    ours = runs[OURS] if whole else [_in_models(run) for run in runs[OURS]]
+    gaps = [gap(*pair, arguments.workers) for pair in zip(ours, runs[FLOOR], strict=True)]
     rows = {}
     for name, rate in rates.items():
         median, spread = median_and_spread(rate)
@@ -197,7 +211,8 @@ def _report(runs: dict[str, list[dict[str, Any]]], arguments: Any) -> dict[str, 
         "models": ["/".join(folder.resolve().parts[-2:]) for folder in folders],
         "contestants": rows,
         "of_the_floor": round(ratio, 3),
-        "core_s": round(statistics.median(cores * run["seconds"] for run in runs[OURS]), 1),
+        "workers": arguments.workers,
+        "core_s": round(arguments.workers * statistics.median(r["seconds"] for r in runs[OURS]), 1),
         "gap": {name: statistics.median(one[name] for one in gaps) for name in gaps[0]},
         "raw": runs,
     }
@@ -217,7 +232,8 @@ def _lines(report: dict[str, Any]) -> list[str]:
         f"# `nightjar run`, autolabel, {report['date']}, {report['machine']}",
         "",
         f"{report['images']} rendered scenes, 12 classes, {report['models'][0]} and "
-        f"{report['models'][1]}: {report['of_the_floor']:.2f} of the floor.",
+        f"{report['models'][1]}, {report['workers']} workers: "
+        f"{report['of_the_floor']:.2f} of the floor.",
         "",
         *table(["contestant", "images/s (median)", "spread"], rates),
         "",

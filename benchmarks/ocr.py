@@ -33,7 +33,7 @@ import yaml
 from ocr_worker import Lines, boxed
 from report import head, median_and_spread, result_stem, table, write
 from together import together
-from watch import watched
+from watch import beside_models, watched
 
 HERE = Path(__file__).parent
 
@@ -240,13 +240,10 @@ def gap(ours: dict[str, Any], floor: dict[str, Any], cores: int) -> dict[str, fl
     is fought for, Arrow. `idle` is what nobody used: at the end one reader has nothing left.
     """
     used, pages = ours["cpu_s"], ours["pages"] / floor["pages"]
-    steps = {name: ours["steps"].get(step, 0.0) for step, name in STEPS.items()}
-    networks = used.get("models", 0.0) - sum(steps.values())
-    others = {name: s for name, s in used.items() if name != "models"}
-    found = steps | {"networks beyond the floor": networks - cores * floor["seconds"] * pages}
-    found |= {"fetch worker": others.pop("fetch", 0.0), "driver": others.pop("driver", 0.0)}
-    found |= {"Ray's own processes": sum(others.values())}
-    return found | {"idle": cores * ours["seconds"] - sum(used.values())}
+    found = {name: ours["steps"].get(step, 0.0) for step, name in STEPS.items()}
+    networks = used.get("models", 0.0) - sum(found.values())
+    found["networks beyond the floor"] = networks - cores * floor["seconds"] * pages
+    return found | beside_models(used, cores * ours["seconds"])
 
 
 def _gap_lines(raw: dict[str, list[dict[str, Any]]]) -> list[str]:

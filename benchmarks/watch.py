@@ -88,6 +88,19 @@ def role_of(process: psutil.Process) -> str:
     return next((name for mark, name in ROLES.items() if first.endswith(mark)), "rest")
 
 
+def beside_models(cpu_s: dict[str, float], core_s: float) -> dict[str, float]:
+    """Core seconds that went into no worker with a model, by cause, as `cpu_between` tells them.
+
+    `core_s`: cores x seconds of the time in question. `idle` is what nobody used.
+    """
+    others = {role: used for role, used in cpu_s.items() if role != "models"}
+    found = {"fetch worker": others.pop("fetch", 0.0), "driver": others.pop("driver", 0.0)}
+    return found | {
+        "Ray's own processes": sum(others.values()),
+        "idle": core_s - sum(cpu_s.values()),
+    }
+
+
 def _pss(process: psutil.Process) -> float:
     try:
         return float(process.memory_full_info().pss)
