@@ -103,7 +103,7 @@ def _end_idle_daemons() -> None:
     One forwards the workers' output to the driver (`log_to_driver` is off), one asks a cloud for
     nodes, one serves the dashboard that is off. They are still importing when `ray.init` returns.
     """
-    node = ray._private.worker._global_node
+    node: Any = ray._private.worker._global_node
     node.kill_log_monitor(check_alive=False)
     node.kill_monitor(check_alive=False)
     node.kill_dashboard(check_alive=False)
@@ -133,7 +133,7 @@ def check_alive() -> None:
 
     Ray says nothing, and ends this process in C++ with exit code 1 some ten seconds later (2.60).
     """
-    node = ray._private.worker._global_node
+    node: Any = ray._private.worker._global_node
     ended: set[str] = {name for name, _ in node.dead_processes()} if node else set()
     for name in sorted(ended & {"raylet", "gcs_server"}):
         raise ClusterUnreachable(
@@ -157,7 +157,7 @@ def _end_streams() -> None:
 
 def _workers() -> list[psutil.Process]:
     """The processes below the raylet of our own cluster."""
-    node = ray._private.worker._global_node
+    node: Any = ray._private.worker._global_node
     raylets = node.all_processes.get(ray_constants.PROCESS_TYPE_RAYLET, ()) if node else ()
     with suppress(psutil.NoSuchProcess):
         return [
