@@ -5,7 +5,7 @@ BIN := .venv/bin
 # Dependency groups of pyproject.toml that have an environment of their own.
 ENGINES := paddle_ocr
 
-.PHONY: setup demo test test-long check lint types imports format lock lock-engines engines bench bench-labelling bench-gate bench-peers bench-scale chaos clean
+.PHONY: setup demo test test-long check lint types imports format lock lock-engines engines bench bench-labelling bench-labelling-peers bench-gate bench-peers bench-scale chaos clean
 
 setup: .venv/.ready
 
@@ -83,6 +83,14 @@ bench-gate: setup
 PEERS := paddleocr ocrmypdf
 bench-peers: setup $(patsubst %,.venvs/peers/%/.ready,$(PEERS))
 	$(BIN)/python benchmarks/ocr_peers.py $(PAGES) --truth $(TRUTH)
+
+# A grounding-dino-tiny or -base as transformers saves it; random weights where none is named.
+MODEL ?= build/full_size/detector
+bench-labelling-peers: setup .venvs/peers/autodistill/.ready $(MODEL)
+	$(BIN)/python benchmarks/labelling_peers.py --model $(MODEL)
+
+build/full_size/detector: | setup
+	$(BIN)/python benchmarks/full_size.py build/full_size
 
 .venvs/peers/%/.ready: benchmarks/peers/%.txt | setup
 	$(BIN)/uv venv --quiet --clear --python $(BIN)/python $(@D)

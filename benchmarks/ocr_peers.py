@@ -20,7 +20,6 @@ import json
 import os
 import shutil
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
@@ -32,6 +31,7 @@ from typing import Any
 
 import yaml
 from report import head, median_and_spread, result_stem, table, write
+from together import quiet
 
 from pipelines.page_errors import TextLine, compare
 from pipelines.truth_files import read_truth
@@ -173,7 +173,7 @@ def nightjar(pages: Path, out: Path) -> Read:
     config |= {"run_dir": str(out / "run"), "source": {"path": str(pages)}}
     path = out / "run.yaml"
     path.write_text(yaml.safe_dump(config))
-    _quiet([sys.executable, "-m", "jobs.cli", "run", "--no-report", str(path)])
+    quiet([sys.executable, "-m", "jobs.cli", "run", "--no-report", str(path)])
     session = json.loads((out / "run/run.json").read_text())["sessions"][0]
     stage = session["stages"]["rapid_ocr"]
     (out / "reading_s").write_text(str(stage["last_batch_at"] - stage["first_batch_at"]))
@@ -188,7 +188,7 @@ def rapidocr(pages: Path, out: Path) -> Read:
     """`rapidocr -img PAGE --vis_res` prints the lines; its command takes one picture at a time."""
     read: Read = {}
     for page in sorted(pages.iterdir()):
-        said = _quiet([str(Path(sys.executable).with_name("rapidocr")), "-img", str(page)])
+        said = quiet([str(Path(sys.executable).with_name("rapidocr")), "-img", str(page)])
         (out / f"{page.name}.txt").write_text(said)
         read[page.name] = _rapidocr_lines(said)
     return read
@@ -215,7 +215,7 @@ def paddleocr(program: Path, pages: Path, out: Path) -> Read:
     argv += ["--text_recognition_model_name", "PP-OCRv6_small_rec"]
     argv += ["--text_recognition_model_dir", str(recognition)]
     argv += [word for name in off for word in (f"--use_{name}", "False")]
-    _quiet([*argv, "--save_path", str(out)])
+    quiet([*argv, "--save_path", str(out)])
     read: Read = {}
     for page in pages.iterdir():
         found = json.loads((out / f"{page.stem}_res.json").read_text())
@@ -251,7 +251,7 @@ def ocrmypdf_tesseract(program: Path, pages: Path, out: Path) -> Read:
         text = out / f"{page.stem}.txt"
         argv = [str(program), "--jobs", "1", "--image-dpi", "200", "--output-type", "pdf"]
         argv += ["--sidecar", str(text), str(page), str(out / f"{page.stem}.pdf")]
-        _quiet(argv, environment)
+        quiet(argv, environment)
         return page.name, [TextLine(line) for line in text.read_text().splitlines() if line.strip()]
 
     with ThreadPoolExecutor(CORES) as pool:
@@ -261,7 +261,7 @@ def ocrmypdf_tesseract(program: Path, pages: Path, out: Path) -> Read:
 def docling_rapidocr(program: Path, pages: Path, out: Path) -> Read:
     """Tables off, so that it reads and orders lines and nothing else."""
     argv = [str(program), "--from", "image", "--to", "text", "--ocr-engine", "rapidocr"]
-    _quiet([*argv, "--no-tables", "--num-threads", str(CORES), "--output", str(out), str(pages)])
+    quiet([*argv, "--no-tables", "--num-threads", str(CORES), "--output", str(out), str(pages)])
     return {
         page.name: [TextLine(line) for line in (out / f"{page.stem}.txt").read_text().splitlines()]
         for page in pages.iterdir()
@@ -271,13 +271,6 @@ def docling_rapidocr(program: Path, pages: Path, out: Path) -> Read:
 def _line(text: str | None, polygon: list[float]) -> TextLine:
     xs, ys = polygon[::2], polygon[1::2]
     return TextLine(text or "", (min(xs), min(ys), max(xs), max(ys)))
-
-
-def _quiet(argv: list[str], environment: Any = None) -> str:
-    done = subprocess.run(argv, capture_output=True, text=True, env=environment, check=False)
-    if done.returncode:
-        raise SystemExit(f"{' '.join(argv[:3])} ... failed:\n{done.stderr[-2000:]}")
-    return done.stdout
 
 
 def _report(

@@ -1,4 +1,4 @@
-"""Several processes that prepare, say READY, wait for GO, and answer with a line of JSON."""
+"""Other processes: one that is to be quiet, several that prepare, say READY and wait for GO."""
 
 from __future__ import annotations
 
@@ -8,6 +8,14 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from typing import Any
+
+
+def quiet(argv: Sequence[str], environment: dict[str, str] | None = None) -> str:
+    """Run a command and return what it prints; where it fails, end with the end of its errors."""
+    done = subprocess.run(argv, capture_output=True, text=True, env=environment, check=False)
+    if done.returncode:
+        raise SystemExit(f"{' '.join(argv[:3])} ... failed:\n{done.stderr[-2000:]}")
+    return done.stdout
 
 
 def together(argv: Sequence[str], tasks: Sequence[Any]) -> tuple[float, list[Any]]:
