@@ -45,7 +45,8 @@ ROWS = 160
 def cluster() -> Iterator[None]:
     with engine.cluster(RayConfig(object_store_mb=100)):
         yield
-        family = psutil.Process().children(recursive=True)
+        (raylet,) = [one for one in psutil.Process().children(True) if one.name() == "raylet"]
+        family = raylet.children(recursive=True)
     assert not [one for one in psutil.wait_procs(family, timeout=5)[1] if _works(one)]
     left = [thread for thread in threading.enumerate() if isinstance(thread, StreamingExecutor)]
     assert not left, "a stream that was given up would abort the process"
