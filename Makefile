@@ -80,7 +80,7 @@ bench-gate: setup
 	$(BIN)/python benchmarks/gate.py
 
 # Commands that people run instead of ours, each in an environment of its own.
-PEERS := paddleocr ocrmypdf
+PEERS := paddleocr ocrmypdf docling
 bench-peers: setup $(patsubst %,.venvs/peers/%/.ready,$(PEERS))
 	$(BIN)/python benchmarks/ocr_peers.py $(PAGES) --truth $(TRUTH)
 

@@ -10,7 +10,8 @@ run.json says. Contestants take turns. CER: `pipelines.page_errors` (lines match
 or by the cheapest of three orders where the peer gives none), micro average, so that no order of
 lines and no way of splitting them is punished.
 
-Peers live in environments of their own (`make peers`); one that is not there is left out and named.
+Peers live in environments of their own (`make bench-peers`); one that is not there is left out and
+named.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from docling_models import lay_out
 from report import head, median_and_spread, result_stem, table, write
 from together import quiet
 
@@ -128,7 +130,7 @@ def peers(folder: Path) -> Iterator[Peer]:
     yield Peer(
         "paddleocr 3.7 on onnxruntime, its command over the folder",
         lambda pages, out: paddleocr(paddle, pages, out),
-        lambda: None if paddle.exists() else f"no {paddle} (make peers)",
+        lambda: None if paddle.exists() else f"no {paddle} (make bench-peers)",
     )
     ocrmypdf = folder / "ocrmypdf/bin/ocrmypdf"
     yield Peer(
@@ -136,16 +138,17 @@ def peers(folder: Path) -> Iterator[Peer]:
         lambda pages, out: ocrmypdf_tesseract(ocrmypdf, pages, out),
         lambda: _needs(ocrmypdf, "tesseract", "gs"),
     )
+    models = folder / "docling-models"
     yield Peer(
-        "docling with RapidOCR",
-        lambda pages, out: docling_rapidocr(docling, pages, out),
-        lambda: _docling_missing(docling),
+        "docling with RapidOCR, its layout model with random weights",
+        lambda pages, out: docling_rapidocr(docling, models, pages, out),
+        lambda: _docling_missing(docling, models),
     )
 
 
 def _needs(program: Path, *commands: str) -> str | None:
     if not program.exists():
-        return f"no {program} (make peers)"
+        return f"no {program} (make bench-peers)"
     gone = [name for name in commands if shutil.which(name) is None]
     return (
         f"{', '.join(gone)} is not installed (apt-get install tesseract-ocr ghostscript)"
@@ -154,15 +157,11 @@ def _needs(program: Path, *commands: str) -> str | None:
     )
 
 
-def _docling_missing(docling: Path) -> str | None:
+def _docling_missing(docling: Path, models: Path) -> str | None:
     if not docling.exists():
-        return f"no {docling} (make peers)"
-    models = os.environ.get("DOCLING_ARTIFACTS_PATH")
-    return (
-        None
-        if models
-        else "installs, but its layout model comes from a hub (DOCLING_ARTIFACTS_PATH)"
-    )
+        return f"no {docling} (make bench-peers)"
+    lay_out(models)
+    return None
 
 
 def nightjar(pages: Path, out: Path) -> Read:
@@ -252,20 +251,22 @@ def ocrmypdf_tesseract(program: Path, pages: Path, out: Path) -> Read:
         argv = [str(program), "--jobs", "1", "--image-dpi", "200", "--output-type", "pdf"]
         argv += ["--sidecar", str(text), str(page), str(out / f"{page.stem}.pdf")]
         quiet(argv, environment)
-        return page.name, [TextLine(line) for line in text.read_text().splitlines() if line.strip()]
+        return page.name, _text_lines(text)
 
     with ThreadPoolExecutor(CORES) as pool:
         return dict(pool.map(one, sorted(pages.iterdir())))
 
 
-def docling_rapidocr(program: Path, pages: Path, out: Path) -> Read:
-    """Tables off, so that it reads and orders lines and nothing else."""
-    argv = [str(program), "--from", "image", "--to", "text", "--ocr-engine", "rapidocr"]
-    quiet([*argv, "--no-tables", "--num-threads", str(CORES), "--output", str(out), str(pages)])
-    return {
-        page.name: [TextLine(line) for line in (out / f"{page.stem}.txt").read_text().splitlines()]
-        for page in pages.iterdir()
-    }
+def docling_rapidocr(program: Path, models: Path, pages: Path, out: Path) -> Read:
+    """Whole pages read and tables off, so that it reads and orders lines and nothing else."""
+    argv = [str(program), "--from", "image", "--to", "text", "--artifacts-path", str(models)]
+    argv += ["--ocr-engine", "rapidocr", "--ocr-mode", "full_page", "--no-tables"]
+    quiet([*argv, "--num-threads", str(CORES), "--output", str(out), str(pages)])
+    return {page.name: _text_lines(out / f"{page.stem}.txt") for page in pages.iterdir()}
+
+
+def _text_lines(text: Path) -> list[TextLine]:
+    return [TextLine(line) for line in text.read_text().splitlines() if line.strip()]
 
 
 def _line(text: str | None, polygon: list[float]) -> TextLine:
