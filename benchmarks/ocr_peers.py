@@ -6,7 +6,8 @@
 Every contestant is a command line, started as its manual says, with all cores. `all in`: pages by
 the wall clock of the whole command. `reading`: the clock less that of the same command over one
 page, which leaves start-up and the loading of models out; ours from its first batch to its last, as
-run.json says. Contestants take turns. CER: `pipelines.page_errors` (lines matched by their boxes,
+run.json says. `ahead from`: the number of pages from which our whole command is the faster one by
+these two. Contestants take turns. CER: `pipelines.page_errors` (lines matched by their boxes,
 or by the cheapest of three orders where the peer gives none), micro average, so that no order of
 lines and no way of splitting them is punished.
 
@@ -18,13 +19,14 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import os
 import shutil
 import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -97,14 +99,14 @@ def _timed(peer: Peer, pages: list[Path], truths: Any, scratch: Path) -> dict[st
     one, _, _ = _run(peer, pages[:1], scratch.with_name(scratch.name + "-one"))
     seconds, read, inner = _run(peer, pages, scratch)
     reading = inner or (seconds - one) * len(pages) / max(len(pages) - 1, 1)
-    errors = [compare(read.get(p.name, []), truths[p.stem]) for p in pages]
+    errors = {p.stem: compare(read.get(p.name, []), truths[p.stem]) for p in pages}
     return {
         "pages": len(pages),
         "seconds": round(seconds, 2),
         "one_page_s": round(one, 2),
         "all_in": len(pages) / seconds,
         "reading": len(pages) / max(reading, 1e-3),
-        "cer": sum(e.errors for e in errors) / sum(e.characters for e in errors),
+        "errors": {name: [one.errors, one.characters] for name, one in errors.items()},
     }
 
 
@@ -280,13 +282,35 @@ def _report(
     ours = {key: _median(results["nightjar run"], key) for key in ("all_in", "reading")}
     rows = {}
     for name, found in results.items():
-        row: dict[str, Any] = {"pages": found[0]["pages"], "cer": found[0]["cer"]}
+        row: dict[str, Any] = {"pages": found[0]["pages"]}
+        row["cer"] = _cer(found[0], found[0]["errors"])
+        row["cer_ours_there"] = _cer(results["nightjar run"][0], found[0]["errors"])
         for key in ("all_in", "reading"):
             row[key], row[f"{key}_spread"] = median_and_spread([one[key] for one in found])
             row[f"{key}_ours_is"] = round(ours[key] / _median(found, key), 3)
+        row["ahead_from"] = _ahead_from(results["nightjar run"], found)
         rows[name] = row
     what = f"{pages} pages, {arguments.repeats} repeats, {CORES} cores"
     return head() | {"pages": what, "contestants": rows, "left_out": absent, "raw": results}
+
+
+def _cer(result: dict[str, Any], pages: Iterable[str]) -> float:
+    errors, characters = zip(*(result["errors"][page] for page in pages), strict=True)
+    return float(sum(errors) / sum(characters))
+
+
+def _ahead_from(ours: list[dict[str, Any]], theirs: list[dict[str, Any]]) -> int | None:
+    """The number of pages from which our whole command is the faster one; None if it never is."""
+    rates = [_median(found, "reading") for found in (ours, theirs)]
+    starts = [_start(found, rate) for found, rate in zip((ours, theirs), rates, strict=True)]
+    if rates[0] <= rates[1]:
+        return None
+    return max(1, math.ceil((starts[0] - starts[1]) / (1 / rates[1] - 1 / rates[0])))
+
+
+def _start(found: list[dict[str, Any]], rate: float) -> float:
+    """Seconds of the whole command that its reading does not explain."""
+    return _median(found, "seconds") - found[0]["pages"] / rate
 
 
 def _median(found: list[dict[str, Any]], key: str) -> float:
@@ -301,11 +325,14 @@ def _lines(report: dict[str, Any]) -> list[str]:
             f"{row['reading_ours_is']:.2f} x",
             f"{row['all_in']:.2f}",
             f"{row['all_in_ours_is']:.2f} x",
+            f"{row['ahead_from'] or '-'}",
             f"{100 * row['cer']:.2f} %",
+            f"{100 * row['cer_ours_there']:.2f} %",
         ]
         for name, row in report["contestants"].items()
     ]
-    columns = ["contestant", "reading, pages/s (spread)", "ours is", "all in", "ours is", "CER"]
+    columns = ["contestant", "reading, pages/s (spread)", "ours is", "all in", "ours is"]
+    columns += ["ahead from", "CER", "ours on these pages"]
     title = f"# OCR peers as commands, {report['date']}, {report['machine']}, {report['pages']}"
     gone = [f"Left out: {name}: {why}." for name, why in report["left_out"].items()]
     return [title, "", *table(columns, rows), "", *gone]

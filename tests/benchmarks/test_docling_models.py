@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 from transformers import AutoImageProcessor, AutoModelForObjectDetection
 
-sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
+sys.path.append(str(Path(__file__).parents[2] / "benchmarks"))
 
 from docling_models import LABELS, lay_out
 
