@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import platform
 import subprocess
 import threading
 from collections import Counter
@@ -21,6 +22,7 @@ from doubles.cannot_start import CannotStart
 from doubles.counting_reader import CountingReader, ReaderConfig
 from doubles.ends_slowly import EndsSlowly
 from doubles.exits_on_one_row import ExitsOnOneRow
+from doubles.frees_large_blocks import BLOCK, FreesLargeBlocks
 from doubles.kills_process_on_one_row import KillsProcessOnOneRow
 from doubles.kills_process_weighing_one_row import KillsProcessWeighingOneRow
 from doubles.leaks_memory import LeaksMemory
@@ -171,6 +173,16 @@ def test_a_worker_that_grows_is_replaced_between_batches_and_no_row_is_suspected
     assert score.recycled == 2
     assert score.deaths == 0
     assert score.rows == ROWS, "no batch was read twice"
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="other heaps are left as they are")
+def test_freed_memory_serves_the_next_batch_of_a_worker(run: RunDir) -> None:
+    """Ray's worker calls the model in a thread that would have a small heap of its own."""
+    wave(tiny_flow(FreesLargeBlocks), run)
+    faults = sorted(r["length"] for r in rows_of(run))
+    pages = BLOCK / os.sysconf("SC_PAGE_SIZE")
+    assert faults[-1] > 0.9 * pages, "the first batch's block is new"
+    assert faults[len(faults) // 2] < 0.05 * pages
 
 
 def test_a_model_that_exits_does_not_hang_the_pool(run: RunDir) -> None:
