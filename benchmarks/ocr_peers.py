@@ -160,6 +160,7 @@ def _needs(program: Path, *commands: str) -> str | None:
 
 
 def _docling_missing(docling: Path, models: Path) -> str | None:
+    """Where it is there, its models are laid out, before any clock runs."""
     if not docling.exists():
         return f"no {docling} (make bench-peers)"
     lay_out(models)

@@ -51,7 +51,7 @@ def locked(lock: Path) -> list[str]:
 
 def runtime_env(pool: Pool) -> dict[str, Any]:
     """Ray's `runtime_env` of a pool. Raises ConfigError."""
-    return _python(pool) | ({} if pool.num_gpus else {"env_vars": _ONE_HEAP})
+    return _python(pool) | ({} if pool.num_gpus else {"env_vars": dict(_ONE_HEAP)})
 
 
 def _python(pool: Pool) -> dict[str, Any]:
