@@ -14,7 +14,7 @@ memory; ours also as Arrow columns, its masks as run lengths. `--fiftyone`: its 
 files, in batches as large as ours, labels into a MongoDB of the benchmark's own.
 
 One torch thread on a CPU; ours decodes images in threads beside it, so CPU time is given as well.
-Ours sets the heap of the process (`actors/grounding/heap.py`), so everyone runs with it.
+Ours sets the heap of the process (`actors/heap.py`), so everyone runs with it.
 Contestants take turns (a, b, c, b, c, a ...) after a warm-up; ratios are medians over the repeats.
 Parity: boxes that a contestant shares with the library (one image at a time, all classes in one
 prompt, its logits read by our rule for scores and NMS) at IoU 0.99 and score 1e-3, as a share of

@@ -20,7 +20,7 @@ VARIABLE = "NIGHTJAR_VENVS"
 #: One heap for all threads of a worker. glibc gives each thread one that holds no block above
 #: 64 MB; Ray has 20 before a model is there, and Ray Data calls it in one more. Forwards of a
 #: full-size detector and segmenter fetched 65,000 pages a second from the kernel there, for a tenth
-#: of the time: `actors/grounding/heap.py` comes too late for these threads.
+#: of the time: `actors/heap.py` comes too late for these threads.
 _ONE_HEAP = {"MALLOC_ARENA_MAX": "1"}
 
 _REPOSITORY = Path(__file__).resolve().parent.parent

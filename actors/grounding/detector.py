@@ -17,11 +17,11 @@ from actors.failures import FailureKind, ItemFailure
 from actors.grounding.batches import ahead, halving
 from actors.grounding.boxes import Candidates, Selector, in_view
 from actors.grounding.forward import ChunkScores, Forward
-from actors.grounding.heap import keep_freed_memory
 from actors.grounding.prompts import PromptChunk, pack
 from actors.grounding.views import Picture, SizeRule, View, grouped, views_of
 from actors.grounding.weights import Loaded, load
 from actors.grounding_dino import GroundingDinoConfig
+from actors.heap import keep_freed_memory
 
 log = logging.getLogger(__name__)
 

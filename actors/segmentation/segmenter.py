@@ -18,6 +18,7 @@ from actors.checkpoints import best_on_cpu, pick_device, pick_dtype
 from actors.failures import FailureKind, ItemFailure
 from actors.grounding.batches import ahead, halving, in_batches, parts
 from actors.grounding.views import Picture
+from actors.heap import keep_freed_memory
 from actors.sam2 import Sam2Config
 from actors.segmentation.checkpoint import load
 from actors.segmentation.packed import BoxPrompt, Features, PackedSam2, RawMask
@@ -25,9 +26,9 @@ from actors.segmentation.rle import Rle, box_agreement, encode
 
 #: Images whose features are on the device together: 16 MB each as float32 for sam2.1-hiera.
 WINDOW = 16
-#: (cpu, cuda). On one CPU thread hiera-tiny takes 3.5 s per image alone, 4.1 s in batches of 2 or
-#: 4, and 99 ms per box in packs of 4, 144 ms in packs of 8: memory beyond 32 MB at once is fetched
-#: anew from the kernel every time. The values for cuda are not measured.
+#: (cpu, cuda). One CPU thread is no faster with more: hiera-tiny takes 1.3 s per image, alone or in
+#: batches of 4, and 50 ms per box in packs of 4, 8 or 16 (bfloat16; freed memory kept, without that
+#: more are slower). The values for cuda are not measured.
 IMAGES_AT_ONCE = (1, 8)
 BOXES_AT_ONCE = (4, 64)
 
@@ -61,6 +62,8 @@ class Segmenter:
         """`timed` names the step that its block's wall time is booked on. Raises SetupError."""
         device = pick_device(config.device)
         on_gpu = device.type == "cuda"
+        if not on_gpu:
+            keep_freed_memory()
         dtype = pick_dtype(config.dtype, device, on_cpu=best_on_cpu())
         loaded = load(config.model, config.meta_config, config.revision, config.local_files_only)
         self._timed = timed

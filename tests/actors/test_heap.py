@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from tiny_sam2 import tiny_checkpoint
 
 ROOT = Path(__file__).parents[2]
 
@@ -15,7 +16,7 @@ ROOT = Path(__file__).parents[2]
 #: in which the heap grows, in a fresh process.
 PROGRAM = """
 import resource, sys, threading, torch
-from actors.grounding.heap import keep_freed_memory
+from actors.heap import keep_freed_memory
 
 def faults():
     return resource.getrusage(resource.RUSAGE_SELF).ru_minflt
@@ -33,6 +34,9 @@ def work():
 torch.set_num_threads(1)
 if "keep" in sys.argv:
     assert keep_freed_memory()
+if "segmenter" in sys.argv:
+    from actors.sam2 import Sam2, Sam2Config
+    Sam2(Sam2Config(model=sys.argv[-1], device="cpu"))
 if "thread" in sys.argv:
     thread = threading.Thread(target=work)
     thread.start()
@@ -56,7 +60,16 @@ def as_it_ships() -> int:
     return page_faults()
 
 
-@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="other heaps are left as they are")
+GLIBC = pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="other heaps are left alone")
+
+
+@GLIBC
 @pytest.mark.parametrize("where", ["main", "thread"])
 def test_freed_memory_is_not_fetched_from_the_kernel_again(where: str, as_it_ships: int) -> None:
     assert page_faults("keep", where) < 0.05 * as_it_ships
+
+
+@GLIBC
+def test_a_segmenter_on_a_cpu_keeps_it(tmp_path: Path, as_it_ships: int) -> None:
+    model = tiny_checkpoint(tmp_path / "model")
+    assert page_faults("segmenter", str(model)) < 0.05 * as_it_ships

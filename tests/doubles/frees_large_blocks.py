@@ -7,7 +7,7 @@ import resource
 import pyarrow as pa
 from doubles.counting_reader import CountingReader, ReaderConfig
 
-from actors.grounding.heap import keep_freed_memory
+from actors.heap import keep_freed_memory
 
 BLOCK = 100 * 2**20
 

@@ -175,7 +175,7 @@ def test_a_worker_that_grows_is_replaced_between_batches_and_no_row_is_suspected
     assert score.rows == ROWS, "no batch was read twice"
 
 
-@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="other heaps are left as they are")
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="other heaps are left alone")
 def test_freed_memory_serves_the_next_batch_of_a_worker(run: RunDir) -> None:
     """Ray's worker calls the model in a thread that would have a small heap of its own."""
     wave(tiny_flow(FreesLargeBlocks), run)
