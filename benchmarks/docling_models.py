@@ -39,8 +39,9 @@ def lay_out(folder: Path) -> Path:
     """Make `folder` (195 MB) if it is not there yet, and return it."""
     if folder.exists():
         return folder
-    import rapidocr
     from transformers import RTDetrImageProcessor
+
+    from actors.ocr.line_reader import wheel_models
 
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder.parent) as scratch:
@@ -50,7 +51,7 @@ def lay_out(folder: Path) -> Path:
         RTDetrImageProcessor().save_pretrained(heron)
         readers = made / "RapidOcr"
         readers.mkdir()
-        for model in (Path(rapidocr.__file__).parent / "models").glob("*.onnx"):
+        for model in wheel_models().glob("*.onnx"):
             shutil.copy(model, readers)
         made.rename(folder)
     return folder
