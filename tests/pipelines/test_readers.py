@@ -30,6 +30,8 @@ from pipelines.run import execute, open_run, plan, run_dir_of
 SURYA = "datalab-to/surya-ocr-2"
 ROUTED = {"scene": "surya", "screenshot": "paddle_ocr"}
 LOCK = Path(environments.__file__).parents[1] / "infra" / "engines" / "paddle_ocr.lock"
+#: What Ray is told of every pool without a GPU.
+ONE_HEAP = {"env_vars": {"MALLOC_ARENA_MAX": "1"}}
 CAFE = SAMPLES / "receipt_cafe.jpg"
 isolated = pytest.mark.skipif(
     environments.find("paddle_ocr") is None, reason="no environment paddle_ocr: make engines"
@@ -190,14 +192,16 @@ def test_an_environment_that_is_not_there_says_how_to_make_it(
     python = tmp_path / "paddle_ocr" / "bin" / "python"
     python.parent.mkdir(parents=True)
     python.touch()
-    assert environments.runtime_env(Pool(environment="paddle_ocr", num_gpus=1)) == {
-        "py_executable": str(python)
-    }
+    theirs = {"py_executable": str(python)}
+    assert environments.runtime_env(Pool(environment="paddle_ocr", num_gpus=1)) == theirs
+    assert environments.runtime_env(Pool(environment="paddle_ocr")) == theirs | ONE_HEAP
     built = environments.runtime_env(Pool(uv=str(LOCK)))
     assert built
     assert "paddleocr==3.7.0" in built["uv"]["packages"]
     with pytest.raises(ConfigError, match="no lock"):
         environments.runtime_env(Pool(uv=str(tmp_path / "none.lock")))
+    assert environments.runtime_env(Pool()) == ONE_HEAP
+    assert environments.runtime_env(Pool(num_gpus=1)) == {}
 
 
 def test_a_pool_runs_in_one_place() -> None:
