@@ -32,7 +32,10 @@ def vlm(console: Console, path: Path, overrides: Sequence[str]) -> None:
 
     logging.getLogger("ray.serve").setLevel(logging.WARNING)
     with cluster(RayConfig()), console.status(f"loading {config.model} ({backend})") as status:
-        signal.signal(signal.SIGTERM, signal.default_int_handler)  # Ray has set its own
+        # Either signal, also where a shell has SIGINT ignored (`nightjar serve vlm FILE &` in a
+        # script); for SIGTERM Ray has set its own.
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, signal.default_int_handler)
         serve.start(http_options={"host": config.host, "port": config.port})
         try:
             serve.run(

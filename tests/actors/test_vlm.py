@@ -99,7 +99,7 @@ def test_a_page_in_doubt_is_read(server: ChatServer) -> None:
     usage = row["vlm_usage"]
     assert (usage["requests"], usage["prompt_tokens"], usage["completion_tokens"]) == (1, 1000, 5)
     assert usage["money"] is None
-    assert 0 < usage["seconds"] < 3
+    assert usage["seconds"] > 0
     (asked,) = server.requests
     assert asked.path == "/v1/chat/completions"
     assert (asked.body["model"], asked.body["max_tokens"]) == ("reader", 321)
@@ -143,17 +143,20 @@ def test_no_more_requests_are_under_way_than_the_config_allows(server: ChatServe
 
 
 def test_confident_rows_pass_while_others_wait_for_slow_answers(server: ChatServer) -> None:
-    server.always = lambda asked: said(TEXTS[asked.number], delay_s=1.0)
-    with reader(server) as actor, ThreadPoolExecutor(1) as threads:
+    answer = threading.Event()
+
+    def held(asked: Asked) -> Reply:
+        answer.wait()
+        return said(TEXTS[asked.number])
+
+    server.always = held
+    with reader(server, timeout_s=60) as actor, ThreadPoolExecutor(1) as threads:
         slow = threads.submit(read, actor, table([1, 2]))
         while len(server.requests) < 2:
             time.sleep(0.005)
-        start = time.perf_counter()
         for _ in range(10):
             read(actor, table(range(16), [[]] * 16))
-        passed_s = time.perf_counter() - start
-        assert not slow.done(), "the drain took longer than the slow answers"
-        assert passed_s < 0.8
+        answer.set()
         assert [row["vlm_text"] for row in slow.result()] == [TEXTS[1], TEXTS[2]]
 
 
@@ -285,7 +288,7 @@ def test_nobody_listens(server: ChatServer) -> None:
 
 
 def test_a_dead_endpoint_is_given_up_and_found_again(server: ChatServer) -> None:
-    with reader(server, attempts=2, give_up_after=3, pause_s=0.5, concurrency=1) as actor:
+    with reader(server, attempts=2, give_up_after=3, pause_s=2.0, concurrency=1) as actor:
         server.down()
         rows = read(actor, table(range(40)))
         requests = Counter(row["vlm_usage"]["requests"] for row in rows)
@@ -293,14 +296,14 @@ def test_a_dead_endpoint_is_given_up_and_found_again(server: ChatServer) -> None
         assert requests == {2: 3, 0: 37}, "three rows met it, the others were not sent"
         messages = [row["vlm_failure"]["message"] for row in rows]
         assert sum("not asked" in message for message in messages) == 37
-        time.sleep(0.55)
+        time.sleep(2.05)
         rows = read(actor, table(range(5)))  # still dead: one row probes
         assert Counter(row["vlm_usage"]["requests"] for row in rows) == {2: 1, 0: 4}
         server.up()
         (too_early,) = read(actor, table([7]))
         assert kind(too_early) == "VLM_UNREACHABLE"
         assert server.requests == []
-        time.sleep(0.55)
+        time.sleep(2.05)
         assert [row["vlm_text"] for row in read(actor, table(range(5)))] == [
             TEXTS[n] for n in range(5)
         ]
@@ -318,11 +321,11 @@ def test_only_one_call_probes(server: ChatServer) -> None:
 
 
 def test_hangs_and_wrong_keys_count_as_dead_and_bad_pages_do_not(server: ChatServer) -> None:
-    dead = [said("late", delay_s=0.5), status(401), status(404), status(500), status(429)]
+    dead = [said("late", delay_s=3.0), status(401), status(404), status(500), status(429)]
     for reply in dead:
         server.requests.clear()
         server.always = reply
-        with reader(server, attempts=1, give_up_after=2, concurrency=1, timeout_s=0.2) as actor:
+        with reader(server, attempts=1, give_up_after=2, concurrency=1, timeout_s=1.0) as actor:
             read(actor, table(range(6)))
         assert len(server.requests) == 2, reply.status
     for reply in [status(400), said("x", finish="length"), Reply(b"no JSON")]:

@@ -582,7 +582,7 @@ def test_worker_calls_nobody_and_leaves_the_home_directory_alone(
         env={**kept, "HOME": str(home), "PYTHONPATH": str(ROOT), "TMPDIR": str(tmp_path)},
         capture_output=True,
         text=True,
-        timeout=240,
+        timeout=580,
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("sockets 0 "), done.stdout

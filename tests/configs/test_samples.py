@@ -87,7 +87,7 @@ def truth(page: str) -> str:
 def remade(tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("samples")
     script = SAMPLES / "make_documents.py"
-    subprocess.run([sys.executable, script, "--out", out], check=True, timeout=120)
+    subprocess.run([sys.executable, script, "--out", out], check=True, timeout=580)
     return out
 
 

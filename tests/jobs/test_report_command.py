@@ -57,7 +57,7 @@ def done(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name in ("a", "b", "c"):
         scan(folder / "pages" / f"{name}.png", name)
     config = write_config(folder, folder / "pages")
-    subprocess.run(nightjar_argv("plan", config, "--sample", "0"), check=True, timeout=120)
+    subprocess.run(nightjar_argv("plan", config, "--sample", "0"), check=True, timeout=580)
     run = RunDir(folder / "run")
     (part,) = run.manifest.glob("*.parquet")
     rows = pq.read_table(part)

@@ -51,7 +51,7 @@ def night(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Ended]:
 def run_quickstart(folder: Path) -> Ended:
     changes = (f"source.path={folder / 'source'}", f"run_dir={folder / 'run'}")
     argv = nightjar_argv("run", CONFIG, *(part for one in changes for part in ("--set", one)))
-    done = subprocess.run(argv, cwd=REPOSITORY, capture_output=True, text=True, timeout=280)
+    done = subprocess.run(argv, cwd=REPOSITORY, capture_output=True, text=True, timeout=580)
     return Ended(done.returncode, done.stdout, done.stderr)
 
 
@@ -139,7 +139,7 @@ def test_the_record_names_weights_and_engines(night) -> None:
 def test_its_export_opens_in_pycocotools_with_empty_images_in_it(night, rows) -> None:
     out = night[0] / "coco"
     argv = nightjar_argv("export", night[0] / "run", out, "--format", "coco", "--all")
-    assert subprocess.run(argv, capture_output=True, timeout=60).returncode == 0
+    assert subprocess.run(argv, capture_output=True, timeout=300).returncode == 0
     (path,) = out.glob("*.json")
     opened = COCO(path)
     done = [row for row in rows.values() if row["outcome"] != "failed"]
@@ -152,7 +152,7 @@ def test_an_image_is_drawn_with_its_labels(night, rows) -> None:
     argv = nightjar_argv(
         "show", night[0] / "run", "--row", str(rows["plain.png"]["row_id"]), "--image", picture
     )
-    done = subprocess.run(argv, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(argv, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
     drawn = Image.open(picture)
     assert drawn.size == (640, 512)

@@ -36,11 +36,11 @@ def night(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Ended, dict[s
             "max_bytes": 200 << 20,
         },
     )
-    planned = subprocess.run(nightjar_argv("plan", config, "--sample", "0"), timeout=200)
+    planned = subprocess.run(nightjar_argv("plan", config, "--sample", "0"), timeout=580)
     assert planned.returncode == 0
     gone.unlink()
     done = subprocess.run(
-        nightjar_argv("run", config), capture_output=True, text=True, timeout=280, cwd=folder
+        nightjar_argv("run", config), capture_output=True, text=True, timeout=580, cwd=folder
     )
     return folder, Ended(done.returncode, done.stdout, done.stderr), names
 

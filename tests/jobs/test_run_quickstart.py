@@ -26,7 +26,7 @@ def quickstart(run_dir: Path) -> Ended:
         cwd=REPOSITORY,
         capture_output=True,
         text=True,
-        timeout=280,
+        timeout=580,
     )
     return Ended(done.returncode, done.stdout, done.stderr)
 
@@ -137,7 +137,7 @@ def test_show_knows_one_row(finished, rows) -> None:
     run_dir, _ = finished
     page = next(r for r in rows if r["uri"].endswith("receipt_grocer.jpg"))
     argv = nightjar_argv("show", run_dir, "--row", str(page["row_id"]))
-    shown = subprocess.run(argv, capture_output=True, text=True, timeout=60)
+    shown = subprocess.run(argv, capture_output=True, text=True, timeout=300)
     assert json.loads(shown.stdout)["text"] == page["text"]
 
 

@@ -44,7 +44,7 @@ def cli(folder: Path, *arguments: str | Path, **env: str) -> Ended:
         env=settings,
         capture_output=True,
         text=True,
-        timeout=200,
+        timeout=580,
     )
     return Ended(done.returncode, done.stdout, done.stderr)
 

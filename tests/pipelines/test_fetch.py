@@ -179,20 +179,29 @@ def test_one_page_of_a_document_is_lost_and_no_other(
 
 
 class Shelf:
-    """Documents of 100 bytes by name; remembers what was read, and when."""
+    """Documents of 100 bytes by name; remembers what was read. `together`: a read ends when so
+    many are under way."""
 
-    def __init__(self, slow_s: float = 0) -> None:
+    def __init__(self, together: int = 1) -> None:
         self.reads: Counter[str] = Counter()
-        self._slow_s = slow_s
+        self._all_read = threading.Barrier(together, timeout=60)
         self._lock = threading.Lock()
 
     def read(self, document: Document) -> bytes:
         with self._lock:
             self.reads[document.uri] += 1
-        time.sleep(self._slow_s)
+        self._all_read.wait()
         if document.uri == "missing":
             raise ItemFailure(FailureKind.OBJECT_MISSING, "gone")
         return document.uri.encode() * 100
+
+
+def settled(shelf: Shelf, least: int) -> list[str]:
+    """What was read, a moment after so many were."""
+    while len(shelf.reads) < least:
+        time.sleep(0.01)
+    time.sleep(0.1)
+    return sorted(shelf.reads)
 
 
 def named(names: Iterable[str], size: int = 100 << 10) -> list[Document]:
@@ -210,13 +219,11 @@ def test_a_document_is_read_once_for_its_pages_in_a_row_and_across_batches() -> 
 
 
 def test_documents_are_read_side_by_side() -> None:
-    ahead = ReadAhead(Shelf(slow_s=0.2).read, threads=8, budget=10 << 20)
+    ahead = ReadAhead(Shelf(together=8).read, threads=8, budget=10 << 20)
     documents = named("abcdefgh")
-    start = time.monotonic()
     ahead.expect(documents)
     for document in documents:
         ahead.get(document)
-    assert time.monotonic() - start < 0.9  # one after the other: 1.6 s
 
 
 def test_reading_ahead_stays_within_its_budget() -> None:
@@ -224,14 +231,11 @@ def test_reading_ahead_stays_within_its_budget() -> None:
     ahead = ReadAhead(shelf.read, threads=8, budget=350 << 10)
     documents = named("abcdefgh")
     ahead.expect(documents)
-    time.sleep(0.1)
-    assert sorted(shelf.reads) == ["a", "b", "c"]
+    assert settled(shelf, 3) == ["a", "b", "c"]
     ahead.get(documents[0])
-    time.sleep(0.1)
-    assert sorted(shelf.reads) == ["a", "b", "c"]  # a is in use
+    assert settled(shelf, 3) == ["a", "b", "c"]  # a is in use
     ahead.get(documents[1])
-    time.sleep(0.1)
-    assert sorted(shelf.reads) == ["a", "b", "c", "d"]
+    assert settled(shelf, 4) == ["a", "b", "c", "d"]
     for document in documents:
         ahead.get(document)
     assert max(shelf.reads.values()) <= 2

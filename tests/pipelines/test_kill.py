@@ -71,8 +71,8 @@ def survive(night: Night, kills: Sequence[Kill], chance: random.Random) -> bool:
             process = night.start()
         killed += kill_at_random(night, kill, process, chance)
         if kill is not kill_one_worker:
-            process.wait(timeout=200)
-    process.wait(timeout=200)
+            process.wait(timeout=400)
+    process.wait(timeout=400)
     night.finish()
     night.assert_exactly_once()
     return killed == len(kills)

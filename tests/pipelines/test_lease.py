@@ -6,7 +6,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import suppress
 from typing import TYPE_CHECKING
@@ -37,6 +36,9 @@ with Lease(S3Path(sys.argv[1]), 1.5) as lease:
     except NightjarError as error:
         print(type(error).__name__, error, flush=True)
 """
+
+#: No test lives to see a holder that is silent for so long.
+NEVER_S = 100_000.0
 
 
 @pytest.fixture
@@ -76,7 +78,7 @@ def told(process: subprocess.Popen[str]) -> str:
 def test_the_second_driver_is_refused_and_told_who_the_first_is(
     path: S3Path, other: subprocess.Popen[str]
 ) -> None:
-    with pytest.raises(RunBusy, match=f"process {other.pid} on") as caught, Lease(path, 1.5):
+    with pytest.raises(RunBusy, match=f"process {other.pid} on") as caught, Lease(path, 30.0):
         pass
     assert "--new" in caught.value.remedy
     assert told(other) == "swapped", "the first goes on"
@@ -85,12 +87,10 @@ def test_the_second_driver_is_refused_and_told_who_the_first_is(
 def test_what_was_released_is_free_at_once(path: S3Path) -> None:
     with Lease(path) as first:
         first.swap(shards=3, digest="abc")
-    started = time.monotonic()
-    with Lease(path) as second:
+    with Lease(path, NEVER_S) as second:
         assert (second.head.shards, second.head.digest) == (3, "abc")
         assert second.session != first.session
         assert (first.is_new, second.is_new) == (True, False)
-    assert time.monotonic() - started < 5
 
 
 def test_a_killed_driver_gives_way_at_once_on_its_own_machine(
@@ -98,9 +98,8 @@ def test_a_killed_driver_gives_way_at_once_on_its_own_machine(
 ) -> None:
     other.kill()
     other.wait()
-    started = time.monotonic()
-    with Lease(path):  # thirty seconds of silence would have to pass elsewhere
-        assert time.monotonic() - started < 5
+    with Lease(path, NEVER_S) as mine:  # elsewhere, so much silence would have to pass
+        mine.swap(shards=1)
 
 
 def test_a_stopped_driver_is_taken_over_from_and_cannot_commit_when_it_comes_back(
@@ -123,7 +122,7 @@ def test_of_many_that_come_at_once_one_gets_it(path: S3Path) -> None:
 
     def come() -> None:
         try:
-            with Lease(path, 1.5) as lease:
+            with Lease(path, 6.0) as lease:
                 held.append(lease.session)
                 all_tried.wait()
         except RunBusy as error:

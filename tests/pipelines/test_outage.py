@@ -77,7 +77,6 @@ def test_one_object_that_cannot_be_read_is_a_failure_of_its_row(
     assert reads(trouble, 0).read(bucket.put("good", b"1"), max_bytes=9, etag=None) == b"1"
 
 
-@pytest.mark.timeout(300)
 def test_a_run_whose_source_goes_down_stops_and_goes_on_where_it_was(
     tmp_path: Path, bucket: Bucket, trouble: TroubledS3, nightjar: Callable[..., Ended]
 ) -> None:

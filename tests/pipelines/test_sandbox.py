@@ -93,10 +93,11 @@ def test_a_document_that_cannot_be_opened_costs_one_timeout_for_all_its_pages() 
     limits = SandboxLimits(wall_s=1)
     with Sandbox(RenderOptions(), limits, "doubles.hangs_on_opening") as sandbox:
         sandbox.start()
-        start = time.monotonic()
-        kinds = {failure(sandbox, THREE_PAGES, page).kind for page in range(1, 100)}
-        assert kinds == {FailureKind.RENDER_TIMEOUT}
-        assert time.monotonic() - start < 5
+        processes = {child().pid}
+        for page in range(1, 100):
+            assert failure(sandbox, THREE_PAGES, page).kind is FailureKind.RENDER_TIMEOUT
+            processes |= {one.pid for one in children()}
+        assert len(processes) <= 2, "each timeout ends the renderer"
 
 
 def test_pages_of_one_document_share_a_process_and_a_parse(sandbox: Sandbox) -> None:
@@ -178,5 +179,5 @@ def test_the_child_dies_with_its_parent(busy: bool, tmp_path: Path) -> None:
         orphan = psutil.Process(int(parent.stdout.readline()))
         time.sleep(0.3)
         parent.kill()
-    gone, _ = psutil.wait_procs([orphan], timeout=5)
+    gone, _ = psutil.wait_procs([orphan], timeout=60)
     assert gone or orphan.status() == psutil.STATUS_ZOMBIE  # where nobody reaps in PID 1's place

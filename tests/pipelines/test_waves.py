@@ -49,7 +49,7 @@ def cluster() -> Iterator[None]:
         yield
         (raylet,) = [one for one in psutil.Process().children(True) if one.name() == "raylet"]
         family = raylet.children(recursive=True)
-    assert not [one for one in psutil.wait_procs(family, timeout=5)[1] if _works(one)]
+    assert not [one for one in psutil.wait_procs(family, timeout=60)[1] if _works(one)]
     left = [thread for thread in threading.enumerate() if isinstance(thread, StreamingExecutor)]
     assert not left, "a stream that was given up would abort the process"
 

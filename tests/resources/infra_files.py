@@ -49,7 +49,7 @@ def kustomized(variant: str) -> tuple[dict[str, Any], ...]:
         files = sorted((KUBERAY / "base").glob("*.yaml"))
         return tuple(one for path in files for one in documents(path) if "metadata" in one)
     done = subprocess.run(
-        [kubectl, "kustomize", KUBERAY / variant], capture_output=True, text=True, timeout=60
+        [kubectl, "kustomize", KUBERAY / variant], capture_output=True, text=True, timeout=300
     )
     assert done.returncode == 0, done.stderr
     return tuple(yaml.safe_load_all(done.stdout))

@@ -51,7 +51,7 @@ class Night:
 
     def finish(self) -> None:
         process = self.start()
-        assert process.wait(timeout=200) == 0, self.log.read_text()[-3000:]
+        assert process.wait(timeout=580) == 0, self.log.read_text()[-3000:]
 
     def listed(self) -> Counter[int]:
         rows = ds.dataset(sorted((self.run / "manifest").glob("*.parquet"))).to_table()

@@ -84,7 +84,7 @@ def _start(folder: Path, env: Mapping[str, str]) -> tuple[subprocess.Popen[bytes
 
 
 def _is_up(head: RayHead, process: subprocess.Popen[bytes]) -> bool:
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 300
     while time.monotonic() < deadline and process.poll() is None:
         time.sleep(0.3)
         if "Ray runtime started" not in (head.folder / "start.log").read_text():
