@@ -69,7 +69,7 @@ def main() -> None:
         for repeat in range(arguments.repeats):
             config = _config(arguments, images, Path(scratch) / f"run{repeat}")
             round_of: dict[str, Any] = {OURS: partial(_ours, config)}
-            if arguments.workers == CORES:
+            if arguments.apart and arguments.workers == CORES:
                 round_of[APART] = partial(_ours, _apart(config))
             round_of[FLOOR] = partial(_floor, config, arguments.workers)
             for name, measured in round_of.items():
@@ -91,6 +91,12 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--batch", type=int, default=16, help="rows of a batch of every pool")
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--workers", type=int, default=CORES)
+    parser.add_argument(
+        "--apart",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="with all cores: also a worker for each model",
+    )
     parser.add_argument("--name", default="autolabel", help="of the result's files")
     parser.add_argument("--out", type=Path, default=HERE)
     parser.add_argument("--floor", action="store_true", help=argparse.SUPPRESS)

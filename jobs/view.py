@@ -159,7 +159,7 @@ class RunView:
         table = Table(box=None, padding=(0, 2, 0, 0))
         for heading in ("stage", "", "done", f"{self._unit}s/s", "waiting", "failures"):
             table.add_column(heading, justify="left" if heading in ("stage", "") else "right")
-        arrived = progress.total - progress.done_before
+        arrived = progress.owed
         log = []
         waiting_for = arrived
         for name in progress.stages:
@@ -181,7 +181,7 @@ class RunView:
 
     def _summary(self, progress: Progress, finished: int) -> str:
         rate = self._rates.of("finished", finished)
-        left = progress.total - progress.done_before - finished
+        left = progress.owed - finished
         eta = f"ETA {duration(left / rate)}" if rate > 0 else "starting workers"
         return (
             f"{progress.done_before + finished:,} of {progress.total:,} {self._unit}s, "

@@ -34,9 +34,14 @@ class Progress:
     committed: Committed = field(default_factory=Committed)
     started: float = field(default_factory=time.time)
 
+    @property
+    def owed(self) -> int:
+        """Rows that were not there when this session began."""
+        return self.total - self.done_before
+
     def waiting(self) -> dict[str, int]:
         """Rows by stage that the stage before has finished and this one has not."""
-        waiting, arrived = {}, self.total - self.done_before
+        waiting, arrived = {}, self.owed
         for name in self.stages:
             rows = self.scores[name].rows if name in self.scores else 0
             waiting[name] = max(arrived - rows, 0)

@@ -47,7 +47,7 @@ def run_waves(
     with native_stderr_to(run.native_log), engine.cluster(config.ray):
         if config.ray.address and isinstance(run.path, Path):
             check_reachable(run.path)
-        flow = engine.sized(flow, config.ray, progress.total - progress.done_before)
+        flow = engine.sized(flow, config.ray, progress.owed)
         board = engine.start_board(run.path.name)
         on_progress = _metered(run.path.name, on_progress)
         session["pools"] = {s.name: s.pool.model_dump() for s in flow.stages}
