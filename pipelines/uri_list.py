@@ -157,9 +157,10 @@ def _page(value: Any) -> int | None:
 def _lines(path: str, file: IO[bytes]) -> Iterator[tuple[int, Any, Any]]:
     """(row number, uri, page) as they stand in the file."""
     if path.lower().endswith(".parquet"):
-        return _parquet(file)
-    text = io.TextIOWrapper(file, "utf-8-sig", newline="")
-    return _csv(text) if path.lower().endswith(".csv") else _jsonl(text)
+        yield from _parquet(file)
+        return
+    with io.TextIOWrapper(file, "utf-8-sig", newline="") as text:
+        yield from _csv(text) if path.lower().endswith(".csv") else _jsonl(text)
 
 
 def _parquet(file: IO[bytes]) -> Iterator[tuple[int, Any, Any]]:
