@@ -47,7 +47,11 @@ class TimmConfig(Settings):
     revision: str | None = Field(None, description="commit, tag or branch on the hub; null: main")
     local_files_only: bool = Field(False, description="never ask the hub, take what is cached")
     device: Device = Field("auto", description="auto: cuda where there is one, else cpu")
-    dtype: Dtype = Field("auto", description="auto: bfloat16 on cuda, float32 on cpu")
+    dtype: Dtype = Field(
+        "auto",
+        description="auto: bfloat16 where the device multiplies it (cuda, CPUs with AMX or "
+        "AVX512_BF16), else float32",
+    )
     images_at_once: int | None = Field(
         None, ge=1, description="images of one forward; null: 8 on cpu, 64 on cuda"
     )

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from actors.checkpoints import (
+    best_on_cpu,
     checkpoint_folder,
     digest,
     hub_revision,
@@ -44,7 +45,7 @@ class Backbone:
         timm = _timm()
         self._device = pick_device(config.device)
         on_gpu = self._device.type == "cuda"
-        dtype = pick_dtype(config.dtype, self._device)
+        dtype = pick_dtype(config.dtype, self._device, on_cpu=best_on_cpu())
         folder = checkpoint_folder(config.model, config.revision, config.local_files_only)
         model = _loaded(timm, config.model, folder)
         self._timed = timed

@@ -28,8 +28,8 @@ class Sam3Config(Settings):
     device: Device = Field("auto", description="auto: cuda where there is one, else cpu")
     dtype: Literal["auto", "float32", "bfloat16"] = Field(
         "auto",
-        description="of matrix products; auto: bfloat16 on cuda, float32 on cpu; coordinates are "
-        "float32 always",
+        description="of matrix products; auto: bfloat16 where the device multiplies it (cuda, CPUs "
+        "with AMX or AVX512_BF16), else float32; coordinates are float32 always",
     )
     ontology: Ontology
     nms_iou: float = Field(

@@ -21,7 +21,6 @@ from actors.grounding.prompts import PromptChunk, pack
 from actors.grounding.views import Picture, SizeRule, View, grouped, views_of
 from actors.grounding.weights import Loaded, load
 from actors.grounding_dino import GroundingDinoConfig
-from actors.heap import keep_freed_memory
 
 log = logging.getLogger(__name__)
 
@@ -44,8 +43,6 @@ class Detector:
         """`timed` names the step that its block's wall time is booked on. Raises SetupError."""
         loaded = load(config.model, config.revision, config.local_files_only, config.device)
         on_gpu = loaded.device.type == "cuda"
-        if not on_gpu:
-            keep_freed_memory()
         dtype = pick_dtype(config.dtype, loaded.device, on_cpu=best_on_cpu())
         chunks = _chunks(config, loaded)
         self._timed, self._tiles = timed, config.tiles

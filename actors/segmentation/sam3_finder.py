@@ -14,7 +14,7 @@ import torch
 import transformers
 from torch import Tensor
 
-from actors.checkpoints import pick_device, pick_dtype
+from actors.checkpoints import best_on_cpu, pick_device, pick_dtype
 from actors.failures import FailureKind, ItemFailure
 from actors.grounding.batches import ahead, halving, in_batches, parts
 from actors.grounding.boxes import Candidates, Selector
@@ -73,7 +73,7 @@ class Finder:
         """`timed` names the step that its block's wall time is booked on. Raises SetupError."""
         device = pick_device(config.device)
         on_gpu = device.type == "cuda"
-        dtype = pick_dtype(config.dtype, device)
+        dtype = pick_dtype(config.dtype, device, on_cpu=best_on_cpu())
         loaded = load(config.model, config.revision, config.local_files_only)
         text: Any = loaded.model.config.text_config
         prompts = tokens_of(

@@ -15,6 +15,7 @@ from transformers import Sam3Model
 from transformers.modeling_outputs import BaseModelOutputWithPooling
 from transformers.models.sam3.modeling_sam3 import Sam3MaskDecoderOutput, Sam3VisionEncoderOutput
 
+from actors.segmentation.attention import attend_fast
 from actors.segmentation.sam3_prompts import Tokens
 
 #: The maps of one image, finest first: for facebook/sam3 (256, 288, 288), (256, 144, 144),
@@ -122,6 +123,7 @@ class PackedSam3:
             for module in model.vision_encoder.modules():
                 if isinstance(module, nn.Linear | nn.Conv2d | nn.ConvTranspose2d):
                     module.to(dtype)  # once, where autocast would do it in every forward
+            attend_fast(model.vision_encoder, device, dtype)
 
     @torch.inference_mode()
     def _read(self, tokens: Tokens, floor: float) -> Concept:

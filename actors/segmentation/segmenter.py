@@ -18,7 +18,6 @@ from actors.checkpoints import best_on_cpu, pick_device, pick_dtype
 from actors.failures import FailureKind, ItemFailure
 from actors.grounding.batches import ahead, halving, in_batches, parts
 from actors.grounding.views import Picture
-from actors.heap import keep_freed_memory
 from actors.sam2 import Sam2Config
 from actors.segmentation.checkpoint import load
 from actors.segmentation.packed import BoxPrompt, Features, PackedSam2, RawMask
@@ -62,8 +61,6 @@ class Segmenter:
         """`timed` names the step that its block's wall time is booked on. Raises SetupError."""
         device = pick_device(config.device)
         on_gpu = device.type == "cuda"
-        if not on_gpu:
-            keep_freed_memory()
         dtype = pick_dtype(config.dtype, device, on_cpu=best_on_cpu())
         loaded = load(config.model, config.meta_config, config.revision, config.local_files_only)
         self._timed = timed

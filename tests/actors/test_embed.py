@@ -68,7 +68,7 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def actor(checkpoint: Path, **settings: Any) -> Embed:
-    return Embed(TimmConfig(model=str(checkpoint), **settings))
+    return Embed(TimmConfig(**{"model": str(checkpoint), "dtype": "float32"} | settings))
 
 
 # ---------------------------------------------------------------- both
@@ -139,6 +139,16 @@ def test_features_are_timms_own(checkpoint: Path) -> None:
         expected = model(transform(image)[None])[0].numpy()
     (found,) = vectors(actor(checkpoint), [noise(3)])
     assert found == pytest.approx(expected / np.linalg.norm(expected), abs=1e-3)
+
+
+def test_half_precision_moves_a_vector_by_little(checkpoint: Path) -> None:
+    half = actor(checkpoint, dtype="bfloat16")
+    assert half.provenance()["dtype"] == "bfloat16"
+    images: list[bytes | None] = [noise(seed) for seed in range(4)]
+    exact = np.array(vectors(actor(checkpoint), images), np.float64)
+    cosines = (exact * np.array(vectors(half, images))).sum(1)
+    assert 0.999 < cosines.min() <= cosines.max() < 1.001
+    assert not np.array_equal(exact, vectors(half, images))
 
 
 def test_no_vector_depends_on_its_neighbours(checkpoint: Path) -> None:

@@ -47,7 +47,7 @@ IMAGES = [png(*size, seed=number) for number, size in enumerate(SIZES)]
 
 
 def actor(folder: Path, **settings: Any) -> Sam3:
-    settings = {"ontology": ONTOLOGY, "device": "cpu"} | settings
+    settings = {"ontology": ONTOLOGY, "device": "cpu", "dtype": "float32"} | settings
     return Sam3(Sam3Config(model=str(folder), **settings))
 
 
