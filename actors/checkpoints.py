@@ -23,16 +23,16 @@ def pick_device(wanted: Device) -> torch.device:
 
     Raises SetupError where the wanted one is not there.
     """
-    there = torch.cuda.is_available()
-    if wanted == "cuda" and not there:
+    if wanted == "auto":
+        wanted = "cuda" if torch.cuda.is_available() else "cpu"
+    elif wanted == "cuda" and not torch.cuda.is_available():
         raise SetupError(
             "the config asks for device cuda, and this worker sees no CUDA device",
             "give the pool num_gpus, or set device: cpu",
         )
-    device = torch.device(wanted if wanted != "auto" else "cuda" if there else "cpu")
-    if device.type == "cpu":
+    if wanted == "cpu":
         keep_freed_memory()
-    return device
+    return torch.device(wanted)
 
 
 def pick_dtype(

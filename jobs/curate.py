@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 import time
 from collections.abc import Collection
 from pathlib import Path
@@ -11,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from jobs.ports import listen_error
+from jobs.signals import interrupt_on_signals
 from jobs.view import counted
 from pipelines.curate import Curated, curate
 from pipelines.curate_brain import compute
@@ -92,10 +92,7 @@ def open_app(console: Console, name: str, port: int) -> None:
     _check_free(port)
     fo = fiftyone()
     dataset = load_dataset(fo, name)
-    # Either signal, also where a shell has SIGINT ignored (`nightjar app NAME &` in a script): a
-    # process that just ends leaves FiftyOne's server on the port.
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.default_int_handler)
+    interrupt_on_signals()
     try:
         with app_served(dataset, port) as address:
             console.print(f"{dataset.count():,} samples: {address}", markup=False, soft_wrap=True)

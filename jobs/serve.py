@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import logging
 import os
-import signal
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,6 +12,7 @@ from pathlib import Path
 from rich.console import Console
 
 from jobs.ports import listen_error
+from jobs.signals import interrupt_on_signals
 from pipelines.config import RayConfig, read_yaml, validated
 from pipelines.errors import ConfigError
 from pipelines.serving import ServeVlmConfig
@@ -32,10 +32,7 @@ def vlm(console: Console, path: Path, overrides: Sequence[str]) -> None:
 
     logging.getLogger("ray.serve").setLevel(logging.WARNING)
     with cluster(RayConfig()), console.status(f"loading {config.model} ({backend})") as status:
-        # Either signal, also where a shell has SIGINT ignored (`nightjar serve vlm FILE &` in a
-        # script); for SIGTERM Ray has set its own.
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, signal.default_int_handler)
+        interrupt_on_signals()
         serve.start(http_options={"host": config.host, "port": config.port})
         try:
             serve.run(

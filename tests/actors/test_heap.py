@@ -15,11 +15,9 @@ ROOT = Path(__file__).parents[2]
 #: Prints the page faults of ten like rounds of work with 40 to 160 MB in one piece, after ten more
 #: in which the heap grows, in a fresh process.
 PROGRAM = """
-import ctypes, resource, sys, threading, torch
+import sys, threading, torch
 from actors.heap import keep_freed_memory
-
-def faults():
-    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+from doubles.frees_large_blocks import faults, small_pages
 
 def work():
     for number in range(20):
@@ -31,7 +29,7 @@ def work():
         wide = wide * 2
     print(faults() - before)
 
-ctypes.CDLL(None).prctl(41, 1, 0, 0, 0)  # no huge pages: some machines give them unasked
+small_pages()
 torch.set_num_threads(1)
 if "keep" in sys.argv:
     assert keep_freed_memory()

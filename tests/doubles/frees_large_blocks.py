@@ -11,21 +11,27 @@ from doubles.counting_reader import CountingReader, ReaderConfig
 from actors.heap import keep_freed_memory
 
 BLOCK = 100 * 2**20
-PR_SET_THP_DISABLE = 41  # of Linux: a machine that gives huge pages unasked would fetch 50
+_PR_SET_THP_DISABLE = 41  # of Linux's prctl.h
 
 
 class FreesLargeBlocks(CountingReader):
     def __init__(self, config: ReaderConfig) -> None:
         super().__init__(config)
-        ctypes.CDLL(None).prctl(PR_SET_THP_DISABLE, 1, 0, 0, 0)
+        small_pages()
         keep_freed_memory()
 
     def __call__(self, rows: pa.Table) -> pa.Table:
-        before = _faults()
+        before = faults()
         b"\1" * BLOCK  # written to, so that the kernel has to fetch it
-        faults = pa.array([_faults() - before] * rows.num_rows, pa.int32())
-        return super().__call__(rows).set_column(2, "length", faults)
+        met = pa.array([faults() - before] * rows.num_rows, pa.int32())
+        return super().__call__(rows).set_column(2, "length", met)
 
 
-def _faults() -> int:
+def small_pages() -> None:
+    """No huge pages in this process: a machine that gives them unasked fetches 50 for a BLOCK."""
+    ctypes.CDLL(None).prctl(_PR_SET_THP_DISABLE, 1, 0, 0, 0)
+
+
+def faults() -> int:
+    """Pages that this process has fetched from the kernel until now."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_minflt

@@ -219,7 +219,7 @@ def test_a_listing_that_is_behind_is_waited_for(run: RunDir, trouble: TroubledS3
         assert done_ids(again, PART).tolist() == [1, 2]
 
 
-def test_a_listing_that_stays_behind_stops_the_run_before_it_writes_counttwice(
+def test_a_listing_that_stays_behind_stops_the_run_before_it_writes_rows_twice(
     run: RunDir, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(run_store, "_STALE_S", (0.1, 0.1))
