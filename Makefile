@@ -90,7 +90,7 @@ bench-labelling-peers: setup .venvs/peers/autodistill/.ready $(MODEL)
 	$(BIN)/python benchmarks/labelling_peers.py --model $(MODEL)
 
 build/full_size/detector: | setup
-	$(BIN)/python benchmarks/full_size.py build/full_size
+	$(BIN)/python benchmarks/parts/full_size.py build/full_size
 
 .venvs/peers/%/.ready: benchmarks/peers/%.txt | setup
 	$(BIN)/uv venv --quiet --clear --python $(BIN)/python $(@D)
@@ -100,7 +100,7 @@ build/full_size/detector: | setup
 bench-scale: setup
 	$(BIN)/python benchmarks/scale.py
 
-# Every fault, three nights each: most of an hour on two cores. Writes benchmarks/chaos-DATE.json.
+# Every fault, three nights each: most of an hour on two cores. Writes benchmarks/results/chaos-DATE.json.
 chaos: setup
 	PYTHONPATH=tests:tests/resources $(BIN)/python -m chaos_nights
 

@@ -10,8 +10,8 @@ from typing import Any
 import torch
 from huggingface_hub import snapshot_download
 
+from actors.contract import Device
 from actors.failures import SetupError
-from actors.grounding.settings import Device
 from actors.heap import keep_freed_memory
 
 #: What is fetched from a hub: no pickles and no code.

@@ -5,12 +5,35 @@ from __future__ import annotations
 import time
 from abc import ABC, abstractmethod
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from typing import Any, ClassVar, Generic, Self, TypeVar
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from typing import Any, ClassVar, Generic, Literal, Self, TypeVar
 
 import pyarrow as pa
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, model_validator
+
+Device = Literal["auto", "cpu", "cuda"]
+
+
+Dtype = Literal["auto", "float32", "bfloat16", "float16"]
+
+
+Timed = Callable[[str], AbstractContextManager[None]]
+
+
+def by_engine(*names: str) -> Discriminator:
+    """Tells settings apart by their key `engine`; the first name is what is meant without it."""
+
+    def engine(settings: Any) -> Any:
+        if isinstance(settings, dict):
+            return settings.get("engine", names[0])
+        return getattr(settings, "engine", None)
+
+    return Discriminator(
+        engine,
+        custom_error_type="unknown_engine",
+        custom_error_message=f"engine is none of {', '.join(names)}",
+    )
 
 
 class Settings(BaseModel):

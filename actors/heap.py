@@ -17,7 +17,7 @@ def keep_freed_memory() -> bool:
     2.1 million page faults and 12.1 s per forward, without them 7.9 s; resident memory at most
     2.8 GB in place of 2.6. Holds for the whole process. Threads share one heap, because blocks
     above 64 MB do not fit those that glibc gives to each thread (10.0 s); that holds for threads to
-    come, in Ray's workers `pipelines/environments.py` sees to it.
+    come, in Ray's workers `pipelines/engine/environments.py` sees to it.
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is None:

@@ -43,7 +43,7 @@ class Ontology(Settings):
     Raises ValueError (pydantic) where it is empty, where two prompts are the same but for case and
     spaces, where a prompt is blank or holds a delimiter, and where an exclusion names no class.
     Whether a prompt is longer than the model takes only the model's tokenizer can tell: see
-    `actors.grounding.prompts.pack`.
+    `actors.detection.grounding.prompts.pack`.
     """
 
     classes: Annotated[dict[str, ObjectClass], BeforeValidator(_bare_names)] = Field(

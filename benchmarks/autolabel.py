@@ -30,18 +30,20 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import labelling_detectors as detectors
-import labelling_segmenters as segmenters
 import pyarrow as pa
 import torch
 import yaml
-from labelling_judge import FRESH_SEED, from_folder, rendered
-from report import head, median_and_spread, result_stem, spread_text, table, write
-from together import answer_together, together
-from watch import beside_models, watched
+from parts import labelling_detectors as detectors
+from parts import labelling_segmenters as segmenters
+from parts.labelling_judge import FRESH_SEED, from_folder, rendered
+from parts.report import head, median_and_spread, result_stem, spread_text, table, write
+from parts.together import answer_together, together
+from parts.watch import beside_models, watched
 
-from actors.grounding_dino import GroundingDino, GroundingDinoConfig
-from actors.sam2 import Sam2, Sam2Config
+from actors.detection.grounding.settings import GroundingDinoConfig
+from actors.detection.grounding_dino import GroundingDino
+from actors.segmentation.sam2 import Sam2
+from actors.segmentation.settings import Sam2Config
 
 HERE = Path(__file__).parent
 CORES = os.cpu_count() or 1
@@ -98,7 +100,7 @@ def _arguments() -> argparse.Namespace:
         help="with all cores: also a worker for each model",
     )
     parser.add_argument("--name", default="autolabel", help="of the result's files")
-    parser.add_argument("--out", type=Path, default=HERE)
+    parser.add_argument("--out", type=Path, default=HERE / "results")
     parser.add_argument("--floor", action="store_true", help=argparse.SUPPRESS)
     return parser.parse_args()
 

@@ -23,11 +23,9 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from report import head, result_stem, table, write
+from parts.report import head, result_stem, table, write
 
-from pipelines.calibrate import FOLDS, Report, calibrate, shown
-from pipelines.calibrate_plot import draw
-from pipelines.calibrate_report import (
+from pipelines.calibration.held_out import (
     Curves,
     Routed,
     as_the_run_did,
@@ -37,11 +35,13 @@ from pipelines.calibrate_report import (
     shares,
     with_other_rules,
 )
-from pipelines.calibrate_sample import Sample, read_samples
-from pipelines.calibration import Interval
-from pipelines.risk import SHARES
-from pipelines.rundir import RunDir
-from pipelines.truth_files import read_truth
+from pipelines.calibration.pages import FOLDS, Report, calibrate, shown
+from pipelines.calibration.plot import draw
+from pipelines.calibration.sample import Sample, read_samples
+from pipelines.measures.intervals import Interval
+from pipelines.measures.risk import SHARES
+from pipelines.runs.directory import RunDir
+from pipelines.truth.page_files import read_truth
 
 HERE = Path(__file__).parent
 RECEIPTS = HERE.parent.parent / "shared/data/receipts"
@@ -83,7 +83,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--targets", type=float, nargs="+", default=[0.01, 0.02, 0.03])
     parser.add_argument("--repeats", type=int, default=20, help="of the cross-validation")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--out", type=Path, default=HERE)
+    parser.add_argument("--out", type=Path, default=HERE / "results")
     return parser.parse_args()
 
 

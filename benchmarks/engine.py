@@ -23,8 +23,8 @@ from typing import Any
 
 import pyarrow.dataset as ds
 from ocr import OURS, copied, pages_of, run_argv
-from report import head, median_and_spread, result_stem, spread_text, table, write
-from watch import watched
+from parts.report import head, median_and_spread, result_stem, spread_text, table, write
+from parts.watch import watched
 
 HERE = Path(__file__).parent
 SAMPLES = HERE.parent / "configs/samples/documents"
@@ -58,7 +58,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("pages", type=Path)
     parser.add_argument("--copies", type=int, default=2, help="each page this often")
     parser.add_argument("--repeats", type=int, default=2)
-    parser.add_argument("--out", type=Path, default=HERE)
+    parser.add_argument("--out", type=Path, default=HERE / "results")
     return parser.parse_args()
 
 
@@ -96,7 +96,13 @@ def _measured(name: str, pages: Path, out: Path) -> dict[str, Any]:
 
 def _argv(name: str, pages: Path, out: Path) -> list[str]:
     if name != OURS:
-        return [sys.executable, str(HERE / "engine_peer.py"), PEERS[name], str(pages), str(out)]
+        return [
+            sys.executable,
+            str(HERE / "parts/engine_peer.py"),
+            PEERS[name],
+            str(pages),
+            str(out),
+        ]
     return run_argv(pages, out)
 
 

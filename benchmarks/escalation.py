@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from report import head, median_and_spread, result_stem, table, write
+from parts.report import head, median_and_spread, result_stem, table, write
 
 HERE = Path(__file__).parent
 SAMPLES = HERE.parent / "configs/samples/documents"
@@ -54,7 +54,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--copies", type=int, default=30)
     parser.add_argument("--answer-s", type=float, default=5.0)
     parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--out", type=Path, default=HERE)
+    parser.add_argument("--out", type=Path, default=HERE / "results")
     return parser.parse_args()
 
 

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from report import head, result_stem, table, write
+from parts.report import head, result_stem, table, write
 
 HERE = Path(__file__).parent
 SAMPLES = HERE.parent / "configs/samples/documents"

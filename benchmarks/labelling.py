@@ -32,13 +32,13 @@ from pathlib import Path
 from typing import Any
 
 import cv2
-import labelling_detectors as detectors
-import labelling_segmenters as segmenters
 import torch
 import transformers
-from labelling_judge import FRESH_SEED, NAMES, Contestant, Sample, from_folder, rendered
-from labelling_race import one_after_the_other, progress_lines, race, rows
-from report import head, result_stem, spread_text, table, write
+from parts import labelling_detectors as detectors
+from parts import labelling_segmenters as segmenters
+from parts.labelling_judge import FRESH_SEED, NAMES, Contestant, Sample, from_folder, rendered
+from parts.labelling_race import one_after_the_other, progress_lines, race, rows
+from parts.report import head, result_stem, spread_text, table, write
 
 HERE = Path(__file__).parent
 POCKET = HERE.parent / "configs/autolabel/pocket"
@@ -117,7 +117,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--only", action="append", help="a contestant beside ours and the floor")
     parser.add_argument("--name", default="labelling", help="of the result's files")
     parser.add_argument("--fiftyone", action="store_true", help="FiftyOne's apply_model as well")
-    parser.add_argument("--out", type=Path, default=HERE)
+    parser.add_argument("--out", type=Path, default=HERE / "results")
     arguments = parser.parse_args()
     arguments.count = arguments.count or (8 if arguments.quick else 64)
     arguments.warm_up = 1 if arguments.quick else 4
@@ -160,7 +160,7 @@ def _peers(arguments: argparse.Namespace) -> Iterator[Callable[[detectors.Task],
     if not arguments.fiftyone:
         yield lambda task: []
         return
-    import labelling_fiftyone as other
+    from parts import labelling_fiftyone as other
 
     with other.fiftyone() as fo, tempfile.TemporaryDirectory() as folder:
         yield lambda task: [other.contestant(fo, task, Path(folder))]

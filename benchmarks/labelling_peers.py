@@ -34,12 +34,12 @@ from unittest.mock import patch
 
 import torch
 import yaml
-from groundingdino_format import write_home
-from labelling_judge import FRESH_SEED, NAMES, Boxes, Sample, f1, opened, rendered
-from report import head, median_and_spread, result_stem, spread_text, table, write
-from together import quiet
+from parts.groundingdino_format import write_home
+from parts.labelling_judge import FRESH_SEED, NAMES, Boxes, Sample, f1, opened, rendered
+from parts.report import head, median_and_spread, result_stem, spread_text, table, write
+from parts.together import quiet
 
-from actors.grounding.weights import load
+from actors.detection.grounding.weights import load
 
 HERE = Path(__file__).parent
 QUICKSTART = HERE.parent / "configs/autolabel/quickstart.yaml"
@@ -109,7 +109,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--threshold", type=float, default=0.5, help="lowest score of a box")
     parser.add_argument("--f1", action="store_true", help="the weights are trained")
     parser.add_argument("--peers", type=Path, default=HERE.parent / ".venvs/peers")
-    parser.add_argument("--out", type=Path, default=HERE)
+    parser.add_argument("--out", type=Path, default=HERE / "results")
     parser.add_argument("--name", default="labelling_peers", help="of the result's files")
     return parser.parse_args()
 
@@ -201,7 +201,7 @@ def _peer(task: Task, given: dict[str, Any], out: Path) -> Any:
     path, answer = out / "task.json", out / "answer.json"
     path.write_text(json.dumps(given | {"answer": str(answer)}))
     offline = {"HOME": str(task.home), "HF_HUB_OFFLINE": "1"}
-    argv = [str(task.python), str(HERE / "autodistill_worker.py"), str(path)]
+    argv = [str(task.python), str(HERE / "parts/autodistill_worker.py"), str(path)]
     quiet(argv, os.environ | offline)
     return json.loads(answer.read_text())
 

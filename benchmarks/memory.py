@@ -21,8 +21,8 @@ from typing import Any
 import psutil
 import pyarrow.parquet as pq
 import yaml
-from report import head, result_stem, table, write
-from watch import role_of
+from parts.report import head, result_stem, table, write
+from parts.watch import role_of
 
 HERE = Path(__file__).parent
 sys.path.append(str(HERE.parent / "tests/resources"))
@@ -54,7 +54,7 @@ def _arguments() -> argparse.Namespace:
     )
     parser.add_argument("--pages", type=int, default=10_000)
     parser.add_argument("--every", type=float, default=5.0, help="seconds between two looks")
-    parser.add_argument("--out", type=Path, default=HERE)
+    parser.add_argument("--out", type=Path, default=HERE / "results")
     return parser.parse_args()
 
 

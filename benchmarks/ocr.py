@@ -30,10 +30,10 @@ from typing import Any
 
 import jiwer
 import yaml
-from ocr_worker import Lines, boxed
-from report import head, median_and_spread, result_stem, table, write
-from together import together
-from watch import beside_models, watched
+from parts.ocr_worker import Lines, boxed
+from parts.report import head, median_and_spread, result_stem, table, write
+from parts.together import together
+from parts.watch import beside_models, watched
 
 HERE = Path(__file__).parent
 
@@ -82,7 +82,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument(
         "--only", action="append", choices=LOOPS, help="beside ours; repeatable; else all"
     )
-    parser.add_argument("--out", type=Path, default=HERE)
+    parser.add_argument("--out", type=Path, default=HERE / "results")
     return parser.parse_args()
 
 
@@ -107,7 +107,7 @@ def _round(
 def _loop(folder: Path, kind: str, engine: str, processes: int, threads: int) -> dict[str, Any]:
     """Each worker loads, and then reads its share of the pages."""
     pages = sorted(map(str, folder.iterdir()))
-    argv = [sys.executable, str(HERE / "ocr_worker.py"), kind, engine, str(threads)]
+    argv = [sys.executable, "-m", "parts.ocr_worker", kind, engine, str(threads)]
     seconds, answers = together(argv, [pages[number::processes] for number in range(processes)])
     return {
         "seconds": seconds,

@@ -19,7 +19,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from report import head, median_and_spread, result_stem, spread_text, table, write
+from parts.report import head, median_and_spread, result_stem, spread_text, table, write
 
 HERE = Path(__file__).parent
 Lines = list[list[Any]]  # [text, x0, y0, x1, y1], pixels
@@ -92,14 +92,14 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--truth", type=Path)
     parser.add_argument("--pages", type=int, help="so many of them, spread over the folder")
     parser.add_argument("--repeats", type=int, default=2)
-    parser.add_argument("--out", type=Path, default=HERE)
+    parser.add_argument("--out", type=Path, default=HERE / "results")
     return parser.parse_args()
 
 
 def _asked(
     environment: str | None, reader: str, settings: dict[str, Any], pages: Sequence[str]
 ) -> dict[str, Any]:
-    from pipelines import environments
+    from pipelines.engine import environments
 
     python = environments.find(environment) if environment else Path(sys.executable)
     if python is None:
@@ -130,7 +130,7 @@ def _actor(name: str, settings: dict[str, Any]) -> Callable[[list[str]], dict[st
     import importlib
 
     import pyarrow as pa
-    from ocr_worker import boxed
+    from parts.ocr_worker import boxed
 
     module = importlib.import_module(f"actors.{name}")
     kind = {"rapid_ocr": "RapidOcr", "paddle_ocr": "PaddleOcr"}[name]

@@ -7,9 +7,9 @@ Every contestant is a command line, started as its manual says, with all cores. 
 the wall clock of the whole command. `reading`: the clock less that of the same command over one
 page, which leaves start-up and the loading of models out; ours from its first batch to its last, as
 run.json says. `ahead from`: the number of pages from which our whole command is the faster one by
-these two. Contestants take turns. CER: `pipelines.page_errors` (lines matched by their boxes,
-or by the cheapest of three orders where the peer gives none), micro average, so that no order of
-lines and no way of splitting them is punished.
+these two. Contestants take turns. CER: `pipelines.measures.character_errors` (lines matched by
+their boxes, or by the cheapest of three orders where the peer gives none), micro average, so that
+no order of lines and no way of splitting them is punished.
 
 Peers live in environments of their own (`make bench-peers`); one that is not there is left out and
 named.
@@ -33,12 +33,12 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from docling_models import lay_out
-from report import head, median_and_spread, result_stem, table, write
-from together import quiet
+from parts.docling_models import lay_out
+from parts.report import head, median_and_spread, result_stem, table, write
+from parts.together import quiet
 
-from pipelines.page_errors import TextLine, compare
-from pipelines.truth_files import read_truth
+from pipelines.measures.character_errors import TextLine, compare
+from pipelines.truth.page_files import read_truth
 
 HERE = Path(__file__).parent
 RECEIPTS = HERE.parent.parent / "shared/data/receipts"
@@ -90,7 +90,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--peers", type=Path, default=HERE.parent / ".venvs/peers")
     parser.add_argument("--pages", type=int, default=24)
     parser.add_argument("--repeats", type=int, default=2)
-    parser.add_argument("--out", type=Path, default=HERE)
+    parser.add_argument("--out", type=Path, default=HERE / "results")
     return parser.parse_args()
 
 

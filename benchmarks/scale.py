@@ -36,7 +36,7 @@ import numpy as np
 import psutil
 import pyarrow as pa
 import pyarrow.parquet as pq
-from report import head, result_stem, table, write
+from parts.report import head, result_stem, table, write
 
 HERE = Path(__file__).parent
 PER_FOLDER = 1000
@@ -68,7 +68,7 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--objects", type=int, default=1_000_000)
     parser.add_argument("--scratch", type=Path, default=Path("runs/scale"))
-    parser.add_argument("--out", type=Path, default=HERE)
+    parser.add_argument("--out", type=Path, default=HERE / "results")
     parser.add_argument("--only", nargs="*", choices=PARTS, help="parts; all without it")
     parser.add_argument("--keep", action="store_true", help="the other parts' figures stay")
     parser.add_argument("--child", help=argparse.SUPPRESS)
@@ -80,7 +80,7 @@ def _arguments() -> argparse.Namespace:
 
 def _child(task: dict[str, Any]) -> dict[str, Any]:
     """One measurement, in a process of its own. Imports are not measured."""
-    importlib.import_module("scale_job")
+    importlib.import_module("parts.scale_job")
 
     importlib.import_module("pipelines.run")
 
@@ -95,14 +95,14 @@ def _peak_mb() -> int:
 
 
 def _config(source: str, run_dir: str, **changes: Any) -> Any:
-    from scale_job import ScaleConfig
+    from parts.scale_job import ScaleConfig
 
     raw = {"job": "scale", "run_dir": run_dir, "source": {"path": source}}
     return ScaleConfig.model_validate(raw | {"ray": {"object_store_mb": 500}} | changes)
 
 
 def _plan(source: str, run_dir: str) -> dict[str, Any]:
-    from scale_job import JOB
+    from parts.scale_job import JOB
 
     from pipelines import run
 
@@ -116,14 +116,14 @@ def _plan(source: str, run_dir: str) -> dict[str, Any]:
 def _resume(source: str, run_dir: str) -> dict[str, Any]:
     """What `execute` does before it sends the first row."""
     from pipelines import run
-    from pipelines.shards import owed
+    from pipelines.runs.shards import owed
 
     folder = run.run_dir_of(_config(source, run_dir), new=False)
     return {"owed": sum(rows.num_rows for _, rows in owed(folder))}
 
 
 def _run(source: str, run_dir: str, rows: int, **changes: Any) -> dict[str, Any]:
-    from scale_job import JOB
+    from parts.scale_job import JOB
 
     from pipelines import run
 
@@ -259,7 +259,7 @@ def resume(scratch: Path, objects: int) -> dict[str, Any]:
 
 def manifest(run_dir: Path, count: int, rows_per_part: int = 250_000) -> None:
     """A frozen manifest of objects that are nowhere: the model here does not look at them."""
-    from pipelines.manifest import MANIFEST, ManifestSummary, row_id
+    from pipelines.sources.manifest import MANIFEST, ManifestSummary, row_id
 
     for name in ("manifest", "shards"):
         (run_dir / name).mkdir(parents=True)

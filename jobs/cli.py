@@ -49,7 +49,7 @@ def plan(
     sample: Annotated[int, typer.Option(min=0, help="pages to time for the estimate")] = 4,
 ) -> None:
     """List the source, freeze the manifest, and say how long the run will take."""
-    from jobs import commands
+    from jobs.commands import runs as commands
 
     commands.plan(Console(), config, overrides or [], new=new, sample=sample)
 
@@ -69,7 +69,7 @@ def run(
     ] = True,
 ) -> None:
     """Run a job to its end, or go on with one that was interrupted."""
-    from jobs import commands
+    from jobs.commands import runs as commands
 
     commands.run(Console(), config, overrides or [], new=new, report=report)
 
@@ -84,7 +84,7 @@ def show(
     ] = None,
 ) -> None:
     """The summary of a run, or everything known of one of its rows."""
-    from jobs import commands
+    from jobs.commands import runs as commands
 
     commands.show(Console(), run_dir, row, image)
 
@@ -101,7 +101,7 @@ def report(
     ] = 120.0,
 ) -> None:
     """Write a run as one HTML file: counts, reasons, scores, and a gallery to look through."""
-    from jobs import report as job
+    from jobs.commands import report as job
 
     job.command(Console(), run_dir, out, samples=samples, seconds=seconds)
 
@@ -162,13 +162,13 @@ def export(
     Documents: one file each, as the source is laid out, and documents.jsonl to say what is where.
     The same command again writes what is missing, or has changed since.
     """
-    from jobs import export as job
+    from jobs.commands import export as job
 
     asked = job.Asked(form, include, reviewed, page_break, workers, dry_run)
     if job.is_for_documents(run_dir):
         job.documents(Console(), run_dir, out, asked, everything=everything, candidates=candidates)
         return
-    from jobs import commands
+    from jobs.commands import runs as commands
 
     job.check_for_labels(out, asked)
     commands.export(
@@ -210,7 +210,7 @@ def calibrate(
 
     Pages: writes a calibration for configs, with a picture. Labels: prints thresholds by class.
     """
-    from jobs import calibrate as job
+    from jobs.commands import calibrate as job
 
     job.command(
         Console(),
@@ -249,7 +249,7 @@ def evaluate(
 
     By outcome and by slice, with 95 % intervals; writes evaluation.json and pictures.
     """
-    from jobs import evaluate as job
+    from jobs.commands import evaluate as job
 
     job.command(Console(), run_dir, job.Asked(truth, slices or (), metadata, out, seed))
 
@@ -269,7 +269,7 @@ def diff(
     ] = None,
 ) -> None:
     """What changed between two runs: labels, texts, outcomes; with truth, for better or worse."""
-    from jobs import diff as job
+    from jobs.commands import diff as job
 
     job.command(Console(), run_a, run_b, truth, out)
 
@@ -279,7 +279,7 @@ def engines(
     as_json: Annotated[bool, typer.Option("--json", help="as JSON, for scripts")] = False,
 ) -> None:
     """Every engine: installed, importable in its environment, weights, device, licences."""
-    from jobs import engines as job
+    from jobs.commands import engines as job
 
     job.command(Console(), as_json=as_json)
 
@@ -287,7 +287,7 @@ def engines(
 @config_app.command("check")
 def config_check(config: ConfigFile, overrides: Overrides = None) -> None:
     """Validate a config and plan its flow without running anything."""
-    from jobs import commands
+    from jobs.commands import runs as commands
 
     commands.check(Console(), config, overrides or [])
 
@@ -297,7 +297,7 @@ def config_schema(
     job: Annotated[str | None, typer.Argument(help="one job; all without it")] = None,
 ) -> None:
     """Print the JSON Schema of the configs, for editors."""
-    from jobs import commands
+    from jobs.commands import runs as commands
 
     commands.schema(job)
 
@@ -316,7 +316,7 @@ def review_export(
 
     With a picture of each page, all readings of it, and why nobody should trust them.
     """
-    from jobs import review
+    from jobs.commands import review
 
     review.export(Console(), run_dir, out, limit, failed=failed, again=again)
 
@@ -330,7 +330,7 @@ def review_import(
     ] = None,
 ) -> None:
     """Take the answers of a filled folder into RUN/reviewed; the run's shards stay as they are."""
-    from jobs import review
+    from jobs.commands import review
 
     review.import_(Console(), run_dir, folder, reviewer)
 
@@ -338,7 +338,7 @@ def review_import(
 @serve_app.command("vlm")
 def serve_vlm(config: ConfigFile, overrides: Overrides = None) -> None:
     """Host a vision-language model as an OpenAI-compatible endpoint on Ray Serve."""
-    from jobs import serve
+    from jobs.commands import serve
 
     serve.vlm(Console(), config, overrides or [])
 
@@ -352,7 +352,7 @@ def serve_vlm(config: ConfigFile, overrides: Overrides = None) -> None:
 )
 def bench(context: typer.Context) -> None:
     """Run a benchmark side by side with its peers: nightjar bench [NAME [arguments]]."""
-    from jobs import bench as job
+    from jobs.commands import bench as job
 
     name = context.args[0] if context.args else None
     job.command(Console(), name, context.args[1:])

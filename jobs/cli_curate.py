@@ -61,7 +61,7 @@ def build(
     ] = 0.01,
 ) -> None:
     """Build a FiftyOne dataset from a run, or bring it up to date; nothing is added twice."""
-    from jobs import curate
+    from jobs.commands import curate
 
     curate.build(Console(), run_dir, name, only or [], media, near if brain else None)
 
@@ -78,7 +78,7 @@ def pull(
     ] = None,
 ) -> None:
     """Take what people changed in the app into RUN/reviewed: labels, texts, tags accept, reject."""
-    from jobs import curate
+    from jobs.commands import curate
 
     curate.pull(Console(), name, run, reviewer)
 
@@ -88,6 +88,6 @@ def open_app(
     port: Annotated[int, typer.Option(min=1, max=65535)] = 5151,
 ) -> None:
     """Serve the FiftyOne app for a dataset, on this machine only, until Ctrl-C."""
-    from jobs import curate
+    from jobs.commands import curate
 
     curate.open_app(Console(), name, port)

@@ -25,7 +25,7 @@ def train(
     ] = None,
 ) -> None:
     """Train a pocket checkpoint on rendered scenes: seeded, half an hour to two on one core."""
-    from jobs import pocket
+    from jobs.commands import pocket
 
     pocket.train(Console(), model, folder, work, steps)
 
@@ -37,6 +37,6 @@ def evaluate(
     scenes: Annotated[int, typer.Option(min=1, help="fresh scenes to score on")] = 400,
 ) -> None:
     """Score pocket checkpoints on scenes that no training has seen."""
-    from jobs import pocket
+    from jobs.commands import pocket
 
     pocket.evaluate(Console(), detector, segmenter, scenes)

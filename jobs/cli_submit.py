@@ -44,7 +44,7 @@ def submit(
 
     The same run directory is started once, however often it is submitted. Exit codes as of run.
     """
-    from jobs import submit as job
+    from jobs.commands import submit as job
 
     asked = job.Asked(address, overrides or (), env or (), follow, again, dry_run, max_mb)
     job.submit(Console(), config, asked)
@@ -57,20 +57,20 @@ def status(
     address: Address = None,
 ) -> None:
     """How a submitted run stands. Exit code 0 while it runs and when it has finished, else its."""
-    from jobs import submit as job
+    from jobs.commands import submit as job
 
     job.status(Console(), target, address)
 
 
 def logs(target: Target, address: Address = None, follow: Follow = False) -> None:
     """What a submitted run has printed. With --follow: its exit code in the end."""
-    from jobs import submit as job
+    from jobs.commands import submit as job
 
     job.logs(Console(), target, address, follow=follow)
 
 
 def stop(target: Target, address: Address = None) -> None:
     """End a submitted run. What is committed is kept."""
-    from jobs import submit as job
+    from jobs.commands import submit as job
 
     job.stop(Console(), target, address)

@@ -10,20 +10,24 @@ import pyarrow as pa
 from pydantic import Discriminator, Field, Tag, model_validator
 
 from actors.contract import Pool, Settings
-from actors.embed import Embed, Embedder
+from actors.detection.closed_set.settings import YoloConfig
+from actors.detection.grounding.settings import GroundingDinoConfig
+from actors.detection.grounding_dino import GroundingDino
+from actors.detection.yolo import Yolo, YoloSeg
+from actors.embedding.embed import Embed
+from actors.embedding.settings import Embedder
 from actors.failures import FAILURE
-from actors.grounding_dino import GroundingDino, GroundingDinoConfig
 from actors.instances import MASKS
-from actors.sam2 import Sam2, Sam2Config
-from actors.sam3 import Sam3, Sam3Config
-from actors.yolo import Yolo, YoloConfig, YoloSeg
+from actors.segmentation.sam2 import Sam2
+from actors.segmentation.sam3 import Sam3
+from actors.segmentation.settings import Sam2Config, Sam3Config
 from pipelines.config import JobConfig
-from pipelines.fetch import FetchConfig, PageFetcher
+from pipelines.decisions.triage import Triage, TriageConfig, triage
 from pipelines.flow import Flow, step
 from pipelines.job import Job
-from pipelines.manifest import MANIFEST
-from pipelines.native_text import NativeText
-from pipelines.triage import Triage, TriageConfig, triage
+from pipelines.pages.fetch import FetchConfig, PageFetcher
+from pipelines.pages.native_text import NativeText
+from pipelines.sources.manifest import MANIFEST
 
 
 def _engine(detector: Any) -> Any:

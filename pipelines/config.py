@@ -2,24 +2,17 @@
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
-from pathlib import Path
-from typing import Any, TypeVar, get_args
+from collections.abc import Mapping
+from typing import Any
 
-import yaml
-from pydantic import BaseModel, Field, Tag, ValidationError
+from pydantic import Field
 
 from actors.contract import Pool, Settings
-from pipelines.errors import ConfigError
-from pipelines.fetch import FetchConfig
-from pipelines.objects import StorageSettings
-from pipelines.s3_path import STORAGE_CONTEXT
-from pipelines.shards import SinkConfig
-from pipelines.source import SourceConfig
-
-S = TypeVar("S", bound=Settings)
+from pipelines.pages.fetch import FetchConfig
+from pipelines.pages.sandbox import renderer_name
+from pipelines.runs.shards import SinkConfig
+from pipelines.sources.listing import SourceConfig
+from pipelines.storage.objects import StorageSettings
 
 
 class RayConfig(Settings):
@@ -83,107 +76,6 @@ class JobConfig(Settings):
         return self.storage or self.fetch.storage.model_copy(update={"anonymous": False})
 
 
-def read_yaml(path: Path, overrides: Sequence[str] = ()) -> dict[str, Any]:
-    """The mapping in a YAML file with ``a.b=c`` overrides applied. Raises ConfigError."""
-    try:
-        raw = yaml.safe_load(path.read_text())
-    except FileNotFoundError:
-        raise ConfigError(f"no config file {path}", "see configs/ for ready ones") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"cannot read config {path}: {error}") from None
-    except yaml.YAMLError as error:
-        raise ConfigError(f"{path} is not valid YAML: {error}") from None
-    if not isinstance(raw, dict):
-        raise ConfigError(f"{path} must hold a mapping of keys to values")
-    for override in overrides:
-        _override(raw, override)
-    return raw
-
-
-def _override(raw: dict[str, Any], override: str) -> None:
-    key, equals, value = override.partition("=")
-    if not equals or not key:
-        raise ConfigError(f"--set {override}: not of the form a.b=value")
-    *parents, last = key.split(".")
-    for parent in parents:
-        raw = raw.setdefault(parent, {})
-        if not isinstance(raw, dict):
-            raise ConfigError(f"--set {override}: {parent} holds a value, not a group of keys")
-    raw[last] = yaml.safe_load(value)
-
-
-def validated(model: type[S], raw: Mapping[str, Any], where: str) -> S:
-    """Build the settings, or raise ConfigError with one line per fault and the nearest key name."""
-    try:
-        return model.model_validate(raw, context={STORAGE_CONTEXT: _storage_in(raw)})
-    except ValidationError as error:
-        lines = [_fault(model, dict(e)) for e in error.errors(include_url=False)]
-        raise ConfigError(
-            f"{where}:\n" + "\n".join(f"  {line}" for line in lines),
-            "nightjar config schema prints every key with its meaning",
-        ) from None
-
-
-def _storage_in(raw: Mapping[str, Any]) -> StorageSettings | None:
-    """How a config that is not validated yet says that buckets are reached."""
-    fetch = raw.get("fetch")
-    found = raw.get("storage") or (fetch.get("storage") if isinstance(fetch, dict) else None)
-    with suppress(ValidationError):  # the whole config's validation says it better
-        return StorageSettings.model_validate(found) if found else None
-    return None
-
-
-def _fault(model: type[BaseModel], error: dict[str, Any]) -> str:
-    location = [str(part) for part in error["loc"]]
-    key = ".".join(_without_tags(model, location))
-    if error["type"] == "extra_forbidden":
-        names = list(_fields_at(model, location[:-1]))
-        close = difflib.get_close_matches(location[-1], names, n=1, cutoff=0.5)
-        hint = f"; did you mean {close[0]!r}?" if close else f"; there are {', '.join(names)}"
-        return f"{key}: unknown key{hint}"
-    if error["type"] == "missing":
-        return f"{key}: missing"
-    shown = "" if isinstance(error["input"], dict) else f" (got {error['input']!r})"
-    message = error["msg"].removeprefix("Value error, ") + shown
-    return f"{key}: {message}" if key else message
-
-
-def _without_tags(model: type[BaseModel], location: Sequence[str]) -> list[str]:
-    """The keys as they stand in the file: a choice of models puts a tag behind its key."""
-    keys: list[str] = []
-    for place, part in enumerate(location):
-        fields = _fields_at(model, location[: place - 1]) if place else {}
-        before = fields.get(location[place - 1]) if place else None
-        if before is None or part not in _models(before.annotation):
-            keys.append(part)
-    return keys
-
-
-def _fields_at(model: type[BaseModel], location: Sequence[str]) -> Mapping[str, Any]:
-    parts = list(location)
-    while parts:
-        part = parts.pop(0)
-        if part not in model.model_fields:  # a key of a dict of models
-            continue
-        nested = _models(model.model_fields[part].annotation)
-        if not nested:
-            return {}
-        # A choice of models puts the chosen one's tag behind the key.
-        model = nested.get(parts[0] if parts else "", next(iter(nested.values())))
-    return model.model_fields
-
-
-def _models(annotation: Any) -> dict[str, type[BaseModel]]:
-    """The models in an annotation, by their tag if they have one, else by their name."""
-    if isinstance(annotation, type):
-        return {annotation.__name__: annotation} if issubclass(annotation, BaseModel) else {}
-    tags = [one.tag for one in get_args(annotation) if isinstance(one, Tag)]
-    found: dict[str, type[BaseModel]] = {}
-    for one in get_args(annotation):
-        found |= _models(one)
-    return {tags[0]: next(iter(found.values()))} if tags and found else found
-
-
 def result_keys(config: Settings, prefix: str = "") -> dict[str, Any]:
     """Dotted key -> JSON value of everything that can change what a run writes."""
     found: dict[str, Any] = {}
@@ -206,5 +98,10 @@ def changed_keys(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]
     return [
         f"{key}: {before.get(key)!r} -> {now.get(key)!r}"
         for key in sorted({*before, *now})
-        if before.get(key) != now.get(key)
+        if _same_meaning(key, before.get(key)) != _same_meaning(key, now.get(key))
     ]
+
+
+def _same_meaning(key: str, value: Any) -> Any:
+    """`value` as this version writes it: old run records name the renderer by its old module."""
+    return renderer_name(value) if key.endswith("renderer") else value

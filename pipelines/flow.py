@@ -15,17 +15,18 @@ whose pool is None: then no worker of one stage waits for those of the other.
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
 from actors.contract import Actor, Pool, Settings
 from pipelines.errors import SchemaMismatch
+from pipelines.storage.objects import Here
 
 if TYPE_CHECKING:
-    from pipelines.objects import StorageSettings
+    from pipelines.storage.objects import StorageSettings
 
 
 @dataclass(frozen=True)
@@ -61,19 +62,6 @@ class BoundStep:
         return self.step.run(rows, self.settings)
 
 
-class Here(NamedTuple):
-    """Settings in which buckets are replaced by local copies; `places`: copy -> URI."""
-
-    settings: Any
-    places: Mapping[str, str]
-
-    def named(self, text: str) -> str:
-        """`text` with every copy called by its URI again."""
-        for copy, uri in self.places.items():
-            text = text.replace(copy, uri)
-        return text
-
-
 @dataclass(frozen=True)
 class Stage:
     """One model and the pure steps that ride in its workers."""
@@ -93,7 +81,7 @@ class Stage:
         if "s3:/" not in self.config.model_dump_json():
             return Here(self.config, {})
         # Late: an engine's own environment need not hold an S3 client.
-        from pipelines.local_copies import localized
+        from pipelines.storage.local_copies import localized
 
         return localized(self.config, self.storage)
 

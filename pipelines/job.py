@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pipelines.config import JobConfig, read_yaml, validated
+from pipelines.config import JobConfig
+from pipelines.config_files import read_yaml, validated
 from pipelines.errors import ConfigError
 from pipelines.flow import Flow
 

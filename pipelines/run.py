@@ -13,19 +13,19 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from pipelines.board import StageScore
 from pipelines.config import JobConfig, changed_keys, result_keys
+from pipelines.engine.joined_cluster import joined
+from pipelines.engine.progress import OnProgress, Progress
+from pipelines.engine.scoreboard import StageScore
 from pipelines.errors import ConfigError, RunConflict
-from pipelines.fetch import open_sandbox
 from pipelines.job import Job
-from pipelines.joining import joined
-from pipelines.manifest import ManifestSummary, freeze, iter_parts, load_summary
-from pipelines.objects import is_s3
-from pipelines.progress import OnProgress, Progress
-from pipelines.rundir import RunDir
-from pipelines.shards import done_ids, totals
-from pipelines.storage import Storage
-from pipelines.versions import versions
+from pipelines.pages.fetch import open_sandbox
+from pipelines.runs.directory import RunDir
+from pipelines.runs.shards import done_ids, totals
+from pipelines.runs.versions import versions
+from pipelines.sources.manifest import ManifestSummary, freeze, iter_parts, load_summary
+from pipelines.storage.client import Storage
+from pipelines.storage.objects import is_s3
 
 
 def run_dir_of(config: JobConfig, *, new: bool) -> RunDir:
@@ -109,7 +109,7 @@ def execute(
     if config.ray.address is None:
         # Ray reads this when it is imported: a cluster of our own asks for its token.
         os.environ.setdefault("RAY_AUTH_MODE", "token")
-    from pipelines.waves import run_waves  # imports Ray: 2 s that `show` and `plan` do not pay
+    from pipelines.engine.waves import run_waves
 
     try:
         run_waves(flow, config, run, progress, on_progress, session)

@@ -1,1 +1,1 @@
-"""Asking a vision-language model over HTTP, and not believing what it says."""
+"""The second reading: what a vision-language model is asked about a doubtful page."""

@@ -5,23 +5,9 @@ from __future__ import annotations
 import base64
 import json
 from dataclasses import dataclass
-from typing import Protocol
 
+from actors.endpoint.settings import EndpointConfig
 from actors.escalation.regions import Picture
-from actors.escalation.settings import VlmConfig
-
-
-class Asking(Protocol):
-    """What an endpoint can be asked."""
-
-    def body(self, config: VlmConfig) -> bytes:
-        """The JSON of the request."""
-
-    def max_tokens(self, config: VlmConfig) -> int:
-        """Tokens that the answer may have."""
-
-    def prompt_tokens(self) -> int:
-        """An upper guess for endpoints that do not count."""
 
 
 @dataclass(frozen=True)
@@ -31,7 +17,7 @@ class Question:
     picture: Picture
     prompt: str
 
-    def body(self, config: VlmConfig) -> bytes:
+    def body(self, config: EndpointConfig) -> bytes:
         """The JSON of the request."""
         url = "data:image/jpeg;base64," + base64.b64encode(self.picture.jpeg).decode()
         content = [
@@ -47,7 +33,7 @@ class Question:
         }
         return json.dumps({key: value for key, value in keys.items() if value is not None}).encode()
 
-    def max_tokens(self, config: VlmConfig) -> int:
+    def max_tokens(self, config: EndpointConfig) -> int:
         """Tokens that the answer may have."""
         return config.max_tokens
 

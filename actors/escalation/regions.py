@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from actors.failures import FailureKind, ItemFailure
 from actors.ocr.detection import Image
-from actors.rapid_ocr import decoded
+from actors.ocr.line_reader import decoded
 
 #: Paper around a line's crop, in heights of the line: letters that the box cuts off come in.
 _MARGIN = 0.25
@@ -49,7 +49,7 @@ def line_pictures(
 
 
 def weak_lines(lines: Sequence[Mapping[str, Any]], line_score: float) -> list[int]:
-    """Places of the lines (actors.ocr.line.LINE) that were not read, or not surely."""
+    """Places of the lines (actors.lines.LINE) that were not read, or not surely."""
     return [
         place
         for place, line in enumerate(lines)

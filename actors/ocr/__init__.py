@@ -1,1 +1,5 @@
-"""What several text readers share."""
+"""Text readers: pages in, lines with scores out.
+
+rapid_ocr.py, paddle_ocr.py   PP-OCR networks; line_reader.py holds what both share
+surya.py                      Surya, behind its own server
+"""

@@ -20,6 +20,7 @@ from pydantic import Field
 
 from actors.contract import Actor, Settings, appended
 from actors.failures import FAILURE, FailureKind, SetupError, failure
+from actors.lines import READING
 from actors.ocr.detection import (
     LINE_HEIGHT,
     DetectionConfig,
@@ -29,7 +30,6 @@ from actors.ocr.detection import (
     detector_input,
 )
 from actors.ocr.ink import coverage, ink_cells
-from actors.ocr.line import READING
 from actors.ocr.packing import TAIL, pack
 from actors.ocr.reading_order import reading_order
 

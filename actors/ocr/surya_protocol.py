@@ -17,8 +17,8 @@ from typing import Any
 import cv2
 import numpy as np
 
-from actors.escalation.completion import quoted
-from actors.escalation.settings import VlmConfig
+from actors.endpoint.completion import quoted
+from actors.endpoint.settings import EndpointConfig
 from actors.failures import FailureKind, ItemFailure
 from actors.ocr.detection import Image
 
@@ -79,7 +79,7 @@ class SuryaQuestion:
     temperature: float = 0.0
     schema: dict[str, Any] | None = None
 
-    def body(self, config: VlmConfig) -> bytes:
+    def body(self, config: EndpointConfig) -> bytes:
         """The JSON of the request."""
         url = "data:image/png;base64," + base64.b64encode(self.png).decode()
         content = [
@@ -99,7 +99,7 @@ class SuryaQuestion:
             keys["response_format"] = {"type": "json_schema", "json_schema": form}
         return json.dumps(keys).encode()
 
-    def max_tokens(self, config: VlmConfig) -> int:
+    def max_tokens(self, config: EndpointConfig) -> int:
         """Tokens that the answer may have."""
         return self.tokens
 

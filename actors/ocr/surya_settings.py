@@ -8,8 +8,8 @@ from typing import ClassVar, Self
 from pydantic import Field, ValidationError, model_validator
 
 from actors.contract import Settings
-from actors.escalation.guards import LoopRules
-from actors.escalation.settings import VlmConfig
+from actors.endpoint.loops import LoopRules
+from actors.endpoint.settings import EndpointConfig
 from actors.failures import SetupError
 
 #: Where the server is, for surya-ocr itself as well.
@@ -74,18 +74,18 @@ class SuryaConfig(Settings):
             self.endpoint(self.base_url)
         return self
 
-    def endpoint(self, base_url: str) -> VlmConfig:
+    def endpoint(self, base_url: str) -> EndpointConfig:
         """The same, as the client wants it. Raises ValueError for a URL that may not be used."""
         same = self.operational - {"base_url"}
         try:
-            return VlmConfig(
+            return EndpointConfig(
                 base_url=base_url, model=self.model, **{name: getattr(self, name) for name in same}
             )
         except ValidationError as error:  # printed whole it would show the URL
             raise ValueError(error.errors()[0]["msg"].removeprefix("Value error, ")) from None
 
 
-def settled(config: SuryaConfig) -> VlmConfig:
+def settled(config: SuryaConfig) -> EndpointConfig:
     """Where the server is. Raises SetupError."""
     url = config.base_url or os.environ.get(URL_VARIABLE, "").strip()
     if not url:
@@ -99,7 +99,7 @@ def settled(config: SuryaConfig) -> VlmConfig:
         raise SetupError(f"{URL_VARIABLE}: {error}", "set it to http://host:port/v1") from None
 
 
-def check_server(client: VlmConfig, key: str | None) -> None:
+def check_server(client: EndpointConfig, key: str | None) -> None:
     """Ask what is served, so that a wrong address does not cost a night. Raises SetupError."""
     import httpx
 

@@ -21,8 +21,8 @@ from torch import Tensor
 from torchvision.ops import nms
 
 from actors.checkpoints import digest
-from actors.closed_set.letterbox import GREY, Letterbox, stacked
 from actors.failures import SetupError
+from actors.images.letterbox import GREY, Letterbox, stacked
 
 _JIT: Any = torch.jit  # it does not export by name all that it documents
 #: Cells of the three levels, pixels of the model's input.
@@ -146,12 +146,12 @@ def _kept(boxes: Tensor, scores: Tensor, min_score: float) -> Found:
 
 
 class UltralyticsIcons:
-    """The older detectors (AGPL-3.0), by the loader and the forward of `actors.yolo`."""
+    """The older detectors (AGPL-3.0), by the loader and the forward of `actors.detection.yolo`."""
 
     def __init__(self, path: Path, size: int, min_score: float, device: torch.device) -> None:
-        """Raises SetupError: see `actors.closed_set.checkpoint.load`."""
-        from actors.closed_set.checkpoint import load
-        from actors.closed_set.forward import Forward
+        """Raises SetupError: see `actors.detection.closed_set.checkpoint.load`."""
+        from actors.detection.closed_set.checkpoint import load
+        from actors.detection.closed_set.forward import Forward
 
         checkpoint = load(str(path), with_masks=False, nms_free=False)
         if size % checkpoint.stride:

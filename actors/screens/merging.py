@@ -37,7 +37,7 @@ def merged(
     Args:
         icons: (n, 4), x0, y0, x1, y1, pixels.
         scores: (n,), of the icons.
-        lines: values of `actors.ocr.line.LINE`; those without a text play no part.
+        lines: values of `actors.lines.LINE`; those without a text play no part.
         max_overlap: 0..1.
     """
     read = [line for line in lines if line["text"]]

@@ -13,19 +13,20 @@ import torch
 from PIL import Image
 
 from actors.checkpoints import hub_revision, pick_device
-from actors.closed_set.letterbox import Letterbox
-from actors.embed_statistics import rgb
 from actors.failures import FailureKind, ItemFailure
-from actors.grounding.batches import in_batches
+from actors.images.batches import in_batches
+from actors.images.decoding import rgb
+from actors.images.letterbox import Letterbox
 from actors.screens.florence import Captioner
 from actors.screens.icons import Canvas, Found, load_icons, strongest
 from actors.screens.merging import merged
 from actors.screens.weights import CAPTIONERS, DETECTORS, first_there, weights_folder
 
 if TYPE_CHECKING:
-    from actors.omniparser import OmniParserConfig
+    from actors.screens.settings import OmniParserConfig
 
-#: (cpu, cuda). On a CPU a batch buys the detector nothing (see `actors.closed_set.detector`).
+#: (cpu, cuda). On a CPU a batch buys the detector nothing (see
+#: `actors.detection.closed_set.detector`).
 IMAGES_AT_ONCE, CAPTIONS_AT_ONCE = (1, 16), (8, 128)
 
 Elements = list[dict[str, Any]]

@@ -1,1 +1,1 @@
-"""What segmenters share: checkpoints, packed decoding, masks as run lengths."""
+"""Segmentation: masks for boxes (SAM 2), boxes and masks for prompts (SAM 3)."""

@@ -15,15 +15,15 @@ import transformers
 from torch import Tensor
 
 from actors.checkpoints import best_on_cpu, pick_device, pick_dtype
+from actors.detection.boxes import Candidates, Selector
 from actors.failures import FailureKind, ItemFailure
-from actors.grounding.batches import ahead, halving, in_batches, parts
-from actors.grounding.boxes import Candidates, Selector
-from actors.grounding.views import Picture
-from actors.sam3 import Sam3Config
-from actors.segmentation.rle import encode, unestimated
+from actors.images.batches import ahead, halving, in_batches, parts
+from actors.images.rle import encode, unestimated
+from actors.images.views import Picture
 from actors.segmentation.sam3_checkpoint import load
 from actors.segmentation.sam3_packed import Maps, Outline, PackedSam3, Pair, Sighting
 from actors.segmentation.sam3_prompts import tokens_of
+from actors.segmentation.settings import Sam3Config
 
 #: (cpu, cuda). One CPU thread, the architecture of facebook/sam3 at 1,008 px: 76 s to embed an
 #: image; 3.9 s to look for a prompt alone, 4.0 in packs of 2, 4.5 in packs of 4; 1.2 s to make its

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from actors.detection.grounding.prompts import check_room, claim
 from actors.failures import SetupError
-from actors.grounding.prompts import check_room, claim
 from actors.ontology import normalised
 
 

@@ -1,4 +1,4 @@
-"""Fits the numbers in actors/surface_statistics.py and says how often they are right.
+"""Fits the numbers in actors/surfaces/statistics.py and says how often they are right.
 
     python configs/samples/fit_surfaces.py [--receipts FOLDER] [--held-out FOLDER=SURFACE ...]
 
@@ -23,8 +23,8 @@ import numpy.typing as npt
 import pypdfium2 as pdfium
 from PIL import Image, ImageOps, ImageSequence
 
-from actors.surface import SURFACES
-from actors.surface_statistics import NAMES, numbers
+from actors.surfaces.settings import SURFACES
+from actors.surfaces.statistics import NAMES, numbers
 
 HERE = Path(__file__).resolve().parent
 PHOTOS = {

@@ -4,7 +4,7 @@
 
 Each is a page of HTML, laid out by a headless Chromium and kept with at most 128 colours. Names,
 shops and figures are invented. The pixels depend on the browser's version and fonts, so no test
-compares them; they are here to be classified (`actors.surface_statistics`) and parsed.
+compares them; they are here to be classified (`actors.surfaces.statistics`) and parsed.
 """
 
 from __future__ import annotations

@@ -9,11 +9,12 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image
 
-from pipelines.calibration import Calibration, HeldOut, Interval, load_calibration
+from pipelines.decisions.error_model import Calibration, HeldOut, load_calibration
+from pipelines.measures.intervals import Interval
 from pipelines.report.charts import Chart, Table, curves
 from pipelines.report.pictures import Picture
-from pipelines.rundir import RunDir
-from pipelines.s3_path import RunPath, listed
+from pipelines.runs.directory import RunDir
+from pipelines.storage.paths import RunPath, listed
 
 _FILES = 8
 _LEAST = 0.5  # the score from which on lines are drawn; few are weaker

@@ -8,7 +8,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from pipelines.manifest import MANIFEST
 from pipelines.report.pictures import NoPicture, Picture
 from pipelines.report.shapes import (
     MOST_LABELS,
@@ -23,7 +22,8 @@ from pipelines.report.shapes import (
     weakness,
 )
 from pipelines.report.views import bare
-from pipelines.s3_path import RunPath
+from pipelines.sources.manifest import MANIFEST
+from pipelines.storage.paths import RunPath
 
 #: Columns that a card is made of, besides the failures; what a run lacks is left out.
 COLUMNS = (

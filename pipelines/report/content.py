@@ -18,7 +18,7 @@ from pipelines.report.night import night
 from pipelines.report.scan import Scan
 from pipelines.report.shapes import BANDS, UNKNOWN
 from pipelines.report.tally import Histograms, Tally
-from pipelines.rundir import RunDir
+from pipelines.runs.directory import RunDir
 
 #: Outcome -> what it means, in the order of the bars; whatever a later version adds comes last.
 OUTCOMES = {

@@ -15,8 +15,8 @@ from typing import Any
 from pipelines.report.calibrated import picture
 from pipelines.report.charts import Table
 from pipelines.report.pictures import Picture
-from pipelines.rundir import RunDir
-from pipelines.s3_path import listed
+from pipelines.runs.directory import RunDir
+from pipelines.storage.paths import listed
 
 _MOST_BYTES = 8 << 20  # of a JSON file; an evaluation of 1,200 classes has 1 MB
 #: Of an evaluation: tables, rows of each, columns.

@@ -10,9 +10,9 @@ from typing import Any
 import yaml
 
 from pipelines.errors import NightjarError
-from pipelines.manifest import ManifestSummary, load_summary
 from pipelines.report.charts import Table
-from pipelines.rundir import RunDir
+from pipelines.runs.directory import RunDir
+from pipelines.sources.manifest import ManifestSummary, load_summary
 
 _SESSIONS = 30  #: the last ones
 #: A user and password in a URL, and values of keys that sound like secrets. Configs hold names of

@@ -14,8 +14,8 @@ from typing import Any
 from PIL import Image
 
 from pipelines.errors import NightjarError
-from pipelines.refetch import Refetcher
-from pipelines.rundir import RunDir
+from pipelines.runs.directory import RunDir
+from pipelines.runs.refetch import Refetcher
 
 #: Pages fetched together: of one document they are read once, and time is looked at in between.
 _PAGES = 4
@@ -52,8 +52,8 @@ def pictures(
 
     Args:
         run: whose `fetch` settings are used.
-        rows: with the columns of `pipelines.manifest.MANIFEST`, `width`, `height`, `fetch_failure`.
-            One that the run could not fetch is not tried again.
+        rows: with the columns of `sources.manifest.MANIFEST`, `width`, `height` and
+            `fetch_failure`. One that the run could not fetch is not tried again.
         most_bytes: of all data URLs together.
         until: of `time.monotonic()`; whatever hangs, rows after that get none.
     """

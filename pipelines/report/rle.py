@@ -52,7 +52,7 @@ def mask_path(rle: dict[str, Any]) -> str | None:
     """The SVG path (`d`, fill rule evenodd) of a mask, in pixels of the image.
 
     Args:
-        rle: `counts` and `size` (height, width), as in `pipelines.triage.RLE`.
+        rle: `counts` and `size` (height, width), as in `pipelines.decisions.triage.RLE`.
 
     None if the mask is empty, or is no mask.
     """

@@ -19,8 +19,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipelines.report.views import Coded, Ints, View
-from pipelines.s3_path import RunPath, parquet
-from pipelines.shards import failure_columns
+from pipelines.runs.shards import failure_columns
+from pipelines.storage.paths import RunPath, parquet
 
 #: Kept of each reason, class and failure within an outcome. Of failed rows there is seldom a
 #: picture to look at: they get few places, and those that are left over.

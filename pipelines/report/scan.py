@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from pipelines.report.sample import Sampler
 from pipelines.report.tally import Tally
 from pipelines.report.views import columns_of, view
-from pipelines.rundir import RunDir
-from pipelines.s3_path import RunPath, parquet
+from pipelines.runs.directory import RunDir
+from pipelines.storage.paths import RunPath, parquet
 
 #: Rows in memory as Arrow: scores of 2,048 pages of 50 lines are 0.4 MB.
 _ROWS = 2048

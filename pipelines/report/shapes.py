@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from pipelines.decisions.triage import Reason
 from pipelines.report.rle import mask_path, number, points
-from pipelines.triage import Reason
 
 #: Shapes drawn on one picture; the most doubtful come first.
 MOST_LABELS, MOST_LINES = 60, 150
@@ -73,7 +73,7 @@ def score_text(score: float | None) -> str:
 def label_shapes(
     labels: Sequence[Mapping[str, Any]], colours: Mapping[str, int]
 ) -> tuple[Shape, ...]:
-    """Shapes of values of `pipelines.triage.LABEL`, at most `MOST_LABELS`, doubtful ones first.
+    """Shapes of values of `decisions.triage.LABEL`, at most `MOST_LABELS`, doubtful ones first.
 
     `colours`: class -> its place in the palette.
     """
@@ -109,7 +109,7 @@ def _box(box: Sequence[float] | None) -> tuple[str, str, str, str] | None:
 
 
 def line_shapes(lines: Sequence[Mapping[str, Any]]) -> tuple[Shape, ...]:
-    """Shapes of values of `actors.ocr.line.LINE`, at most `MOST_LINES`, the weakest first."""
+    """Shapes of values of `actors.lines.LINE`, at most `MOST_LINES`, the weakest first."""
     ordered = sorted(lines, key=weakness)
     return tuple(_line(line) for line in ordered[:MOST_LINES])
 

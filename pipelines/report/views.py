@@ -10,8 +10,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from pipelines.shards import failure_columns
-from pipelines.triage import Reason
+from pipelines.decisions.triage import Reason
+from pipelines.runs.shards import failure_columns
 
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]

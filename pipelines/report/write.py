@@ -14,8 +14,9 @@ from pipelines.report.page import render
 from pipelines.report.pictures import Picture, pictures
 from pipelines.report.sample import read_chosen
 from pipelines.report.scan import Scan, scan
-from pipelines.rundir import RunDir, output_errors
-from pipelines.s3_path import RunPath, write_whole
+from pipelines.runs.directory import RunDir
+from pipelines.storage.output_errors import output_errors
+from pipelines.storage.paths import RunPath, write_whole
 
 NAME = "report.html"
 

@@ -34,7 +34,7 @@ torch.set_num_threads(1)
 if "keep" in sys.argv:
     assert keep_freed_memory()
 if "segmenter" in sys.argv:
-    from actors.sam2 import Sam2, Sam2Config
+    from actors.segmentation.sam2 import Sam2, Sam2Config
     Sam2(Sam2Config(model=sys.argv[-1], device="cpu"))
 if "thread" in sys.argv:
     thread = threading.Thread(target=work)

@@ -10,7 +10,7 @@ from transformers import AutoImageProcessor, AutoModelForObjectDetection
 
 sys.path.append(str(Path(__file__).parents[2] / "benchmarks"))
 
-from docling_models import LABELS, lay_out
+from parts.docling_models import LABELS, lay_out
 
 
 def test_the_layout_model_has_its_size_and_finds_nothing(tmp_path: Path) -> None:

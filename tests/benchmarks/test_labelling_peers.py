@@ -16,8 +16,8 @@ from transformers.models.bert.modeling_bert import BertModel
 
 sys.path.append(str(Path(__file__).parents[2] / "benchmarks"))
 
-import groundingdino_format as theirs
 import labelling_peers as peers
+from parts import groundingdino_format as theirs
 
 from pipelines.autolabel import AutolabelConfig
 

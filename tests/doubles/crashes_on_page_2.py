@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import ctypes
 
-from pipelines.render import Page, RenderOptions, count_pages
-from pipelines.render import render_page as render_really
+from pipelines.pages.page import Page, RenderOptions
+from pipelines.pages.render import count_pages
+from pipelines.pages.render import render_page as render_really
 
 __all__ = ["count_pages", "render_page"]
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import time
 
-from pipelines.render import RenderOptions, render_page
+from pipelines.pages.page import RenderOptions
+from pipelines.pages.render import render_page
 
 __all__ = ["count_pages", "render_page"]
 

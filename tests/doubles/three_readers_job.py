@@ -7,12 +7,13 @@ from pathlib import Path
 import pyarrow as pa
 
 from actors.contract import Settings
-from pipelines.fetch import PageFetcher
+from pipelines.decisions.readers import SURFACE
+from pipelines.decisions.settling import settle, weigh
 from pipelines.flow import Flow, step
 from pipelines.job import Job
-from pipelines.manifest import MANIFEST
-from pipelines.ocr_backfill import OcrBackfillConfig, read_pages, settle, weigh
-from pipelines.readers import SURFACE
+from pipelines.ocr_backfill import OcrBackfillConfig, read_pages
+from pipelines.pages.fetch import PageFetcher
+from pipelines.sources.manifest import MANIFEST
 
 
 class NoSettings(Settings):

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from infra_files import INFRA, KUBERAY, clusters, documents, ray_pods
 
-from pipelines.metrics import METRICS
+from pipelines.engine.metrics import METRICS
 
 #: A counter or gauge is exported as ray_NAME, a histogram as these three (Ray 2.60, looked at).
 PARTS = {"histogram": ("_bucket", "_sum", "_count")}

@@ -31,7 +31,7 @@ from ray.serve.schema import ServeDeploySchema
 from actors.contract import Pool
 from pipelines.flow import Flow
 from pipelines.job import load
-from pipelines.serving import ServeVlmConfig
+from pipelines.serving.settings import ServeVlmConfig
 
 #: Where the images keep the repository's configs (infra/docker).
 IN_THE_IMAGE = "/opt/nightjar/"
@@ -289,8 +289,8 @@ def test_reader_and_job_share_the_token_of_one_secret() -> None:
 
 
 def test_the_reader_refuses_to_be_built_without_a_token(monkeypatch: pytest.MonkeyPatch) -> None:
-    from pipelines import vlm_endpoint
     from pipelines.errors import ConfigError
+    from pipelines.serving import vlm_endpoint
 
     (service,) = objects("RayService")
     config = yaml.safe_load(service["spec"]["serveConfigV2"])["applications"][0]

@@ -16,11 +16,11 @@ from hand_made_runs import IMAGES, label, picture, stored, write_run
 from own_fiftyone import app_process
 from PIL import Image
 
-from pipelines.curate import curate
-from pipelines.curate_dataset import WORST_FIRST
-from pipelines.curate_pull import pull
+from pipelines.curation.curate import curate
+from pipelines.curation.dataset import WORST_FIRST
+from pipelines.curation.pull import pull
 from pipelines.review import reviewed_rows
-from pipelines.rundir import RunDir
+from pipelines.runs.directory import RunDir
 
 pytest_plugins = ["own_fiftyone"]
 pytest.importorskip("websockets", reason="no websockets: the browser is driven through it")

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from conftest import nightjar_argv
 
-from jobs.bench import names
+from jobs.commands.bench import names
 
 
 def ask(*words: str) -> subprocess.CompletedProcess[str]:

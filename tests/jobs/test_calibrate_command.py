@@ -18,10 +18,10 @@ from labelled_runs import labelled_run
 from PIL import Image
 from rich.console import Console
 
-from jobs.calibrate import Asked, command
-from pipelines.calibration import load_calibration
+from jobs.commands.calibrate import Asked, command
+from pipelines.decisions.error_model import load_calibration
+from pipelines.decisions.routing import RoutingConfig
 from pipelines.errors import ConfigError
-from pipelines.routing import RoutingConfig
 
 Command = Callable[..., Ended]
 

@@ -21,9 +21,9 @@ from rich.console import Console
 from typer.testing import CliRunner
 
 from jobs.cli import app
-from jobs.curate import build, open_app, pull
+from jobs.commands.curate import build, open_app, pull
 from pipelines.errors import ConfigError, RunNotFound
-from pipelines.rundir import RunDir
+from pipelines.runs.directory import RunDir
 
 pytest_plugins = ["own_fiftyone"]
 

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from jobs.engine_weights import checkpoints
-from jobs.engines import ENGINES
-from pipelines import environments
+from jobs.commands.engine_weights import checkpoints
+from jobs.commands.engines import ENGINES
+from pipelines.engine import environments
 
 NAMES = [
     *("rapid_ocr", "paddle_ocr", "surya", "omniparser", "grounding_dino"),
@@ -49,7 +49,7 @@ def test_a_missing_environment_and_a_broken_one_are_told_apart(
     nightjar: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """Without the imports of our own environment, which take the time."""
-    from jobs import engines
+    from jobs.commands import engines
 
     monkeypatch.setenv("NIGHTJAR_VENVS", str(tmp_path))
     (paddle,) = (engine for engine in ENGINES if engine.name == "paddle_ocr")

@@ -14,7 +14,7 @@ from labelled_runs import labelled_run, row_of
 from PIL import Image
 from rich.console import Console
 
-from jobs import diff, evaluate
+from jobs.commands import diff, evaluate
 from pipelines.errors import ConfigError
 
 Command = Callable[..., Ended]

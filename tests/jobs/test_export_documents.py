@@ -19,10 +19,10 @@ from ocr_documents import line, ocr_run, pages_of, read_page, sample, unread
 from rich.console import Console
 from s3_server import Bucket
 
-from jobs import export
-from pipelines.rundir import RunDir
-from pipelines.s3_path import STORAGE_ENV
-from pipelines.storage import Storage
+from jobs.commands import export
+from pipelines.runs.directory import RunDir
+from pipelines.storage.client import Storage
+from pipelines.storage.paths import STORAGE_ENV
 
 pytest_plugins = ["s3_server"]
 

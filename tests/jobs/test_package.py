@@ -13,7 +13,7 @@ import pytest
 import yaml
 from conftest import REPOSITORY
 
-from jobs.package import Package, package
+from jobs.cluster.package import Package, package
 from pipelines.errors import ConfigError
 
 SECRET = "planted-secret-3f9a"

@@ -15,7 +15,7 @@ from hand_made_runs import scan
 from html_tree import parsed
 from reported_runs import images_run
 
-from pipelines.rundir import RunDir
+from pipelines.runs.directory import RunDir
 
 Command = Callable[..., Ended]
 

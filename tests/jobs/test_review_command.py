@@ -24,10 +24,10 @@ from hand_made_runs import (
 from PIL import Image
 from rich.console import Console
 
-from jobs.overlay import draw_row
-from jobs.review import export, import_
+from jobs.commands.review import export, import_
+from jobs.console.overlay import draw_row
 from pipelines.errors import NightjarError
-from pipelines.rundir import RunDir
+from pipelines.runs.directory import RunDir
 
 Command = Callable[..., Ended]
 

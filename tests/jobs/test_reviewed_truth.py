@@ -16,11 +16,11 @@ from rich.console import Console
 from typer.testing import CliRunner
 
 from actors.failures import FAILURE
-from jobs.calibrate import Asked, command
 from jobs.cli import app
-from pipelines.curate import curate
-from pipelines.curate_pull import pull
-from pipelines.rundir import RunDir
+from jobs.commands.calibrate import Asked, command
+from pipelines.curation.curate import curate
+from pipelines.curation.pull import pull
+from pipelines.runs.directory import RunDir
 
 pytest_plugins = ["own_fiftyone"]
 

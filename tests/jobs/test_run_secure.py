@@ -17,7 +17,7 @@ from bad_files import SAMPLES
 from chat_server import Asked, Reply, chat_server, status
 from conftest import nightjar_argv, write_config
 
-from pipelines.serving import is_loopback
+from pipelines.serving.settings import is_loopback
 
 if TYPE_CHECKING:
     from s3_server import Bucket

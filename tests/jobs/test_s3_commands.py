@@ -14,10 +14,11 @@ from judged_runs import random_world
 from labelled_runs import labelled_run
 from rich.console import Console
 
-from jobs import calibrate, commands, diff, evaluate, report, review
+from jobs.commands import calibrate, diff, evaluate, report, review
+from jobs.commands import runs as commands
 from pipelines.errors import RunNotFound
-from pipelines.rundir import RunDir
-from pipelines.s3_path import STORAGE_ENV, S3Path
+from pipelines.runs.directory import RunDir
+from pipelines.storage.paths import STORAGE_ENV, S3Path
 
 if TYPE_CHECKING:
     from s3_server import Bucket

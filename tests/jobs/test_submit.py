@@ -26,9 +26,9 @@ from doubles.hangs_up import hangs_up
 from ray_head import RayHead, ray_head
 from rich.console import Console
 
-from jobs import submit
-from jobs.follow import follow
-from jobs.ray_jobs import Head, submission_id
+from jobs.cluster.follow import follow
+from jobs.cluster.ray_jobs import Head, submission_id
+from jobs.commands import submit
 from pipelines.errors import ClusterUnreachable, ConfigError, RunNotFound
 
 #: The submitter's own key, and one that the cluster owns and the run uses.

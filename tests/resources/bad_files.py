@@ -334,7 +334,8 @@ class BadFile:
 
     expected: "OK", or the FailureKind of its one row, given a limit of 100 million pixels at
     200 dpi, a limit of 100 MB on files and members, and no password.
-    kind: what the content is, whatever the name says: one of `pipelines.render.Kind`, or zip, tar.
+    kind: what the content is, whatever the name says: one of `pipelines.pages.page.Kind`, or zip,
+    tar.
     """
 
     make: Maker

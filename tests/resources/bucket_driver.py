@@ -10,12 +10,12 @@ from pathlib import Path
 import pyarrow as pa
 
 from actors.failures import FAILURE
-from pipelines.manifest import freeze
-from pipelines.objects import StorageSettings
-from pipelines.rundir import RunDir
-from pipelines.shards import SinkConfig, owed, stage_shard
-from pipelines.source import SourceConfig
-from pipelines.storage import Storage
+from pipelines.runs.directory import RunDir
+from pipelines.runs.shards import SinkConfig, owed, stage_shard
+from pipelines.sources.listing import SourceConfig
+from pipelines.sources.manifest import freeze
+from pipelines.storage.client import Storage
+from pipelines.storage.objects import StorageSettings
 
 
 def plan(run: RunDir, folder: Path, rows: int, settings: StorageSettings) -> None:

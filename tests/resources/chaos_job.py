@@ -18,15 +18,15 @@ import pyarrow as pa
 from pydantic import Field
 
 from actors.contract import Actor, Pool, Settings
+from actors.escalation.vlm import Vlm, VlmConfig
 from actors.failures import FAILURE
-from actors.ocr.line import LINES
-from actors.vlm import Vlm, VlmConfig
+from actors.lines import LINES
 from pipelines import job
 from pipelines.config import JobConfig
-from pipelines.fetch import PageFetcher
 from pipelines.flow import Flow, step
 from pipelines.job import Job
-from pipelines.manifest import MANIFEST
+from pipelines.pages.fetch import PageFetcher
+from pipelines.sources.manifest import MANIFEST
 
 
 class ReaderConfig(Settings):

@@ -222,7 +222,7 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--pages", type=int, default=150)
     parser.add_argument("--only", nargs="*", help="faults by a part of their name")
-    parser.add_argument("--out", type=Path, default=Path("benchmarks"))
+    parser.add_argument("--out", type=Path, default=Path("benchmarks/results"))
     asked = parser.parse_args()
     chosen = [f for f in FAULTS if not asked.only or any(part in f.name for part in asked.only)]
     console = Console()

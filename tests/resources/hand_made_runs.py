@@ -13,11 +13,11 @@ from PIL import Image, ImageDraw
 from pycocotools import mask as coco
 
 from actors.failures import FAILURE
-from actors.ocr.line import LINES
-from pipelines.fetch import FetchConfig
-from pipelines.manifest import MANIFEST
-from pipelines.rundir import RunDir
-from pipelines.triage import LABELS, TriageConfig
+from actors.lines import LINES
+from pipelines.decisions.triage import LABELS, TriageConfig
+from pipelines.pages.fetch import FetchConfig
+from pipelines.runs.directory import RunDir
+from pipelines.sources.manifest import MANIFEST
 
 EVIDENCE = pa.struct(
     [

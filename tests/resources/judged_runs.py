@@ -13,8 +13,8 @@ from hand_made_runs import CLASSES, IMAGES, write_run
 from labelled_runs import SCHEMA, write_truth
 from pycocotools import mask as coco
 
-from pipelines.review_import import REVIEWED
-from pipelines.rundir import RunDir
+from pipelines.review.importing import REVIEWED
+from pipelines.runs.directory import RunDir
 
 WIDTH, HEIGHT = 640, 480
 STAR, BLUE, HOUSE = CLASSES

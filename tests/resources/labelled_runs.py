@@ -17,11 +17,11 @@ import numpy as np
 import pyarrow as pa
 from hand_made_runs import write_run
 
-from actors.ocr.line import LINES
-from pipelines.manifest import MANIFEST
-from pipelines.ocr_backfill import EVIDENCE
-from pipelines.routing import Floors, weigh
-from pipelines.rundir import RunDir
+from actors.lines import LINES
+from pipelines.decisions.routing import Floors, weigh
+from pipelines.decisions.settling import EVIDENCE
+from pipelines.runs.directory import RunDir
+from pipelines.sources.manifest import MANIFEST
 
 SCHEMA = pa.schema(
     [

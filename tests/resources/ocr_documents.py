@@ -15,10 +15,10 @@ from hand_made_runs import PAGES, stored, write_run
 from PIL import Image, ImageOps
 
 from actors.failures import FAILURE
-from actors.ocr.line import LINES
-from pipelines.fetch import FetchConfig
-from pipelines.render import sniff
-from pipelines.rundir import RunDir
+from actors.lines import LINES
+from pipelines.pages.fetch import FetchConfig
+from pipelines.pages.page import sniff
+from pipelines.runs.directory import RunDir
 
 SCHEMA = pa.schema(
     [

@@ -70,7 +70,7 @@ def _start(folder: Path, env: Mapping[str, str]) -> tuple[subprocess.Popen[bytes
     settings = {
         "PATH": f"{BIN}:{os.environ['PATH']}",
         "RAY_AUTH_MODE": "disabled",
-        "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",  # binds to loopback, see pipelines/engine.py
+        "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",  # on loopback: engine/cluster.py
         "RAY_metrics_report_interval_ms": "1000",
     }
     kept = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}

@@ -12,7 +12,7 @@ from hand_made_runs import IMAGES, PAGES, label, page, scan, stored, write_run
 from PIL import Image
 
 from actors.failures import FailureKind, failure
-from pipelines.rundir import RunDir
+from pipelines.runs.directory import RunDir
 
 CLASSES = ("red star", "blue star", "green house")
 LABELLED = pa.schema([*IMAGES, pa.field("detect_failure", IMAGES.field("fetch_failure").type)])

@@ -21,7 +21,7 @@ import pytest
 from botocore.config import Config
 from doubles.troubled_s3 import TroubledS3, troubled_s3
 
-from pipelines.storage import StorageSettings
+from pipelines.storage.client import StorageSettings
 
 
 def free_port() -> int:

@@ -16,7 +16,8 @@ from pycocotools import mask as coco
 from torchvision.ops import nms
 from transformers import Sam3Model, Sam3Processor
 
-from actors.sam3 import Sam3, Sam3Config
+from actors.segmentation.sam3 import Sam3
+from actors.segmentation.settings import Sam3Config
 
 #: A threshold that some of the forty queries of random weights pass, and some do not.
 ONTOLOGY: dict[str, Any] = {

@@ -194,7 +194,7 @@ class YoloV9E(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        from actors.closed_set.library import ultralytics
+        from actors.detection.closed_set.library import ultralytics
 
         ultralytics()
         from ultralytics.nn.tasks import DetectionModel

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from actors.closed_set.library import ultralytics
+from actors.detection.closed_set.library import ultralytics
 
 ultralytics()  # quiet, and before the import below
 

@@ -1,0 +1,105 @@
+"""One batch of views through the model: pixels in, boxes and scores of prompts out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from transformers.image_utils import SizeDict
+
+from actors.detection.grounding.prompts import PromptChunk
+from actors.detection.grounding.weights import Loaded
+from actors.images.views import View
+
+
+@dataclass(frozen=True)
+class ChunkScores:
+    """What the model says of one view and one text, on the CPU.
+
+    Attributes:
+        boxes: float32 (n_queries, 4), centre x, centre y, width, height relative to the view, 0..1.
+        scores: float32 (n_queries, n_phrases), 0..1: the mean of the token probabilities of the
+            phrase, full stop excluded. The mean is what the evaluation code of Grounding DINO and
+            of MM-Grounding-DINO takes; a maximum would give "red star" the score of "star" (the
+            pocket model at 0.4: F1 0.86 with the mean, 0.85 with the maximum).
+        prompts: int64 (n_phrases,), index of each phrase among all prompts.
+    """
+
+    boxes: Tensor
+    scores: Tensor
+    prompts: Tensor
+
+
+class Forward:
+    """The model with its prompts."""
+
+    def __init__(self, loaded: Loaded, chunks: Sequence[PromptChunk], dtype: torch.dtype) -> None:
+        """`dtype` float32, or the one that autocast computes matrix products in."""
+        self._loaded = loaded
+        self._dtype = dtype
+        self._texts = [
+            (
+                torch.tensor([chunk.input_ids], device=loaded.device),
+                chunk.weights(len(chunk.input_ids)).to(loaded.device),
+                torch.tensor(chunk.prompts),
+            )
+            for chunk in chunks
+        ]
+
+    @torch.inference_mode()
+    def __call__(self, views: Sequence[tuple[View, Tensor]]) -> list[list[ChunkScores]]:
+        """For each view the scores of every chunk.
+
+        Args:
+            views: all of one padded size, with the pixels of each, uint8 (3, height, width), RGB,
+                not yet resized.
+
+        Raises:
+            torch.OutOfMemoryError: too many for the device.
+        """
+        pixel_values, pixel_mask = self._inputs(views)
+        answers: list[list[ChunkScores]] = [[] for _ in views]
+        for input_ids, weights, prompts in self._texts:
+            # Autocast leaves coordinates in float32. On the pocket model boxes move by 0.09 % of
+            # the image's side with bfloat16 products, 0.24 % with bfloat16 weights.
+            with torch.autocast(
+                self._loaded.device.type, self._dtype, enabled=self._dtype != torch.float32
+            ):
+                out = self._loaded.model(
+                    pixel_values=pixel_values,
+                    pixel_mask=pixel_mask,
+                    input_ids=input_ids.expand(len(views), -1),
+                )
+            tokens = out.logits[..., : input_ids.shape[1]].float().sigmoid()
+            scores, boxes = (tokens @ weights).cpu(), out.pred_boxes.float().cpu()
+            for number, answer in enumerate(answers):
+                answer.append(ChunkScores(boxes[number], scores[number], prompts))
+        return answers
+
+    def _inputs(self, views: Sequence[tuple[View, Tensor]]) -> tuple[Tensor, Tensor]:
+        """pixel_values float32 (n, 3, h, w), zero where padded, and pixel_mask int64 (n, h, w).
+
+        The library's own resizing and normalising, called step by step: its `preprocess` takes
+        0.5 ms for an image of 320 x 240, the two steps 0.3 ms, with the same result.
+        """
+        rule, device = self._loaded.processor.image_processor, self._loaded.device
+        height, width = views[0][0].padded
+        raw = torch.zeros(len(views), 3, height, width, dtype=torch.uint8, device=device)
+        mask = torch.zeros(len(views), height, width, dtype=torch.int64, device=device)
+        for number, (view, pixels) in enumerate(views):
+            h, w = view.size
+            raw[number, :, :h, :w] = rule.resize(
+                pixels.to(device), SizeDict(height=h, width=w), resample=rule.resample
+            )
+            mask[number, :h, :w] = 1
+        values = rule.rescale_and_normalize(
+            raw,
+            rule.do_rescale,
+            rule.rescale_factor,
+            rule.do_normalize,
+            rule.image_mean,
+            rule.image_std,
+        )
+        return values * mask[:, None], mask

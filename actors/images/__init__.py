@@ -1,0 +1,1 @@
+"""Pixels: decoding, tiles and views, letterbox, batches, masks as run lengths."""

@@ -1,0 +1,54 @@
+"""SAM 2: a mask for every box."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pyarrow as pa
+
+from actors.contract import Actor
+from actors.failures import FAILURE, ItemFailure
+from actors.instances import BOXES, MASKS
+from actors.segmentation.settings import Sam2Config
+
+
+class Sam2(Actor[Sam2Config]):
+    """Gives every box a mask; images without boxes never meet the model.
+
+    Reads `image`, an encoded image, upright (EXIF orientation applied), and `boxes`.
+    Writes `masks` (see `actors.instances`): one per box in the same order, null where `boxes` or
+    `image` is null or `segment_failure` says why: CORRUPT_IMAGE, TOO_MANY_PIXELS, OUT_OF_MEMORY
+    (alone in a forward).
+    """
+
+    reads = pa.schema([("image", pa.binary()), ("boxes", BOXES)])
+    writes = pa.schema([("masks", MASKS), ("segment_failure", FAILURE)])
+    failure_column = "segment_failure"
+
+    def __init__(self, config: Sam2Config) -> None:
+        """Raises SetupError: see `actors.segmentation.sam2_checkpoint.load`."""
+        super().__init__(config)
+        # torch: seconds, and not for the driver
+        from actors.segmentation.sam2_segmenter import Request, Segmenter
+
+        self._request = Request
+        self._segmenter = Segmenter(config, self.timed)
+
+    def provenance(self) -> dict[str, str]:
+        return self._segmenter.provenance
+
+    def __call__(self, rows: pa.Table) -> pa.Table:
+        images = rows["image"].to_pylist()
+        boxes = rows["boxes"].to_pylist()
+        masks: list[list[Any] | None] = [[] if found == [] else None for found in boxes]
+        failures: list[dict[str, str] | None] = [None] * len(images)
+        asked = [row for row, found in enumerate(boxes) if found and images[row] is not None]
+        requests = [self._request(images[row], [one["box"] for one in boxes[row]]) for row in asked]
+        for row, answer in zip(asked, self._segmenter.segment(requests), strict=True):
+            if isinstance(answer, ItemFailure):
+                failures[row] = answer.as_value()
+            else:
+                masks[row] = answer
+        return rows.append_column("masks", pa.array(masks, MASKS)).append_column(
+            "segment_failure", pa.array(failures, FAILURE)
+        )

@@ -1,0 +1,162 @@
+"""From encoded images and boxes to masks: decode, embed, decode all boxes, encode."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+import transformers
+from torch import Tensor
+
+from actors.checkpoints import best_on_cpu, pick_device, pick_dtype
+from actors.failures import FailureKind, ItemFailure
+from actors.images.batches import ahead, halving, in_batches, parts
+from actors.images.rle import Rle, box_agreement, encode
+from actors.images.views import Picture
+from actors.segmentation.sam2_checkpoint import load
+from actors.segmentation.sam2_packed import BoxPrompt, Features, PackedSam2, RawMask
+from actors.segmentation.settings import Sam2Config
+
+#: Images whose features are on the device together: 16 MB each as float32 for sam2.1-hiera.
+WINDOW = 16
+#: (cpu, cuda). One CPU thread is no faster with more: hiera-tiny takes 1.3 s per image, alone or in
+#: batches of 4, and 50 ms per box in packs of 4, 8 or 16 (bfloat16; freed memory kept, without that
+#: more are slower). The values for cuda are not measured.
+IMAGES_AT_ONCE = (1, 8)
+BOXES_AT_ONCE = (4, 64)
+
+Masks = list[dict[str, Any]]
+
+
+@dataclass(frozen=True)
+class Request:
+    """One image to segment. `boxes`: x0, y0, x1, y1, pixels of the upright image; at least one."""
+
+    image: bytes
+    boxes: list[list[float]]
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """An image as the model wants it. `pixels`: float32 (3, size, size), normalised."""
+
+    pixels: Tensor
+    height: int
+    width: int
+    boxes: list[list[float]]
+
+
+class Segmenter:
+    """A loaded SAM 2."""
+
+    def __init__(
+        self, config: Sam2Config, timed: Callable[[str], AbstractContextManager[None]]
+    ) -> None:
+        """`timed` names the step that its block's wall time is booked on. Raises SetupError."""
+        device = pick_device(config.device)
+        on_gpu = device.type == "cuda"
+        dtype = pick_dtype(config.dtype, device, on_cpu=best_on_cpu())
+        loaded = load(config.model, config.meta_config, config.revision, config.local_files_only)
+        self._timed = timed
+        self._processor = loaded.processor
+        self._size = loaded.processor.size["height"]
+        self._sam2 = PackedSam2(loaded.model, device, getattr(torch, dtype))
+        self._images_at_once = config.images_at_once or IMAGES_AT_ONCE[on_gpu]
+        self._boxes_at_once = config.boxes_at_once or BOXES_AT_ONCE[on_gpu]
+        self._threads = ThreadPoolExecutor(config.decode_threads)
+        self.provenance = loaded.provenance | {
+            "device": torch.cuda.get_device_name() if on_gpu else "cpu",
+            "dtype": dtype,
+            "engine": f"transformers {transformers.__version__}, torch {torch.__version__}",
+        }
+
+    def segment(self, requests: Sequence[Request]) -> list[Masks | ItemFailure]:
+        """For each image the values of `actors.instances.MASKS`, or what is wrong with it."""
+        windows = parts(requests, WINDOW)
+        results: list[Masks | ItemFailure] = []
+        for window in ahead(self._prepared, windows):
+            ready = [image for image in window if isinstance(image, Prepared)]
+            masks = iter(self._window(ready))
+            results += [i if isinstance(i, ItemFailure) else next(masks) for i in window]
+        return results
+
+    def _prepared(self, requests: Sequence[Request]) -> list[Prepared | ItemFailure]:
+        """Runs in a thread beside the model."""
+        with self._timed("decode"):
+            return list(self._threads.map(self._prepare, requests))
+
+    def _prepare(self, request: Request) -> Prepared | ItemFailure:
+        try:
+            picture = Picture(request.image)
+        except ItemFailure as fault:
+            return fault
+        rgb = picture.crop((0, 0, picture.width, picture.height))
+        if isinstance(rgb, ItemFailure):
+            return rgb
+        # The channels are named: the library would take 3 rows for 3 channels.
+        pixels = self._processor(rgb, input_data_format="channels_first", return_tensors="pt")
+        return Prepared(pixels["pixel_values"][0], picture.height, picture.width, request.boxes)
+
+    def _window(self, images: Sequence[Prepared]) -> list[Masks | ItemFailure]:
+        with self._timed("embed"):
+            pixels = [image.pixels for image in images]
+            features = in_batches(self._sam2.embed, pixels, self._images_at_once)
+        prompts = [
+            BoxPrompt(maps, box)
+            for image, maps in zip(images, features, strict=True)
+            if maps is not None
+            for box in self._boxes(image)
+        ]
+        with self._timed("decode_boxes"):
+            raw = iter(in_batches(self._sam2.decode, prompts, self._boxes_at_once))
+        return [self._masks(image, maps, raw) for image, maps in zip(images, features, strict=True)]
+
+    def _boxes(self, image: Prepared) -> Tensor:
+        """(n, 4) in pixels of the model's input, which does not keep the aspect ratio."""
+        scale = np.array([self._size / image.width, self._size / image.height] * 2)
+        return torch.from_numpy((np.array(image.boxes) * scale).astype(np.float32))
+
+    def _masks(
+        self, image: Prepared, features: Features | None, raw: Iterator[RawMask | None]
+    ) -> Masks | ItemFailure:
+        """The masks of one image, taken from `raw` if its features fitted into memory."""
+        if features is None:
+            return _out_of_memory("the image does not fit the device's memory alone")
+        found = [next(raw) for _ in image.boxes]
+        masks = [mask for mask in found if mask is not None]
+        if len(masks) < len(found):
+            return _out_of_memory("a single box does not fit the device's memory alone")
+        with self._timed("encode_masks"):
+            rles = halving(
+                lambda logits: encode(logits, image.height, image.width),
+                [mask.logits for mask in masks],
+            )
+        encoded = [rle for rle in rles if rle is not None]
+        if len(encoded) < len(rles):
+            size = f"{image.width} x {image.height}"
+            return _out_of_memory(f"a mask of {size} px does not fit the device's memory alone")
+        agreement = box_agreement(encoded, np.array(image.boxes))
+        return [
+            _value(rle, mask.iou, agree)
+            for rle, mask, agree in zip(encoded, masks, agreement.tolist(), strict=True)
+        ]
+
+
+def _value(rle: Rle, iou: float, agreement: float) -> dict[str, Any]:
+    """A value of `actors.instances.MASK`. NaN is not known, and so becomes null."""
+    return {
+        "counts": rle["counts"].decode("ascii"),
+        "size": rle["size"],
+        "mask_iou": iou if math.isfinite(iou) else None,
+        "box_agreement": agreement if math.isfinite(agreement) else None,
+    }
+
+
+def _out_of_memory(message: str) -> ItemFailure:
+    return ItemFailure(FailureKind.OUT_OF_MEMORY, message)

@@ -1,0 +1,1 @@
+"""Surfaces: is a picture a scene, a document or a screenshot?"""

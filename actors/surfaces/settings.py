@@ -1,0 +1,95 @@
+"""Settings of the surface classifiers. Light: the driver imports them to check a config."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated, ClassVar, Literal, Protocol, Self
+
+from pydantic import Field, Tag, model_validator
+
+from actors.contract import Device, Dtype, Settings, by_engine
+from actors.failures import ItemFailure
+
+SurfaceName = Literal["scene", "document", "screenshot"]
+
+
+SURFACES: tuple[SurfaceName, ...] = ("scene", "document", "screenshot")
+
+
+#: A surface and how sure it is, 0..1.
+Guess = tuple[SurfaceName, float]
+
+
+PROMPTS: dict[SurfaceName, tuple[str, ...]] = {
+    "scene": (
+        "a photo of a street with signs",
+        "a photo of a shop front",
+        "a photo of a thing with a label on it",
+        "a photo of people",
+    ),
+    "document": (
+        "a scanned page of text",
+        "a scanned receipt",
+        "a photo of a paper document",
+        "a filled in form",
+    ),
+    "screenshot": (
+        "a screenshot of a computer program",
+        "a screenshot of a web page",
+        "a screenshot of a phone",
+        "the desktop of a computer",
+    ),
+}
+
+
+class SurfaceStatistics(Settings):
+    """Flatness, colours and edges, counted: no weights, no download. See
+    `actors.surfaces.statistics` for what it was fitted on and how often it is right."""
+
+    engine: Literal["statistics"] = "statistics"
+
+
+class SurfaceZeroShot(Settings):
+    """CLIP or SigLIP, asked which of some sentences fits best (Radford et al. 2021)."""
+
+    operational: ClassVar[frozenset[str]] = frozenset(
+        {"local_files_only", "device", "images_at_once"}
+    )
+
+    engine: Literal["zero_shot"]
+    model: str = Field(
+        description="a checkpoint's directory, or its id on the hub: "
+        "google/siglip2-base-patch16-224, openai/clip-vit-base-patch32"
+    )
+    revision: str | None = Field(None, description="commit, tag or branch on the hub; null: main")
+    local_files_only: bool = Field(False, description="never ask the hub, take what is cached")
+    device: Device = Field("auto", description="auto: cuda where there is one, else cpu")
+    dtype: Dtype = Field("auto", description="auto: bfloat16 on cuda, float32 on cpu")
+    prompts: dict[SurfaceName, tuple[str, ...]] = Field(
+        PROMPTS, description="sentences for each surface; the best of them speaks for it"
+    )
+    images_at_once: int | None = Field(
+        None, ge=1, description="images of one forward; null: 8 on cpu, 64 on cuda"
+    )
+
+    @model_validator(mode="after")
+    def _every_surface_has_a_prompt(self) -> Self:
+        missing = [name for name in SURFACES if not self.prompts.get(name)]
+        if missing:
+            raise ValueError(f"prompts has none for {', '.join(missing)}")
+        return self
+
+
+Classifier = Annotated[
+    Annotated[SurfaceStatistics, Tag("statistics")] | Annotated[SurfaceZeroShot, Tag("zero_shot")],
+    by_engine("statistics", "zero_shot"),
+]
+
+
+class Engine(Protocol):
+    """What guesses."""
+
+    provenance: dict[str, str]
+
+    def guesses(self, images: Sequence[bytes]) -> list[Guess | ItemFailure]:
+        """For each encoded image its surface, or what is wrong with it."""

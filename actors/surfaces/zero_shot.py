@@ -1,0 +1,131 @@
+"""CLIP and SigLIP as a classifier: which of some sentences is nearest to a picture."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+import transformers
+from PIL import Image
+from safetensors import SafetensorError
+from torch import Tensor
+from transformers import AutoModel, AutoProcessor
+
+from actors.checkpoints import (
+    checkpoint_folder,
+    pick_device,
+    pick_dtype,
+    provenance_of,
+    whole_model,
+)
+from actors.contract import Timed
+from actors.failures import FailureKind, ItemFailure, SetupError
+from actors.images.batches import in_batches, parts
+from actors.images.decoding import rgb
+from actors.surfaces.settings import SURFACES, Guess, SurfaceZeroShot
+
+#: Images decoded and prepared at once.
+_WINDOW = 64
+#: (cpu, cuda); not measured on a GPU.
+IMAGES_AT_ONCE = (8, 64)
+
+
+class ZeroShot:
+    """A loaded model, and what it makes of the sentences."""
+
+    def __init__(self, config: SurfaceZeroShot, timed: Timed) -> None:
+        """`timed` names the step that its block's wall time is booked on.
+
+        Raises SetupError: no checkpoint, damaged, incomplete, or no model of pictures and text.
+        """
+        self._timed = timed
+        self._device = pick_device(config.device)
+        on_gpu = self._device.type == "cuda"
+        dtype = pick_dtype(config.dtype, self._device)
+        folder = checkpoint_folder(config.model, config.revision, config.local_files_only)
+        transformers.utils.logging.disable_progress_bar()
+        try:
+            model: Any = whole_model(AutoModel, config.model, folder)
+            self._processor: Any = AutoProcessor.from_pretrained(folder)
+            self._scale = float(model.logit_scale.detach().exp())
+            self._model = model.to(self._device, getattr(torch, dtype)).eval()
+            self._owners = [i for i, name in enumerate(SURFACES) for _ in config.prompts[name]]
+            self._words = self._sentences([p for name in SURFACES for p in config.prompts[name]])
+        except (
+            OSError,
+            ValueError,
+            RuntimeError,
+            AttributeError,
+            TypeError,
+            SafetensorError,
+        ) as error:
+            raise SetupError(
+                f"cannot load {config.model!r} from {folder}: {type(error).__name__}: "
+                f"{str(error)[:500]}",
+                "name a checkpoint of CLIP or SigLIP, with its processor",
+            ) from error
+        self._at_once = config.images_at_once or IMAGES_AT_ONCE[on_gpu]
+        self.provenance = provenance_of(config.model, folder) | {
+            "device": torch.cuda.get_device_name() if on_gpu else "cpu",
+            "dtype": dtype,
+            "engine": f"transformers {transformers.__version__}, torch {torch.__version__}",
+        }
+
+    def guesses(self, images: Sequence[bytes]) -> list[Guess | ItemFailure]:
+        """For each encoded image its surface, or what is wrong with it."""
+        results: list[Guess | ItemFailure] = []
+        for window in parts(images, _WINDOW):
+            with self._timed("decode"):
+                pictures = [_picture(image) for image in window]
+            ready = [one for one in pictures if isinstance(one, Image.Image)]
+            with self._timed("classify"):
+                found = iter(in_batches(self._forward, ready, self._at_once))
+            results += [
+                one if isinstance(one, ItemFailure) else _guess(next(found)) for one in pictures
+            ]
+        return results
+
+    @torch.inference_mode()
+    def _sentences(self, prompts: Sequence[str]) -> Tensor:
+        """(n, d), unit length. Padded to the full length, as SigLIP was trained."""
+        inputs = self._processor(
+            text=list(prompts), padding="max_length", truncation=True, return_tensors="pt"
+        )
+        names = ("input_ids", "attention_mask")
+        kept = {name: inputs[name].to(self._device) for name in names if name in inputs}
+        return _unit(self._model.get_text_features(**kept))
+
+    @torch.inference_mode()
+    def _forward(self, pictures: Sequence[Image.Image]) -> list[Tensor]:
+        """Probability of each surface (3,)."""
+        inputs = self._processor(images=list(pictures), return_tensors="pt")
+        dtype = next(self._model.parameters()).dtype
+        pixels = inputs["pixel_values"].to(self._device, dtype)
+        seen = _unit(self._model.get_image_features(pixel_values=pixels))
+        logits = self._scale * (seen @ self._words.T).float().cpu()
+        owners = torch.tensor(self._owners)
+        best = torch.stack([logits[:, owners == i].amax(1) for i in range(len(SURFACES))], dim=1)
+        return list(best.softmax(1))
+
+
+def _unit(features: Any) -> Tensor:
+    vectors: Tensor = getattr(features, "pooler_output", features)
+    return vectors / vectors.norm(dim=-1, keepdim=True)
+
+
+def _picture(image: bytes) -> Image.Image | ItemFailure:
+    try:
+        return rgb(image)
+    except ItemFailure as fault:
+        return fault
+
+
+def _guess(probability: Tensor | None) -> Guess | ItemFailure:
+    if probability is None:
+        kind, why = FailureKind.OUT_OF_MEMORY, "the image does not fit the device's memory alone"
+        return ItemFailure(kind, why)
+    if not probability.isfinite().all():
+        return ItemFailure(FailureKind.ENGINE_FAULT, "the model answered NaN or infinity")
+    best = int(probability.argmax())
+    return SURFACES[best], float(probability[best])

@@ -1,0 +1,1 @@
+"""A run on somebody else's cluster: pack the folder, submit it, follow it."""

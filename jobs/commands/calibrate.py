@@ -1,0 +1,219 @@
+"""`nightjar calibrate`: from a labelled sample of a run to what its scores are worth."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+from rich.table import Table
+
+from jobs.console.live import SparseLog
+from pipelines.calibration.held_out import Curves, as_the_run_did, curves, routed, with_other_rules
+from pipelines.calibration.pages import Report, calibrate, shown
+from pipelines.calibration.plot import draw
+from pipelines.calibration.sample import Samples, read_samples
+from pipelines.errors import ConfigError
+from pipelines.measures.intervals import Interval
+from pipelines.runs.directory import RunDir
+from pipelines.storage.output_errors import output_errors
+from pipelines.storage.paths import RunPath, write_whole
+from pipelines.truth.page_match import PageTruth
+from pipelines.truth.pages import read_truths
+
+_TARGET_CER = 0.02
+#: Shares of escalated pages at which both curves are printed.
+_ESCALATED = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5)
+_NAMES = 5  #: of files, in a message
+
+
+@dataclass(frozen=True)
+class Asked:
+    """The options of the command; None: not given. `repeats`: of the cross-validation."""
+
+    truth: str
+    target_cer: float | None = None
+    target_precision: float | None = None
+    out: Path | None = None
+    language: str | None = None
+    seed: int = 0
+    repeats: int | None = None
+
+
+def command(console: Console, run_dir: str | Path, asked: Asked) -> None:
+    """`nightjar calibrate`: of pages or of labels, as the run's job is."""
+    run = RunDir(run_dir)
+    job = run.read_record()["job"]
+    if job == "autolabel":
+        if asked.target_cer is not None or asked.language is not None:
+            raise ConfigError(
+                f"{run_dir} is a run of autolabel, which reads no text",
+                "--target-precision is for labels; --target-cer and --language are for pages",
+            )
+        from jobs.commands.calibrate_labels import labels
+
+        labels(console, run, asked.truth, asked.target_precision, asked.out, asked.seed)
+        return
+    if asked.target_precision is not None:
+        raise ConfigError(
+            f"{run_dir} is a run of {job}: pages have no precision",
+            "--target-cer is for pages, --target-precision for labels of autolabel",
+        )
+    _pages(console, run, asked)
+
+
+def _pages(console: Console, run: RunDir, asked: Asked) -> None:
+    truths = read_truths(run, asked.truth)
+    samples = read_samples(run, truths)
+    _print_matched(console, samples, truths)
+    target = _TARGET_CER if asked.target_cer is None else asked.target_cer
+    files = _files(run, asked.out, list(samples.by_engine))
+    written = []
+    for engine, sample in samples.by_engine.items():
+        with _shown(console) as on_fold:
+            report = calibrate(
+                sample,
+                target,
+                language=asked.language,
+                seed=asked.seed,
+                repeats=asked.repeats,
+                on_fold=on_fold,
+            )
+        drawn = curves(report)
+        _print_report(console, report, drawn)
+        _write(report, drawn, files[engine])
+        console.print(f"written: {files[engine]} and .png", markup=False, soft_wrap=True)
+        written.append((report, files[engine]))
+    _print_config(console, written)
+
+
+def _files(run: RunDir, out: Path | None, engines: list[str]) -> dict[str, RunPath]:
+    """Where the calibration of each engine goes."""
+    if out is None:
+        return {engine: run.path / "calibration" / f"{engine}.json" for engine in engines}
+    if len(engines) > 1:
+        raise ConfigError(
+            f"the run has readings of {len(engines)} engines: {', '.join(engines)}",
+            "leave --out away: each gets a file in RUN/calibration",
+        )
+    return {engines[0]: out if out.suffix == ".json" else out.with_name(out.name + ".json")}
+
+
+def _write(report: Report, drawn: Curves, path: RunPath) -> None:
+    """The JSON whole or not at all; the picture, which is there first, beside it."""
+    picture = io.BytesIO()
+    draw(report, drawn, picture)
+    with output_errors(path.parent):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_whole(path.with_suffix(".png"), picture.getvalue())
+        write_whole(path, (report.calibration.model_dump_json(indent=1) + "\n").encode())
+
+
+def _print_matched(console: Console, samples: Samples, truths: list[PageTruth]) -> None:
+    """What of the truth is used, and what is not and why."""
+    matched = samples.matched
+    used = sum(len(sample) for sample in samples.by_engine.values())
+    console.print(f"{used:,} of {len(truths):,} truths are pages with a reading", highlight=False)
+    for why, count in samples.left_out.most_common():
+        console.print(f"  left out: {count:,} {why}", highlight=False)
+    if matched.unused:
+        names = ", ".join(matched.unused[:_NAMES])
+        more = " ..." if len(matched.unused) > _NAMES else ""
+        console.print(
+            f"  {len(matched.unused):,} fit no page of the run: {names}{more}",
+            markup=False,
+            highlight=False,
+        )
+    blank = sum(not truth.lines and truth.verdict is None for truth in truths)
+    if blank:
+        console.print(f"  {blank:,} are empty: taken for blank pages", highlight=False)
+
+
+def _print_report(console: Console, report: Report, drawn: Curves) -> None:
+    made, held = report.calibration, report.calibration.held_out
+    weighed = [name for name in made.features if made.weighs(name)]
+    console.print(
+        f"\n[bold]{made.engine}[/]  {made.pages:,} pages of {made.files:,} files, "
+        f"{made.characters:,} characters; weighs {', '.join(weighed) or 'nothing: no score helps'}",
+        highlight=False,
+    )
+    table = _table("on files that it has not seen", "pages accepted", "CER of accepted (95 %)")
+    floor = "no floor" if made.floor is None else f"floor {made.floor:g}"
+    table.add_row(f"calibrated, {floor}", shown(held.share_accepted), shown(held.cer))
+    both = with_other_rules(report)
+    table.add_row("... and not held back by the other rules", shown(both.share), shown(both.cer))
+    table.add_row(
+        "page-mean floor, as many pages", _percent(held.share_accepted), shown(held.naive_cer)
+    )
+    own = routed(report.sample, report.trial.naive_floor, report.seed)
+    table.add_row("page-mean floor for the same target", shown(own.share), shown(own.cer))
+    now = as_the_run_did(report)
+    table.add_row("as the run has routed them", shown(now.share), shown(now.cer))
+    table.add_row("all pages", "100 %", shown(held.cer_of_all))
+    console.print(table)
+    _print_curves(console, drawn)
+    for warning in report.warnings:
+        console.print("[bold yellow]Mind[/]: ", end="")
+        console.print(warning, markup=False, highlight=False)
+
+
+def _print_curves(console: Console, drawn: Curves) -> None:
+    table = _table("escalated", "calibrated", "page mean", "calibrated is lower by")
+    for escalated in _ESCALATED:
+        share = 1 - escalated
+        figures = (drawn.ours.at(share), drawn.naive.at(share), drawn.saved.at(share))
+        table.add_row(f"{100 * escalated:.0f} %", *map(shown, figures))
+    console.print("CER of the accepted pages (95 %), by share of pages that are escalated")
+    console.print(table)
+
+
+def _percent(figure: Interval) -> str:
+    return f"{100 * figure.value:.2f} %"
+
+
+def _table(*headings: str) -> Table:
+    table = Table(box=None, padding=(0, 2, 0, 0))
+    for number, heading in enumerate(headings):
+        table.add_column(heading, justify="right" if number else "left")
+    return table
+
+
+def _print_config(console: Console, written: list[tuple[Report, RunPath]]) -> None:
+    """What to write in the config of the next run."""
+    good = [(made.calibration.floor, path) for made, path in written if made.calibration.floor]
+    if not good:
+        console.print("\nNothing for a config: at no floor the target is met.")
+        return
+    floors, paths = zip(*good, strict=True)
+    listed = str(paths[0]) if len(paths) == 1 else f"[{', '.join(map(str, paths))}]"
+    console.print("\nIn the config of the next run:\n")
+    lines = (
+        "routing:",
+        "  accept:",
+        f"    max_expected_cer: {min(floors):g}",
+        f"    calibration: {listed}",
+    )
+    console.print("\n".join(lines), markup=False, highlight=False, soft_wrap=True)
+    if len(set(floors)) > 1:
+        console.print("(the lowest of the floors: one floor holds for all engines)")
+
+
+@contextmanager
+def _shown(console: Console) -> Iterator[Callable[[int, int], None]]:
+    """A bar over the folds, or a line every ten seconds without a terminal."""
+    log = SparseLog(console)
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+    with Progress(
+        *columns, console=console, transient=True, disable=not console.is_terminal
+    ) as bar:
+        task = bar.add_task("cross-validation, folds", total=None)
+
+        def show(done: int, total: int) -> None:
+            bar.update(task, completed=done, total=total)
+            log.line(f"cross-validation: {done} of {total} folds")
+
+        yield show

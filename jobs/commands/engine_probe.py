@@ -1,0 +1,49 @@
+"""Asked of the python of an environment: which modules it can import, and what it computes on.
+
+    PYTHON -m jobs.commands.engine_probe MODULE ...
+
+One JSON object on the last line. Nothing but the standard library is imported for its own sake, so
+that it also answers where half of an environment is missing.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import platform
+import sys
+from importlib import metadata
+from typing import Any
+
+
+def main() -> None:
+    """Answer for the modules on the command line."""
+    faults = {module: _fault(module) for module in sys.argv[1:]}
+    found = {
+        "python": platform.python_version(),
+        "versions": {one.name.lower(): one.version for one in metadata.distributions()},
+        "faults": {module: fault for module, fault in faults.items() if fault},
+        "device": _device(),
+    }
+    sys.stdout.write("\n" + json.dumps(found) + "\n")
+
+
+def _fault(module: str) -> str:
+    try:
+        importlib.import_module(module)
+    except BaseException as error:  # a broken binary exits, or raises what it likes
+        return f"{type(error).__name__}: {error}"
+    return ""
+
+
+def _device() -> str:
+    torch: Any = sys.modules.get("torch")
+    if torch is not None and torch.cuda.is_available():
+        return str(torch.cuda.get_device_name(0))
+    runtime: Any = sys.modules.get("onnxruntime")
+    gpu = runtime is not None and "CUDAExecutionProvider" in runtime.get_available_providers()
+    return "cuda" if gpu else "cpu"
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,185 @@
+"""`nightjar export` of an OCR run: documents as text, Markdown, JSON lines, hOCR, ALTO or PDF."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass
+from functools import partial
+
+from rich.console import Console
+from rich.table import Table
+
+from jobs.console.live import counted, figures_table, say
+from pipelines.config_files import validated
+from pipelines.errors import ConfigError
+from pipelines.export.documents.export import (
+    SUFFIXES,
+    DocumentExport,
+    DocumentSummary,
+    export_documents,
+    survey,
+)
+from pipelines.export.documents.ledger import INDEX
+from pipelines.runs.directory import RunDir
+from pipelines.storage.objects import is_s3
+from pipelines.storage.paths import STORAGE_ENV, settings_of_environment
+
+_WITH_TEXT = {
+    "text: ocr": "text by OCR",
+    "text: native": "text of the PDF itself",
+    "text: vlm": "text by a vision-language model",
+    "text: reviewed": "text by a person",
+}
+_WITHOUT = {
+    "text: blank": "without text: nothing was read",
+    "text: failed": "without text: failed in the run",
+    "text: review": "without text: waits for review, left out by --include trusted",
+}
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What the command line asks for."""
+
+    form: str | None
+    include: str
+    reviewed: str
+    page_break: str
+    workers: int | None
+    dry_run: bool
+
+
+def is_for_documents(run_dir: str) -> bool:
+    """Whether a run is one of documents. Raises RunNotFound."""
+    return RunDir(run_dir).read_record()["job"] == "ocr_backfill"
+
+
+def check_for_labels(out: str, asked: Asked) -> None:
+    """Refuse what means nothing to labels. Raises ConfigError."""
+    if is_s3(out):
+        raise ConfigError(f"{out}: labels go to a directory", "copy it to the bucket afterwards")
+    given = {
+        "--include": asked.include != "all",
+        "--page-break": asked.page_break != "form-feed",
+        "--workers": asked.workers is not None,
+        "--dry-run": asked.dry_run,
+    }
+    _refuse(given, "documents, and this is a run of labels")
+
+
+def _refuse(given: Mapping[str, bool], whose: str) -> None:
+    if wrong := [name for name, is_given in given.items() if is_given]:
+        raise ConfigError(f"{wrong[0]} is for {whose}", "leave it out")
+
+
+def documents(
+    console: Console, run_dir: str, out: str, asked: Asked, *, everything: bool, candidates: bool
+) -> None:
+    """Write the documents of an OCR run, or say what would be written."""
+    run = RunDir(run_dir)
+    given = {"--all": everything, "--candidates": candidates}
+    _refuse(given, "labels, and this is a run of documents")
+    if asked.reviewed == "only":
+        raise ConfigError(
+            "--reviewed only is for labels: a document has all of its pages",
+            "--include trusted leaves the text of pages out that wait for review",
+        )
+    settings = {
+        "format": asked.form or "text",
+        "include": asked.include,
+        "reviewed": asked.reviewed == "apply",
+        "page_break": asked.page_break,
+        "workers": asked.workers,
+    }
+    config = validated(DocumentExport, settings, "export")
+    if asked.dry_run:
+        _announce(console, run, out, config)
+        return
+    with _Bars(console) as bars:
+        summary = export_documents(
+            run,
+            out,
+            config,
+            storage=settings_of_environment() if os.environ.get(STORAGE_ENV) else None,
+            on_read=partial(bars.show, "rows read"),
+            on_pages=partial(bars.show, "pages"),
+        )
+    _report(console, summary, out, config)
+
+
+class _Bars:
+    """One bar after the other: a terminal shows one at a time."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._open = ExitStack()
+        self._unit = ""
+        self._shown: Callable[[int, int], None]
+
+    def __enter__(self) -> _Bars:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._open.close()
+
+    def show(self, unit: str, done: int, total: int) -> None:
+        """Move the bar of this unit."""
+        if unit != self._unit:
+            self._open.close()
+            self._shown = self._open.enter_context(counted(self._console, unit, ""))
+            self._unit = unit
+        self._shown(done, total)
+
+
+def _announce(console: Console, run: RunDir, out: str, config: DocumentExport) -> None:
+    found = survey(run, config)
+    table = figures_table("pages by outcome", "")
+    for name, count in found.outcomes.most_common():
+        table.add_row(name, f"{count:,}")
+    console.print(table)
+    what = f"{found.rows:,} pages of {found.documents:,} documents as {config.format}: {out}"
+    say(console, what, bold=True)
+    names = [] if config.format == "jsonl" else found.names
+    for name in names:
+        say(console, f"  {name}")
+    if len(names) < found.documents and names:
+        say(console, f"  and {found.documents - len(names):,} more *{SUFFIXES[config.format]}")
+    say(console, "nothing was written (--dry-run)")
+
+
+def _report(console: Console, summary: DocumentSummary, out: str, config: DocumentExport) -> None:
+    table = figures_table("pages of the run", "")
+    _rows(table, _WITH_TEXT, summary.counts)
+    _rows(table, _WITHOUT, summary.counts)
+    for kind, count in sorted(summary.left_out.items()):
+        table.add_row(f"not written: {kind}", f"{count:,}")
+    table.add_row("all", f"{summary.rows:,}", style="bold")
+    console.print(table)
+    done = {"written": summary.written, "written again": summary.changed, "kept": summary.kept}
+    shown = ", ".join(f"{count:,} {what}" for what, count in done.items() if count) or "none"
+    things = "files" if config.format == "jsonl" else "documents"
+    say(console, f"{things}: {shown}: {out}", bold=True)
+    if summary.counts["unplaced"]:
+        where = {
+            "hocr": "each line has the box of its page",
+            "alto": "their lines have no box",
+            "pdf": "it lies over the whole page, in bands",
+        }.get(config.format)
+        if where:
+            count = summary.counts["unplaced"]
+            say(console, f"{count:,} pages have text without places: {where}")
+    for note, count in sorted(summary.notes.items()):
+        say(console, f"{count:,} {note}")
+    for uri, message in summary.problems:
+        say(console, f"not written: {message if uri in message else f'{uri}: {message}'}")
+    if summary.left_out:
+        say(console, "the same command tries them again")
+    say(console, f"what lies where: {out.rstrip('/')}/{INDEX}")
+
+
+def _rows(table: Table, names: Mapping[str, str], counts: Mapping[str, int]) -> None:
+    for key, name in names.items():
+        if counts.get(key):
+            table.add_row(name, f"{counts[key]:,}")

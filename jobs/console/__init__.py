@@ -1,0 +1,1 @@
+"""What a person sees: tables, the live display, pictures with what was found, the estimate."""

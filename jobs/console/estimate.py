@@ -1,0 +1,80 @@
+"""How long and how dear: a few pages timed in this process, without Ray."""
+
+from __future__ import annotations
+
+import math
+import os
+import time
+
+import pyarrow as pa
+from rich.console import Console
+
+from jobs.console.live import duration
+from pipelines.config import JobConfig
+from pipelines.flow import Flow
+from pipelines.job import Job
+from pipelines.runs.directory import RunDir
+from pipelines.runs.shards import owed
+
+
+def print_estimate(
+    console: Console, job: Job, config: JobConfig, run: RunDir, left: int, sample: int
+) -> None:
+    """Time `sample` rows spread over what is owed, and print hours and, with prices, cost."""
+    flow = job.flow(config).reaching(config.run_storage)
+    apart = [stage.name for stage in flow.stages if stage.pool.isolated]
+    if apart:
+        console.print(
+            f"no estimate: {', '.join(apart)} cannot be timed here, in another environment"
+        )
+        return
+    rows = _spread(run, left, sample)
+    with console.status(f"timing {rows.num_rows} {job.unit}s"):
+        seconds = _timed(flow, rows)
+    workers = _workers(flow, config)
+    hours = left * seconds / workers / 3600
+    console.print(
+        f"{seconds:.2f} s per {job.unit} and worker (timed on {rows.num_rows}, model start-up "
+        f"excluded), {workers} workers: about {duration(hours * 3600)}"
+    )
+    prices = config.prices
+    hourly = sum(
+        (s.pool.max_size or workers)
+        * (s.pool.num_cpus * prices.cpu_hour + s.pool.num_gpus * prices.gpu_hour)
+        for s, *_ in flow.crews()
+    )
+    if hourly:
+        console.print(f"about {hours * hourly:,.2f} {prices.currency}")
+
+
+def _spread(run: RunDir, left: int, sample: int) -> pa.Table:
+    step = max(left // sample, 1)
+    picked, offset = [], 0
+    for _, rows in owed(run):
+        first = -offset % step
+        picked.append(rows.take(list(range(first, rows.num_rows, step))))
+        offset += rows.num_rows
+    return pa.concat_tables(picked).slice(0, sample)
+
+
+def _timed(flow: Flow, rows: pa.Table) -> float:
+    """Seconds per row of the slowest pool's models, loaded and warm."""
+    slowest = 0.0
+    for crew in flow.crews():
+        seconds = 0.0
+        for stage in crew:
+            actor = stage.actor(stage.here().settings)
+            start = time.perf_counter()
+            rows = actor(rows)
+            seconds += time.perf_counter() - start
+            for rider in stage.then:
+                rows = rider(rows)
+        slowest = max(slowest, seconds)
+    return slowest / rows.num_rows
+
+
+def _workers(flow: Flow, config: JobConfig) -> int:
+    """Workers of the widest pool; an open one fills this machine's cores."""
+    cpus = config.ray.num_cpus or os.cpu_count() or 1
+    sizes = [s.pool.max_size or math.floor(cpus / max(s.pool.num_cpus, 0.01)) for s in flow.stages]
+    return max(1, *sizes)

@@ -1,0 +1,215 @@
+"""The tables of `nightjar evaluate`."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from itertools import groupby
+
+from rich.console import Console
+from rich.table import Table
+
+from jobs.console.live import figures_table, say
+from pipelines.calibration.labels import Figures
+from pipelines.evaluation.confusion import BACKGROUND, Confusion
+from pipelines.evaluation.labels import AP, LabelEvaluation, LabelFigures
+from pipelines.evaluation.pages import TextEvaluation, TextFigures
+from pipelines.evaluation.thresholds import HeldOut
+from pipelines.measures.intervals import Interval
+from pipelines.storage.paths import RunPath
+from pipelines.truth.slices import SMALL
+
+_CLASSES = 40  #: rows of a table; all are in the JSON
+_CONFUSED = 5
+_PAGES = 10
+
+
+def print_labels(console: Console, found: LabelEvaluation, run: RunPath, truth: str) -> None:
+    """Everything of a run of autolabel."""
+    objects = found.whole.ap.objects
+    absent = f", {found.missing:,} more are not in this run" if found.missing else ""
+    rejected = f", {found.rejected:,} rejected ones left out" if found.rejected else ""
+    say(
+        console,
+        f"{run} against {truth}: {found.whole.labels:,} labels for {objects:,} objects on "
+        f"{found.images:,} images{absent}{rejected}",
+        bold=True,
+    )
+    console.print(_aps(found), markup=False)
+    console.print(_classes(found), markup=False)
+    if any(one.ap.objects < SMALL for one in found.classes.values()):
+        say(console, f"* fewer than {SMALL} objects: the figure and its interval say little")
+    if len(found.classes) > _CLASSES:
+        say(console, f"... and {len(found.classes) - _CLASSES} classes more, see the JSON")
+    rows = [(s.column, s.value, s.small, list(_of_labels(s.figures, True))) for s in found.slices]
+    _print_slices(console, rows, ("images", *_LABEL_HEADINGS))
+    if found.thresholds:
+        _print_thresholds(console, found.thresholds)
+    _print_confused(console, found.confusion)
+    if found.unnamed:
+        names = ", ".join(found.unnamed)
+        say(console, f"the truth does not speak of: {names}; their labels are left out")
+    _mind(console, found.warnings)
+
+
+def print_text(console: Console, found: TextEvaluation, run: RunPath, truth: str) -> None:
+    """Everything of a run of pages."""
+    rejected = f", {found.rejected:,} rejected ones left out" if found.rejected else ""
+    unused = f", {found.unused:,} truths fit no page" if found.unused else ""
+    say(console, f"{run} against {truth}: {found.pages:,} pages{rejected}{unused}", bold=True)
+    say(
+        console,
+        "CER and WER of all pages together, their means over pages, and pages without an error "
+        "(95 %); lines may stand in any order, case does not count, spacing in WER only",
+    )
+    table = figures_table("", *_TEXT_HEADINGS)
+    table.add_row("all", *_of_text(found.whole))
+    console.print(table, markup=False)
+    rows = [(s.column, s.value, s.small, list(_of_text(s.figures))) for s in found.slices]
+    _print_slices(console, rows, _TEXT_HEADINGS)
+    if found.worst:
+        table = figures_table("worst pages", "outcome", "CER", "WER", "errors", "row")
+        for page in found.worst[:_PAGES]:
+            rates = (f"{100 * page.cer:.1f} %", f"{100 * page.wer:.1f} %")
+            errors = f"{page.errors:,} of {page.characters:,}"
+            place = f"{page.uri} page {page.page}"
+            table.add_row(place, page.outcome, *rates, errors, str(page.row_id))
+        console.print(table, markup=False)
+    _mind(console, found.warnings)
+
+
+_LABEL_HEADINGS = ("labels", "objects", "AP", "AP@0.5", "precision", "recall", "F1")
+_TEXT_HEADINGS = ("pages", "characters", "CER", "WER", "CER of a page", "WER of a page", "exact")
+
+
+def _aps(found: LabelEvaluation) -> Table:
+    """Boxes and masks by size, and with the candidates."""
+    table = figures_table("", "objects", "AP", "AP@0.5")
+    table.add_row("boxes", *_ap(found.whole.ap))
+    for name, one in found.sizes.items():
+        if one.objects:
+            table.add_row(f"  {name}", *_ap(one))
+    if found.everything:
+        name = f"boxes with {found.candidates:,} candidates"
+        table.add_row(name, *_ap(found.everything))
+    for name, one in found.masks.items():
+        if one.objects:
+            table.add_row("masks" if name == "all" else f"  {name}", *_ap(one))
+    return table
+
+
+def _ap(one: AP) -> Iterator[str]:
+    yield f"{one.objects:,}"
+    yield shown(one.ap)
+    yield shown(one.ap50)
+
+
+def _classes(found: LabelEvaluation) -> Table:
+    table = figures_table("class", *_LABEL_HEADINGS)
+    for name, one in list(found.classes.items())[:_CLASSES]:
+        small = one.ap.objects < SMALL
+        table.add_row(f"{name} *" if small else name, *_of_labels(one, False))
+    table.add_section()
+    table.add_row("all", *_of_labels(found.whole, False))
+    return table
+
+
+def _of_labels(one: LabelFigures, images: bool) -> Iterator[str]:
+    if images:
+        yield f"{one.images:,}"
+    yield f"{one.labels:,}"
+    yield from _ap(one.ap)
+    yield shown(one.precision)
+    yield shown(one.recall)
+    yield "-" if one.f1 is None else f"{one.f1:.3f}"
+
+
+def _of_text(one: TextFigures) -> Iterator[str]:
+    yield f"{one.pages:,}"
+    yield f"{one.characters:,}"
+    for rate in (one.cer, one.wer, one.cer_of_a_page, one.wer_of_a_page, one.exact):
+        yield percent(rate)
+
+
+def _print_slices(
+    console: Console, rows: Sequence[tuple[str, str, bool, list[str]]], headings: Sequence[str]
+) -> None:
+    for column, parts in groupby(rows, key=lambda row: row[0]):
+        table = figures_table(f"by {column}", *headings)
+        some_small = False
+        for _, value, small, cells in parts:
+            some_small |= small
+            cells[0] += " *" if small else ""
+            table.add_row(value, *cells, style="dim" if small else None)
+        console.print(table, markup=False)
+        if some_small:
+            say(console, f"* fewer than {SMALL}: too few to tell slices apart")
+
+
+def _print_thresholds(console: Console, found: HeldOut) -> None:
+    chose, held = found.images
+    say(
+        console,
+        f"thresholds of the best F1, chosen on {chose:,} images and reported on the other {held:,}",
+    )
+    table = figures_table("class", "objects", "threshold", "precision", "recall", "F1")
+    for one in found.classes[:_CLASSES]:
+        chosen = "none" if one.chosen is None else f"{one.chosen:.4g}"
+        objects = f"{one.objects[0]:,} / {one.objects[1]:,}"
+        table.add_row(one.name, objects, f"{one.now:g} -> {chosen}", *_gain(one.before, one.after))
+    table.add_section()
+    table.add_row("these classes", "", "", *_gain(found.before, found.after))
+    console.print(table, markup=False)
+    if found.too_few:
+        names = ", ".join(f"{name} ({count})" for name, count in found.too_few.items())
+        say(console, f"too few objects to choose and to report: {names}")
+
+
+def _gain(before: Figures, after: Figures) -> Iterator[str]:
+    yield f"{_point(before.precision)} -> {shown(after.precision)}"
+    yield f"{_point(before.recall)} -> {shown(after.recall)}"
+    f1 = (before.f1, after.f1)
+    yield " -> ".join("-" if one is None else f"{one:.3f}" for one in f1)
+
+
+def _print_confused(console: Console, found: Confusion) -> None:
+    """The pairs of classes that are taken for each other most, and what is missed or invented."""
+    last = len(found.names) - 1
+    pairs = [
+        (found.counts[row][column], found.names[row], found.names[column])
+        for row in range(last)
+        for column in range(last)
+        if row != column and found.counts[row][column]
+    ]
+    missed = sum(row[last] for row in found.counts)
+    say(console, f"missed: {missed:,}; labels on {BACKGROUND}: {sum(found.counts[last]):,}")
+    for count, true, said in sorted(pairs, key=lambda pair: -pair[0])[:_CONFUSED]:
+        say(console, f"taken for another class: {count:,} {true} labelled {said}")
+
+
+def _mind(console: Console, warnings: Sequence[str]) -> None:
+    for warning in warnings:
+        console.print("[bold yellow]Mind[/]: ", end="")
+        say(console, warning)
+
+
+def _point(figure: Interval | None) -> str:
+    return "-" if figure is None else f"{figure.value:.3f}"
+
+
+def shown(figure: Interval | None) -> str:
+    """`0.912 (0.88 .. 0.94)`; without an interval where there is none."""
+    if figure is None:
+        return "-"
+    if math.isnan(figure.low):  # of one file
+        return f"{figure.value:.3f}"
+    return f"{figure.value:.3f} ({figure.low:.2f} .. {figure.high:.2f})"
+
+
+def percent(figure: Interval | None) -> str:
+    """`3.1 % (2.4 .. 4.0)`."""
+    if figure is None:
+        return "-"
+    if math.isnan(figure.low):
+        return f"{100 * figure.value:.2f} %"
+    return f"{100 * figure.value:.2f} % ({100 * figure.low:.1f} .. {100 * figure.high:.1f})"

@@ -1,0 +1,190 @@
+"""What a run shows while it works: a live line per stage, or log lines without a terminal."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import TracebackType
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
+from rich.progress import Progress as RichProgress
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from pipelines.engine.progress import Progress
+
+#: Rates are over this many seconds, so that an ETA follows the present, not the start-up.
+_WINDOW_S = 30.0
+_LOG_EVERY_S = 10.0
+
+
+class Rates:
+    """Rows per second by counter, over the last half minute."""
+
+    def __init__(self) -> None:
+        self._seen: dict[str, deque[tuple[float, int]]] = {}
+
+    def of(self, name: str, rows: int) -> float:
+        """Note the counter's present value; its rate since the window began."""
+        now = time.monotonic()
+        seen = self._seen.setdefault(name, deque())
+        seen.append((now, rows))
+        while len(seen) > 2 and now - seen[0][0] > _WINDOW_S:
+            seen.popleft()
+        span = now - seen[0][0]
+        return (rows - seen[0][1]) / span if span > 0 else 0.0
+
+
+def duration(seconds: float) -> str:
+    """`45 s`, `12 min 5 s`, `3 h 20 min`."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s"
+    return f"{whole // 3600} h {whole % 3600 // 60} min"
+
+
+class SparseLog:
+    """Lines for a console that is no terminal: one in ten seconds, the rest are left out."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._logged = time.monotonic()
+
+    def line(self, text: str) -> None:
+        """Print `text` if it is time for a line."""
+        if not self._console.is_terminal and time.monotonic() - self._logged >= _LOG_EVERY_S:
+            self._logged = time.monotonic()
+            self._console.print(text, highlight=False)
+
+
+@contextmanager
+def counted(console: Console, unit: str, waiting: str) -> Iterator[Callable[[int, int], None]]:
+    """A bar with rate and ETA, or lines without a terminal; called with (done, in all).
+
+    `waiting`: what is said before the first call.
+    """
+    rates, log = Rates(), SparseLog(console)
+    columns = (BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[speed]}"))
+    with RichProgress(
+        *columns, console=console, transient=True, disable=not console.is_terminal
+    ) as bar:
+        task = bar.add_task(unit, total=None, speed=waiting)
+        rates.of(unit, 0)
+
+        def show(done: int, total: int) -> None:
+            rate = rates.of(unit, done)
+            eta = f", ETA {duration((total - done) / rate)}" if rate else ""
+            speed = f"{rate:.1f} {unit}/s{eta}"
+            bar.update(task, completed=done, total=total, speed=speed)
+            log.line(f"{done:,} of {total:,} {unit}, {speed}")
+
+        yield show
+
+
+@contextmanager
+def stepped(console: Console, first: str) -> Iterator[Callable[[str, int, int], None]]:
+    """A bar for one step after the other, or lines; called with (step, done, in all)."""
+    log = SparseLog(console)
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+    with RichProgress(
+        *columns, console=console, transient=True, disable=not console.is_terminal
+    ) as bar:
+        task = bar.add_task(first, total=None)
+
+        def show(what: str, done: int, total: int) -> None:
+            bar.update(task, description=what, completed=done, total=total)
+            log.line(f"{what}: {done:,} of {total:,}")
+
+        yield show
+
+
+def say(console: Console, text: str, *, bold: bool = False) -> None:
+    """Print `text` as it stands: brackets are no markup, and a long line is not broken."""
+    style = "bold" if bold else None
+    console.print(text, style=style, markup=False, highlight=False, soft_wrap=True)
+
+
+def figures_table(*headings: str) -> Table:
+    """A table without lines, its first column words and the others figures."""
+    made = Table(box=None, padding=(0, 2, 0, 0))
+    for number, heading in enumerate(headings):
+        made.add_column(heading, justify="right" if number else "left")
+    return made
+
+
+class RunView:
+    """A context manager to hand to `pipelines.run.execute` as `on_progress`."""
+
+    def __init__(self, console: Console, unit: str) -> None:
+        self._console = console
+        self._unit = unit
+        self._rates = Rates()
+        self._live = (
+            Live(console=console, refresh_per_second=4, transient=True)
+            if console.is_terminal
+            else None
+        )
+        self._logged = 0.0
+
+    def __enter__(self) -> RunView:
+        if self._live:
+            self._live.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._live:
+            self._live.stop()
+
+    def __call__(self, progress: Progress) -> None:
+        table, summary, stages = self._table(progress)
+        if self._live:
+            self._live.update(Group(table, Text(summary)))
+        elif time.monotonic() - self._logged >= _LOG_EVERY_S:
+            self._logged = time.monotonic()
+            self._console.print(f"{summary}  |  {stages}", highlight=False, soft_wrap=True)
+
+    def _table(self, progress: Progress) -> tuple[Table, str, str]:
+        table = Table(box=None, padding=(0, 2, 0, 0))
+        for heading in ("stage", "", "done", f"{self._unit}s/s", "waiting", "failures"):
+            table.add_column(heading, justify="left" if heading in ("stage", "") else "right")
+        arrived = progress.owed
+        log = []
+        waiting_for = arrived
+        for name in progress.stages:
+            score = progress.scores.get(name)
+            rows = score.rows if score else 0
+            failures = sum(score.failures.values()) if score else 0
+            rate = self._rates.of(name, rows)
+            bar = ProgressBar(total=max(arrived, 1), completed=rows, width=24)
+            counts = (
+                f"{rows:,}",
+                f"{rate:.1f}",
+                f"{max(waiting_for - rows, 0):,}",
+                f"{failures:,}",
+            )
+            table.add_row(name, bar, *counts)
+            log.append(f"{name} {rows:,} ({rate:.1f}/s, {failures} failed)")
+            waiting_for = rows
+        return table, self._summary(progress, waiting_for), "  ".join(log)
+
+    def _summary(self, progress: Progress, finished: int) -> str:
+        rate = self._rates.of("finished", finished)
+        left = progress.owed - finished
+        eta = f"ETA {duration(left / rate)}" if rate > 0 else "starting workers"
+        return (
+            f"{progress.done_before + finished:,} of {progress.total:,} {self._unit}s, "
+            f"{progress.committed.rows + progress.done_before:,} committed, "
+            f"{duration(time.time() - progress.started)} so far, {eta}"
+        )

@@ -1,0 +1,97 @@
+"""The table at the end of a run, and of `nightjar show`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from jobs.console.live import duration
+from pipelines.evaluation.scores import Scores
+from pipelines.runs.directory import RunDir
+from pipelines.runs.shards import Totals
+
+_OUTCOMES = ("native_text", "ocr", "vlm", "accepted", "empty", "review", "failed")
+
+
+def print_run(console: Console, run: RunDir, unit: str, total: int, counted: Totals) -> None:
+    """Pages by outcome, failures and review reasons by kind, and where the time went."""
+    record = run.read_record()
+    console.print(
+        f"\n[bold]{record['job']}[/bold]  {run.path}  {counted.rows:,} of {total:,} {unit}s"
+    )
+    console.print(_counts(f"{unit}s by outcome", _ordered(counted.outcomes), counted.rows))
+    if counted.failures:
+        console.print(_counts("failures by kind", counted.failures.most_common(), counted.rows))
+    review = [(n, c) for n, c in counted.reasons.most_common(12) if n not in counted.failures]
+    if review:
+        console.print(_counts("reasons for review", review, counted.rows))
+    for session in record["sessions"][-1:]:
+        console.print(_times(session, unit))
+    mb = counted.bytes / 1e6
+    console.print(f"{counted.shards} shards, {mb:.1f} MB: {run.shards}")
+    if counted.outcomes.get("failed"):
+        console.print(f"failed {unit}s again, by themselves: {run.rejects}")
+
+
+def _ordered(outcomes: dict[str, int]) -> list[tuple[str, int]]:
+    return [(name, outcomes[name]) for name in _OUTCOMES if name in outcomes]
+
+
+def _counts(title: str, counts: list[tuple[str, int]], rows: int) -> Table:
+    table = Table(title=title, title_justify="left", box=None, padding=(0, 2, 0, 0))
+    table.add_column("", min_width=24)
+    table.add_column("", justify="right")
+    table.add_column("", justify="right", style="dim")
+    for name, count in counts:
+        table.add_row(name, f"{count:,}", f"{100 * count / max(rows, 1):.1f} %")
+    return table
+
+
+def _times(session: dict[str, Any], unit: str) -> Table:
+    rate = session.get("rows_per_s") or 0
+    title = (
+        f"where the time went: {session.get('rows', 0):,} {unit}s in "
+        f"{duration(session.get('seconds', 0))}, {rate:.2f} {unit}s/s"
+    )
+    table = Table(title=title, title_justify="left", box=None, padding=(0, 2, 0, 0))
+    for heading in ("stage", "busy s", f"ms/{unit}", "of which"):
+        table.add_column(
+            heading, justify="right" if heading not in ("stage", "of which") else "left"
+        )
+    table.add_row("(start-up)", f"{session.get('start_up_s', 0):.1f}", "", "")
+    for name, stage in session.get("stages", {}).items():
+        steps = ", ".join(f"{step} {s:.1f}" for step, s in stage["seconds"].items())
+        per_row = 1000 * stage["busy_s"] / max(stage["rows"], 1)
+        deaths = f", {stage['worker_deaths']} workers died" if stage["worker_deaths"] else ""
+        table.add_row(name, f"{stage['busy_s']:.1f}", f"{per_row:.0f}", steps + deaths)
+    table.add_row("(write)", f"{session.get('write_s', 0):.1f}", "", "")
+    return table
+
+
+def print_scores(console: Console, scores: Scores, truth: str) -> None:
+    """What the labels are worth, against `truth`."""
+    absent = f", {scores.missing:,} of its images are not in this run" if scores.missing else ""
+    table = Table(
+        title=f"against {truth}: {scores.labels:,} labels for {scores.objects:,} objects "
+        f"on {scores.images:,} images{absent}",
+        title_justify="left",
+        box=None,
+        padding=(0, 2, 0, 0),
+    )
+    for heading in ("", "AP", "AP@0.5", "precision", "recall", "mean IoU of the found"):
+        table.add_column(heading, justify="right" if heading else "left")
+    both = (scores.precision, scores.recall)
+    table.add_row("boxes", *map(_share, (scores.ap, scores.ap50, *both)), "")
+    masks = (scores.mask_ap, scores.mask_ap50)
+    table.add_row("masks", *map(_share, masks), "", "", _share(scores.mask_iou))
+    console.print(table)
+    worst = sorted(scores.per_class.items(), key=lambda item: item[1])[:5]
+    if worst and worst[0][1] < 1:
+        shown = ", ".join(f"{name} {value:.2f}" for name, value in worst if value < 1)
+        console.print(f"lowest AP@0.5 by class: {shown}")
+
+
+def _share(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3f}"

@@ -1,0 +1,159 @@
+"""What a calibration is worth on files that it has not seen: curves, differences, reliability.
+
+All intervals are 95 %, by a bootstrap over files of the held-out estimates. They hold what another
+sample of files would change in the figures, not what it would change in the fit.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from pipelines.calibration.pages import Report
+from pipelines.calibration.sample import Sample
+from pipelines.measures.intervals import Bools, Floats, Interval, interval, ratio
+from pipelines.measures.risk import SHARES, curve, share_at
+
+#: Outcomes of pages that the run accepted as the OCR engine read them.
+_ACCEPTED = frozenset({"ocr"})
+
+
+@dataclass(frozen=True)
+class Curve:
+    """A figure at each of `SHARES`, with its interval; (len(SHARES),) each."""
+
+    value: Floats
+    low: Floats
+    high: Floats
+
+    def at(self, share: float) -> Interval:
+        """The figure at the entry of `SHARES` that is nearest."""
+        place = int(np.abs(SHARES - share).argmin())
+        ends = (self.value[place], self.low[place], self.high[place])
+        return Interval(**dict(zip(("value", "low", "high"), map(float, ends), strict=True)))
+
+
+@dataclass(frozen=True)
+class Curves:
+    """CER of the accepted pages at each share of accepted pages.
+
+    Attributes:
+        ours: ranked by the expected error rate, of models that have not seen the page's file.
+        naive: ranked by the mean score.
+        saved: naive - ours, drawn together; above 0: ours is better.
+    """
+
+    ours: Curve
+    naive: Curve
+    saved: Curve
+
+
+@dataclass(frozen=True)
+class Shares:
+    """Largest share of pages whose CER is at most a target; `gained`: ours - naive."""
+
+    ours: Interval
+    naive: Interval
+    gained: Interval
+
+
+@dataclass(frozen=True)
+class Routed:
+    """What a rule accepts, and the CER of that; `cer` None: nothing."""
+
+    share: Interval
+    cer: Interval | None
+
+
+@dataclass(frozen=True)
+class Bin:
+    """Pages of like expected error rates: the mean of these, and the rate that they truly have."""
+
+    expected: float
+    observed: Interval
+    pages: float
+
+
+def curves(report: Report) -> Curves:
+    """Both risk curves and their difference."""
+    pages, naive = report.sample.pages, -report.sample.mean_scores[None]
+    draws, once = pages.draws(report.seed), np.ones((1, len(pages)))
+    points = [curve(ranks, pages, once)[0] for ranks in (report.trial.expected, naive)]
+    drawn = [curve(ranks, pages, draws) for ranks in (report.trial.expected, naive)]
+    return Curves(
+        _curve(points[0], drawn[0]),
+        _curve(points[1], drawn[1]),
+        _curve(points[1] - points[0], drawn[1] - drawn[0]),
+    )
+
+
+def _curve(point: Floats, drawn: Floats) -> Curve:
+    low, high = np.percentile(drawn, (2.5, 97.5), axis=0)
+    return Curve(point, low, high)
+
+
+def shares(report: Report, target: float) -> Shares:
+    """How much each curve accepts at a CER of `target`, its floor known: the best that it can."""
+    pages, naive = report.sample.pages, -report.sample.mean_scores[None]
+    draws, once = pages.draws(report.seed), np.ones((1, len(pages)))
+    points = [share_at(ranks, pages, once, target)[0] for ranks in (report.trial.expected, naive)]
+    drawn = [share_at(ranks, pages, draws, target) for ranks in (report.trial.expected, naive)]
+    return Shares(
+        interval(points[0], drawn[0]),
+        interval(points[1], drawn[1]),
+        interval(points[0] - points[1], drawn[0] - drawn[1]),
+    )
+
+
+def routed(sample: Sample, accepted: Bools, seed: int) -> Routed:
+    """Of (R, n) or (n,) decisions."""
+    pages, weight = sample.pages, np.atleast_2d(accepted).mean(axis=0)
+    draws = pages.draws(seed)
+    share = ratio(weight, np.ones(len(pages)), draws)
+    if share is None:
+        raise ValueError("a sample has pages")
+    return Routed(share, ratio(pages.errors * weight, pages.characters * weight, draws))
+
+
+def as_the_run_did(report: Report) -> Routed:
+    """By the rules of the run itself."""
+    accepted = np.isin(report.sample.outcomes, list(_ACCEPTED))
+    return routed(report.sample, accepted, report.seed)
+
+
+def with_other_rules(report: Report) -> Routed:
+    """What the calibration accepts and no other rule of `decisions.routing` sends to review.
+
+    As the floors of this run say it; those about missed text unless the calibration sees it.
+    """
+    stay = {"garbled_text"}
+    if not report.calibration.sees_missed_text():
+        stay |= {"ink_not_covered", "text_outside_lines"}
+    free = np.array([stay.isdisjoint(reasons) for reasons in report.sample.reasons], bool)
+    return routed(report.sample, report.trial.accepted & free, report.seed)
+
+
+def reliability(report: Report, count: int = 6) -> list[Bin]:
+    """Held-out expected error rates against true ones, in bins of about as many pages each.
+
+    Pages that are worse than the sample have no expected rate and are in no bin.
+    """
+    pages, draws = report.sample.pages, report.sample.pages.draws(report.seed)
+    expected = report.trial.expected
+    known = expected <= 1
+    if not known.any():
+        return []
+    place = np.searchsorted(
+        np.quantile(expected[known], np.linspace(0, 1, count + 1)[1:-1]), expected
+    )
+    found = []
+    for number in range(count):
+        inside = (place == number) & known
+        weight = inside.mean(axis=0)
+        observed = ratio(pages.errors * weight, pages.characters * weight, draws)
+        if observed:
+            mass = inside * pages.characters
+            mean = float((np.where(inside, expected, 0) * mass).sum() / mass.sum())
+            found.append(Bin(mean, observed, float(weight.sum())))
+    return found

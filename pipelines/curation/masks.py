@@ -1,0 +1,61 @@
+"""Masks of whole images <-> masks of boxes, as FiftyOne holds them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+from pycocotools import mask as coco
+
+Bits = npt.NDArray[np.bool_]
+
+
+def _edges(box: Sequence[float], width: int, height: int) -> tuple[int, int, int, int]:
+    """x0, y0, x1, y1 of the whole pixels that a box touches; at least one."""
+    x0, x1 = _span(box[0], box[2], width)
+    y0, y1 = _span(box[1], box[3], height)
+    return x0, y0, x1, y1
+
+
+def _span(low: float, high: float, length: int) -> tuple[int, int]:
+    start = min(max(math.floor(low), 0), length - 1)
+    return start, max(min(math.ceil(high), length), start + 1)
+
+
+def cropped(rle: Mapping[str, Any], box: Sequence[float]) -> Bits:
+    """The part of a mask that lies in its box, as FiftyOne wants it.
+
+    Args:
+        rle: a value of `pipelines.decisions.triage.RLE`.
+        box: x0, y0, x1, y1 in pixels of the image.
+
+    Returns (height, width) of the whole pixels that the box touches. Pixels outside are cut.
+    """
+    height, width = rle["size"]
+    x0, y0, x1, y1 = _edges(box, width, height)
+    whole = coco.decode({"counts": rle["counts"].encode(), "size": [height, width]})
+    return np.ascontiguousarray(whole[y0:y1, x0:x1]).astype(bool)
+
+
+def whole(mask: Bits, box: Sequence[float], width: int, height: int) -> dict[str, Any]:
+    """The mask of a box at the size of its image: a value of `pipelines.decisions.triage.RLE`.
+
+    Undoes `cropped`; a mask of another resolution is stretched over the box (nearest pixel).
+    """
+    x0, y0, x1, y1 = _edges(box, width, height)
+    image = Image.fromarray(np.asarray(mask > 0, np.uint8))
+    fitted = image.resize((x1 - x0, y1 - y0), Image.Resampling.NEAREST)
+    canvas = np.zeros((height, width), np.uint8, order="F")
+    canvas[y0:y1, x0:x1] = np.asarray(fitted)
+    rle = coco.encode(canvas)
+    return {"counts": rle["counts"].decode("ascii"), "size": [height, width]}
+
+
+def mask_of(detection: Any) -> Bits | None:
+    """Its mask, or None."""
+    mask = detection.get_mask()
+    return None if mask is None else np.asarray(mask > 0)

@@ -1,0 +1,323 @@
+"""A calibration: from what is measured about a reading to the share of it that is wrong.
+
+Made by `nightjar calibrate`, a small JSON file, named by a config and inlined into it: `run.json`
+and the keys that guard a run directory hold the calibration itself, and workers need no file.
+
+Every feature is oriented: more of it never makes a page less risky, and no coefficient is negative.
+So weaker lines cannot earn a page more trust, whatever sample the fit has seen. A page that is
+worse in some feature than all of the sample, and one of which something was not measured, has no
+expected error rate: it fails closed. A feature with the coefficient 0 is there for that alone.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import (
+    BeforeValidator,
+    Field,
+    FiniteFloat,
+    ValidationError,
+    ValidationInfo,
+    model_validator,
+)
+
+from actors.contract import Settings
+from pipelines.errors import RunUnreadable
+from pipelines.measures.intervals import Interval
+from pipelines.storage.paths import STORAGE_CONTEXT, RunPath, run_path
+
+VERSION = 1  # of the file; `Calibration.version` says it too
+
+Floats = npt.NDArray[np.float64]
+Numbers = tuple[FiniteFloat, ...]
+
+#: Lines below this count as weak characters: on 63 receipts a line between 0.90 and 0.95 has 9 % of
+#: its characters wrong, between 0.95 and 0.97 3 %, above 1 %.
+WEAK = 0.95
+#: Added before the logarithm: one character of a page of 500.
+_LEAST_RISK = 0.002
+#: Float32 in the shards, float64 here.
+ROUNDING = 1e-6
+
+FEATURES = (
+    *("mean_score", "line_risk", "text_risk", "weak_characters"),
+    *("text_outside", "missed_ink", "garbled"),
+)
+#: Features that need the model of the lines.
+_OF_LINES = ("line_risk", "text_risk")
+
+
+class Steps(Settings):
+    """A monotone map by linear interpolation between points, flat beyond them."""
+
+    x: Numbers
+    y: Numbers
+
+    @model_validator(mode="after")
+    def _is_a_map(self) -> Self:
+        if not self.x or len(self.x) != len(self.y):
+            raise ValueError("x and y must be of one length, 1 or more")
+        if any(one > other for one, other in zip(self.x, self.x[1:], strict=False)):
+            raise ValueError("x must not fall")
+        return self
+
+    def at(self, values: Floats) -> Floats:
+        """float64 y, of the shape of `values`."""
+        mapped: Floats = np.interp(values, self.x, self.y)
+        return mapped
+
+
+class LineModel(Settings):
+    """Line score -> share of the line's characters that are wrong, 0..1, by length of the line."""
+
+    up_to: tuple[int, ...] = Field(
+        description="most characters (no spaces) of each band; the last band takes longer lines too"
+    )
+    bands: tuple[Steps, ...] = Field(description="one falling map of each band")
+
+    @model_validator(mode="after")
+    def _one_map_a_band(self) -> Self:
+        if not self.bands or len(self.bands) != len(self.up_to):
+            raise ValueError("up_to and bands must be of one length, 1 or more")
+        return self
+
+    def risk(self, scores: Floats, characters: npt.NDArray[np.int64]) -> Floats:
+        """Expected share of wrong characters, (lines,) float64, 0..1."""
+        band = np.minimum(np.searchsorted(self.up_to, characters), len(self.bands) - 1)
+        found = np.ones(len(scores))
+        for number, steps in enumerate(self.bands):
+            found[band == number] = steps.at(scores[band == number])
+        return found
+
+
+class PageModel(Settings):
+    """Logistic in standardised features."""
+
+    features: tuple[str, ...] = Field(description=f"of {', '.join(FEATURES)}")
+    centre: Numbers
+    scale: Numbers
+    coefficients: Numbers = Field(description="of the standardised features; none is negative")
+    worst: Numbers = Field(description="highest value of each feature in the sample")
+    intercept: FiniteFloat
+    lines: LineModel | None = None
+
+    @model_validator(mode="after")
+    def _is_complete(self) -> Self:
+        for name in ("centre", "scale", "coefficients", "worst"):
+            if len(getattr(self, name)) != len(self.features):
+                raise ValueError(f"{name} must have one number for each of {list(self.features)}")
+        unknown = [name for name in self.features if name not in FEATURES]
+        if unknown:
+            raise ValueError(f"unknown features: {', '.join(unknown)}")
+        if any(number < 0 for number in self.coefficients):
+            raise ValueError("coefficients must not be negative")
+        if any(number <= 0 for number in self.scale):
+            raise ValueError("scale must be positive")
+        needy = [name for name in _OF_LINES if name in self.features]
+        if needy and self.lines is None:
+            raise ValueError(f"{needy[0]} needs the model of the lines")
+        return self
+
+    def expected_cer(
+        self, evidence: Mapping[str, Any], lines: Sequence[Mapping[str, Any]]
+    ) -> float | None:
+        """Expected character error rate of a page, 0..1; None fails closed.
+
+        Args:
+            evidence: of `pipelines.decisions.routing.Evidence`.
+            lines: of `actors.lines.LINE`.
+
+        None where a score or a feature is missing, or worse than in all of the sample.
+        """
+        found = page_features(evidence, *scores_and_lengths(lines), self.lines)
+        values = np.array([np.nan if found[n] is None else found[n] for n in self.features], float)
+        if evidence.get("unscored_lines") or evidence.get("mean_score") is None:
+            return None
+        if not np.all(values <= np.array(self.worst) + ROUNDING):  # NaN is not less
+            return None
+        return float(self.estimate(values[None])[0])
+
+    def weighs(self, name: str) -> bool:
+        """Whether more of a feature raises the expected error rate. The others are guards only."""
+        return dict(zip(self.features, self.coefficients, strict=True)).get(name, 0.0) > 0
+
+    def sees_missed_text(self) -> bool:
+        """Whether a page with much unread text is refused, so that no floor need do it.
+
+        By the ink that no line explains, weighed, or by what the detector half saw; the latter with
+        the worst ink of the sample as a guard.
+        """
+        return self.weighs("missed_ink") or "text_outside" in self.features
+
+    def estimate(self, values: Floats) -> Floats:
+        """(pages,) expected error rates of (pages, features) values; missing ones are not met."""
+        scaled = (values - np.array(self.centre)) / np.array(self.scale)
+        logit = self.intercept + scaled @ np.array(self.coefficients)
+        share: Floats = 1 / (1 + np.exp(-np.clip(logit, -30, 30)))
+        return share
+
+    def line_goodness(self, score: float | None, characters: int) -> float | None:
+        """Expected share of right characters of a line, 0..1.
+
+        Args:
+            score: of the line, 0..1.
+            characters: of the line, without spaces.
+
+        None without a score, without text, or without a model of the lines.
+        """
+        if score is None or characters < 1 or self.lines is None or not 0 <= score <= 1:
+            return None
+        return 1 - float(self.lines.risk(np.array([score], float), np.array([characters]))[0])
+
+
+class HeldOut(Settings):
+    """What the calibration did to pages that it had not seen: cross-validated over files.
+
+    Shares 0..1. `naive_cer`: of the same share of pages, taken by their mean line score.
+    """
+
+    share_accepted: Interval
+    cer: Interval | None = Field(description="of the accepted pages; null: none was accepted")
+    naive_cer: Interval | None
+    cer_of_all: Interval
+
+
+class Calibration(PageModel):
+    """The JSON file; one engine."""
+
+    version: Literal[1] = 1
+    engine: str = Field(min_length=1, description="first word of lines_source, such as rapid_ocr")
+    language: str | None = Field(None, description="of the sample, where somebody said so")
+    target_cer: float = Field(ge=0, le=1)
+    floor: float | None = Field(description="max_expected_cer that meets the target; null: none")
+    pages: int
+    files: int
+    sample_lines: int
+    characters: int
+    held_out: HeldOut
+    created: str
+
+
+def scores_and_lengths(
+    lines: Sequence[Mapping[str, Any]],
+) -> tuple[Floats, npt.NDArray[np.int64]]:
+    """(lines,) scores and characters without spaces; a line that was not read is one at score 0."""
+    read = [(line["text"] or "", line["score"]) for line in lines]
+    lengths = np.array([max(len("".join(text.split())), 1) for text, _ in read], np.int64)
+    scores = np.array([score if text and score is not None else 0.0 for text, score in read], float)
+    return scores, lengths
+
+
+def page_features(
+    evidence: Mapping[str, Any],
+    scores: Floats,
+    lengths: npt.NDArray[np.int64],
+    lines: LineModel | None,
+) -> dict[str, float | None]:
+    """The features of a page, each oriented: more is riskier. None: not measured.
+
+    * `mean_score`: log odds that a character is wrong if the mean line score were a probability.
+    * `line_risk`: logarithm of the share of wrong characters that the model of the lines expects.
+    * `text_risk`: the same of the whole text: what the detector saw outside the lines is missing.
+    * `weak_characters`: share of the characters in lines below `WEAK`.
+    * `text_outside`: as in the evidence.
+    * `missed_ink`: share of the ink that no line explains. * `garbled`: as in the evidence.
+    """
+    mean, covered = evidence.get("mean_score"), evidence.get("ink_covered")
+    found: dict[str, float | None] = dict.fromkeys(FEATURES)
+    if mean is not None:
+        wrong = min(max(1 - mean, 1e-4), 1 - 1e-4)
+        found["mean_score"] = float(np.log(wrong / (1 - wrong)))
+    if covered is not None:
+        found["missed_ink"] = 1 - covered
+    outside = evidence.get("text_outside")
+    found["text_outside"], found["garbled"] = outside, evidence.get("garbled")
+    if len(scores):
+        found["weak_characters"] = float(lengths[scores < WEAK].sum() / lengths.sum())
+    if len(scores) and lines is not None:
+        risk = np.average(lines.risk(scores, lengths), weights=lengths)
+        found["line_risk"] = float(log_risk(risk))
+        if outside is not None:
+            found["text_risk"] = float(log_risk(with_missing(risk, outside)))
+    return found
+
+
+def with_missing(share: Any, outside: Any) -> Any:
+    """Share (0..1) of a text that is wrong or missing; any shape."""
+    return share * (1 - outside) + outside
+
+
+def log_risk(share: Any) -> Any:
+    """The feature of an expected share of wrong characters, 0..1; any shape."""
+    return np.log(share + _LEAST_RISK)
+
+
+def load_calibration(path: RunPath) -> Calibration:
+    """Read a calibration file. Raises ValueError, which says what is wrong with it."""
+    try:
+        raw = json.loads(path.read_text())
+    except FileNotFoundError:
+        raise ValueError(f"no calibration at {path}: nightjar calibrate makes one") from None
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise ValueError(f"{path} is no calibration: {error}") from None
+    except RunUnreadable as error:
+        raise ValueError(f"no calibration from {path}: {error.message}") from error
+    if not isinstance(raw, dict) or "version" not in raw:
+        raise ValueError(f"{path} is no calibration: it names no version")
+    if raw["version"] != VERSION:
+        raise ValueError(
+            f"{path} is a calibration of version {raw['version']}, this Nightjar reads {VERSION}: "
+            "calibrate again"
+        )
+    try:
+        return Calibration.model_validate_json(json.dumps(raw))
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        where = ".".join(map(str, first["loc"]))
+        raise ValueError(f"{path} is no calibration: {where} {first['msg']}".rstrip()) from None
+
+
+def _inlined(value: Any, info: ValidationInfo) -> Any:
+    """Paths become what their files hold. `info.context` may say how a bucket is reached."""
+    items = value if isinstance(value, list | tuple) else [value]
+    storage = (info.context or {}).get(STORAGE_CONTEXT)
+    return tuple(
+        load_calibration(run_path(item, storage)) if isinstance(item, str | Path) else item
+        for item in items
+    )
+
+
+#: One calibration of each engine; a config may give a path, or a list of paths.
+Calibrations = Annotated[
+    tuple[Calibration, ...],
+    BeforeValidator(_inlined, json_schema_input_type=str | list[str] | list[Calibration]),
+]
+
+
+class Accept(Settings):
+    """Accept readings by their expected error rate instead of raw score floors."""
+
+    max_expected_cer: float = Field(
+        gt=0, le=1, description="a page that is expected to have more wrong characters is reviewed"
+    )
+    calibration: Calibrations = Field(
+        description="file (or files, one of each engine) that nightjar calibrate wrote"
+    )
+
+    @model_validator(mode="after")
+    def _one_of_each_engine(self) -> Self:
+        engines = [one.engine for one in self.calibration]
+        if not engines or len(set(engines)) < len(engines):
+            raise ValueError(f"calibration needs one file for each engine, not {engines}")
+        return self
+
+    def of(self, engine: str) -> Calibration | None:
+        """The calibration of an engine (`ocr_engine`), None if there is none."""
+        name = engine.split()[0]
+        return next((one for one in self.calibration if one.engine == name), None)

@@ -1,0 +1,273 @@
+"""Where a labelled image ends, and why: pure rules over boxes, masks and failures.
+
+Fail closed: evidence that is missing counts as evidence that is bad. A rule that is switched off
+(null) asks for nothing.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from enum import StrEnum
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from pycocotools import mask as coco
+from pydantic import Field
+
+from actors.contract import Settings
+from actors.failures import FAILURE
+from actors.instances import BOXES, MASKS
+from actors.ontology import Ontology
+from pipelines.decisions.routing import reasons_of_failure
+from pipelines.flow import step
+
+
+class Outcome(StrEnum):
+    """Where an image ends; each ends in exactly one."""
+
+    ACCEPTED = "accepted"  # labelled, nothing speaks against it
+    EMPTY = "empty"  # looked at, and nothing of the ontology was found
+    REVIEW = "review"  # labelled, but nobody should trust it unseen
+    FAILED = "failed"  # not labelled; a <verb>_failure says why
+
+
+class Reason(StrEnum):
+    """What speaks against an instance or an image."""
+
+    BELOW_THRESHOLD = "below_threshold"  # a candidate: written, never a label
+    NO_SCORE = "no_score"
+    REVIEW_BAND = "score_in_review_band"
+    CLASS_CONFLICT = "class_conflict"
+    NO_MASK = "no_mask"
+    LOW_MASK_IOU = "low_mask_iou"
+    BOX_DISAGREES = "mask_box_disagree"
+    BORDER = "touches_border"
+    TOO_MANY = "too_many_boxes"
+    NO_LABELS = "no_labels"  # no boxes, and no failure that says why
+
+
+class TriageConfig(Settings):
+    """What makes an image go to review. Null switches a rule off."""
+
+    review_band: float | None = Field(
+        0.1, gt=0, le=1, description="scores less than this above their class's threshold"
+    )
+    conflict_margin: float | None = Field(
+        0.1, ge=0, le=1, description="an excluding class lost an object by at most this much score"
+    )
+    conflict_iou: float | None = Field(
+        0.8, gt=0, le=1, description="masks of two classes that overlap by this IoU"
+    )
+    need_mask: bool = Field(True, description="an instance without a mask")
+    min_mask_iou: float | None = Field(
+        0.7, ge=0, le=1, description="the segmenter's own estimate of the mask's IoU below this"
+    )
+    min_box_agreement: float | None = Field(
+        0.5,
+        ge=0,
+        le=1,
+        description="IoU of the mask's tight box with the instance's box below this",
+    )
+    border_px: float | None = Field(
+        1.0, ge=0, description="a box that comes this close to an edge of the image, in pixels"
+    )
+    max_instances: int | None = Field(100, ge=0, description="more labels than this on one image")
+
+
+class Triage(Settings):
+    """The rules, and the ontology whose thresholds they refer to."""
+
+    rules: TriageConfig = TriageConfig()
+    ontology: Ontology
+
+
+#: COCO run lengths: what pycocotools takes, at the size of the upright image.
+RLE = pa.struct([("counts", pa.string()), ("size", pa.list_(pa.int32(), 2))])
+
+#: One label. `box`: x0, y0, x1, y1, pixels of the upright image (`width` x `height`). `mask_iou`
+#: and `box_agreement` as in `actors.instances.MASK`. `reasons`: values of `Reason`; a candidate
+#: below its class's threshold is here too if the detector wrote it, with `below_threshold`.
+LABEL = pa.struct(
+    [
+        ("class", pa.string()),
+        ("score", pa.float32()),
+        ("box", pa.list_(pa.float32(), 4)),
+        ("mask", RLE),
+        ("mask_iou", pa.float32()),
+        ("box_agreement", pa.float32()),
+        ("prompt", pa.string()),
+        ("source", pa.string()),
+        ("reasons", pa.list_(pa.string())),
+    ]
+)
+
+#: The column `instances`: best first; empty: nothing found; null: the image failed.
+LABELS = pa.list_(LABEL)
+
+
+@step(
+    reads=pa.schema(
+        [
+            ("width", pa.int32()),
+            ("height", pa.int32()),
+            ("boxes", BOXES),
+            ("masks", MASKS),
+            ("fetch_failure", FAILURE),
+            ("detect_failure", FAILURE),
+            ("segment_failure", FAILURE),
+        ]
+    ),
+    writes=pa.schema(
+        [
+            ("outcome", pa.string()),
+            ("reasons", pa.list_(pa.string())),
+            ("instances", LABELS),
+        ]
+    ),
+)
+def triage(rows: pa.Table, settings: Triage) -> pa.Table:
+    """Give every image its outcome, its reasons and its labels."""
+    wanted = triage.reads.names
+    verdicts = [judge(image, settings) for image in rows.select(wanted).to_pylist()]
+    for column in triage.writes:
+        values = [verdict[column.name] for verdict in verdicts]
+        rows = rows.append_column(column, pa.array(values, column.type))
+    return rows
+
+
+def judge(image: dict[str, Any], settings: Triage) -> dict[str, Any]:
+    """The columns that `triage` writes for one image: a dict of the columns that it reads."""
+    failed = reasons_of_failure(
+        image["fetch_failure"], image["detect_failure"], image["segment_failure"]
+    )
+    if failed or image["boxes"] is None:
+        return verdict(Outcome.FAILED, failed or [Reason.NO_LABELS], None)
+    labels = joined(image["boxes"], image["masks"])
+    kept = [label for label in labels if Reason.BELOW_THRESHOLD not in label["reasons"]]
+    for box, label in zip(image["boxes"], labels, strict=True):
+        if not label["reasons"]:
+            label["reasons"] += doubts(box, label, image["width"], image["height"], settings)
+    if settings.rules.conflict_iou is not None:
+        for label in overlapping(kept, settings.rules.conflict_iou):
+            if Reason.CLASS_CONFLICT not in label["reasons"]:
+                label["reasons"].append(Reason.CLASS_CONFLICT)
+    found = {reason for label in kept for reason in label["reasons"]}
+    if settings.rules.max_instances is not None and len(kept) > settings.rules.max_instances:
+        found.add(Reason.TOO_MANY)
+    why = [reason for reason in Reason if reason in found]
+    if why:
+        return verdict(Outcome.REVIEW, why, labels)
+    return verdict(Outcome.ACCEPTED if kept else Outcome.EMPTY, [], labels)
+
+
+def verdict(
+    outcome: Outcome, reasons: Sequence[str], labels: list[dict[str, Any]] | None
+) -> dict[str, Any]:
+    """The columns that `triage` writes for one image."""
+    return {"outcome": outcome.value, "reasons": list(reasons), "instances": labels}
+
+
+def joined(
+    boxes: Sequence[dict[str, Any]], masks: Sequence[dict[str, Any] | None] | None
+) -> list[dict[str, Any]]:
+    """Values of LABEL, one per box. Masks that are not one per box belong to nobody."""
+    if masks is None or len(masks) != len(boxes):
+        masks = [None] * len(boxes)
+    return [_label(box, mask) for box, mask in zip(boxes, masks, strict=True)]
+
+
+def _label(box: dict[str, Any], mask: dict[str, Any] | None) -> dict[str, Any]:
+    drawn = mask is not None and mask["counts"] is not None
+    return {
+        **{name: box[name] for name in ("class", "score", "box", "prompt", "source")},
+        "mask": {"counts": mask["counts"], "size": mask["size"]} if mask and drawn else None,
+        "mask_iou": mask["mask_iou"] if mask else None,
+        "box_agreement": mask["box_agreement"] if mask else None,
+        "reasons": [Reason.BELOW_THRESHOLD] if box["kept"] is False else [],
+    }
+
+
+def doubts(
+    box: dict[str, Any],
+    label: dict[str, Any],
+    width: int | None,
+    height: int | None,
+    settings: Triage,
+) -> list[Reason]:
+    """What speaks against one instance, by itself.
+
+    Args:
+        box: a value of `actors.instances.INSTANCE`.
+        label: the same as a value of LABEL.
+        width, height: of the upright image, pixels.
+        settings: rules and thresholds.
+    """
+    rules = settings.rules
+    return [
+        reason
+        for reason, there in (
+            (Reason.NO_SCORE, _unknown(box["score"])),
+            (Reason.REVIEW_BAND, _in_review_band(box, settings)),
+            (Reason.CLASS_CONFLICT, _narrow_win(box, rules.conflict_margin)),
+            (Reason.NO_MASK, rules.need_mask and label["mask"] is None),
+            (Reason.LOW_MASK_IOU, _below(label, "mask_iou", rules.min_mask_iou)),
+            (Reason.BOX_DISAGREES, _below(label, "box_agreement", rules.min_box_agreement)),
+            (Reason.BORDER, _at_border(box["box"], width, height, rules.border_px)),
+        )
+        if there
+    ]
+
+
+def _unknown(value: float | None) -> bool:
+    return value is None or not math.isfinite(value)
+
+
+def _in_review_band(box: dict[str, Any], settings: Triage) -> bool:
+    """A class that the ontology does not know has no threshold: nothing can be above it."""
+    band, score = settings.rules.review_band, box["score"]
+    if band is None or _unknown(score):
+        return False
+    if box["class"] not in settings.ontology.classes:
+        return True
+    return bool(score < settings.ontology.threshold_of(box["class"]) + band)
+
+
+def _narrow_win(box: dict[str, Any], margin: float | None) -> bool:
+    rival = box["conflict"]
+    if margin is None or rival is None:
+        return False
+    if _unknown(rival["score"]) or _unknown(box["score"]):
+        return True
+    return bool(box["score"] - rival["score"] <= margin)
+
+
+def _below(label: dict[str, Any], name: str, floor: float | None) -> bool:
+    """Without a mask there is no evidence about it; NO_MASK is the reason then."""
+    if floor is None or label["mask"] is None:
+        return False
+    return _unknown(label[name]) or label[name] < floor
+
+
+def _at_border(
+    box: Sequence[float] | None, width: int | None, height: int | None, margin: float | None
+) -> bool:
+    if margin is None:
+        return False
+    if box is None or width is None or height is None or not all(map(math.isfinite, box)):
+        return True
+    x0, y0, x1, y1 = box
+    return min(x0, y0, width - x1, height - y1) <= margin
+
+
+def overlapping(labels: Sequence[dict[str, Any]], iou: float) -> list[dict[str, Any]]:
+    """Labels whose mask overlaps the mask of a label of another class by at least `iou`."""
+    masked = [label for label in labels if label["mask"] is not None]
+    classes = np.array([label["class"] for label in masked])
+    if len(set(classes)) < 2:
+        return []
+    rles = [label["mask"] for label in masked]
+    others = classes[:, None] != classes[None, :]
+    ious = np.asarray(coco.iou(rles, rles, [0] * len(rles)))
+    return [masked[i] for i in np.flatnonzero(((ious >= iou) & others).any(axis=1))]

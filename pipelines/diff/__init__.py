@@ -1,0 +1,1 @@
+"""`nightjar diff`: what changed between two runs, regressions first."""

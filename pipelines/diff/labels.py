@@ -1,0 +1,185 @@
+"""What became of the labels of one image from one run to another."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+import numpy as np
+
+from pipelines.decisions.triage import Reason
+from pipelines.truth.label_match import Thing, kept_labels, mask_overlap, overlaps
+
+#: Labels that overlap more than this are one, whatever their class.
+SAME_IOU = 0.5
+#: Below this a box has moved, or a mask has another shape.
+STILL_IOU = 0.9
+#: A score that differs by less is the same: half precision on another card moves it by 0.01.
+SAME_SCORE = 0.05
+
+
+class Kind(StrEnum):
+    """What happened to a label; moved, reshaped and rescored go together with others."""
+
+    NEW = "new"
+    GONE = "gone"
+    RELABELLED = "relabelled"
+    MOVED = "moved"  # boxes overlap by less than STILL_IOU
+    RESHAPED = "reshaped"  # the box stands, the mask does not, or there is no mask any more
+    RESCORED = "rescored"  # by SAME_SCORE or more, the class being the same
+
+
+#: How much a change weighs where no truth says whether it is good.
+WEIGHT = {
+    Kind.NEW: 1.0,
+    Kind.GONE: 1.0,
+    Kind.RELABELLED: 1.0,
+    Kind.MOVED: 0.5,
+    Kind.RESHAPED: 0.25,
+    Kind.RESCORED: 0.1,
+}
+
+
+@dataclass(frozen=True)
+class LabelChange:
+    """One label, before and after; None where it was not there.
+
+    Attributes:
+        iou, mask_iou: of before and after; None where one of them lacks.
+        candidate: of a new label the score that it had before as a candidate below the threshold,
+            of one that is gone the score that it has so now; None where there is none.
+    """
+
+    kinds: tuple[Kind, ...]
+    classes: tuple[str | None, str | None]
+    scores: tuple[float | None, float | None]
+    boxes: tuple[list[float] | None, list[float] | None]
+    iou: float | None = None
+    mask_iou: float | None = None
+    candidate: float | None = None
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON; what is None is left out."""
+        named = {
+            "kinds": [kind.value for kind in self.kinds],
+            "class": list(self.classes),
+            "score": [_rounded(score) for score in self.scores],
+            "box": [box and [round(edge, 1) for edge in box] for box in self.boxes],
+        }
+        extra = {
+            name: _rounded(getattr(self, name))
+            for name in ("iou", "mask_iou", "candidate")
+            if getattr(self, name) is not None
+        }
+        return named | extra
+
+
+def _rounded(value: float | None) -> float | None:
+    return None if value is None or not math.isfinite(value) else round(value, 4)
+
+
+@dataclass(frozen=True)
+class LabelDiff:
+    """Of one image. `same`: labels that did not change, by class."""
+
+    changes: tuple[LabelChange, ...]
+    same: tuple[str, ...]
+
+    @property
+    def weight(self) -> float:
+        """How much has changed."""
+        return sum(max(WEIGHT[kind] for kind in one.kinds) for one in self.changes)
+
+
+Instances = Sequence[Mapping[str, Any]]
+
+
+def diff_labels(before: Instances | None, after: Instances | None) -> LabelDiff:
+    """Compare the labels of an image; candidates below their thresholds are none.
+
+    Labels of one class are paired first, the largest overlap of boxes first, above `SAME_IOU`; then
+    what is left, whatever its class.
+
+    Args:
+        before, after: `instances` of the rows; None (failed) has no labels.
+    """
+    one, other = _labels(before), _labels(after)
+    mine, yours = kept_labels(one), kept_labels(other)
+    ious = overlaps(mine, yours)
+    paired = _paired(ious, mine, yours)
+    changes, same = [], []
+    for a, b in paired:
+        change = _changed(one[a], other[b], float(ious[a, b]))
+        if change.kinds:
+            changes.append(change)
+        else:
+            same.append(mine[a].name)
+    gone = sorted(set(range(len(one))) - {a for a, _ in paired})
+    new = sorted(set(range(len(other))) - {b for _, b in paired})
+    changes += [_alone(Kind.GONE, one[a], mine[a], after) for a in gone]
+    changes += [_alone(Kind.NEW, other[b], yours[b], before) for b in new]
+    return LabelDiff(tuple(changes), tuple(same))
+
+
+def _labels(instances: Iterable[Mapping[str, Any]] | None) -> list[Mapping[str, Any]]:
+    return [one for one in instances or () if Reason.BELOW_THRESHOLD not in one["reasons"]]
+
+
+def _paired(ious: Any, mine: Sequence[Thing], yours: Sequence[Thing]) -> list[tuple[int, int]]:
+    near = [(int(a), int(b)) for a, b in np.argwhere(ious > SAME_IOU)]
+    near.sort(key=lambda pair: (mine[pair[0]].name != yours[pair[1]].name, -ious[pair], pair))
+    found, lefts, rights = [], set[int](), set[int]()
+    for a, b in near:
+        if a not in lefts and b not in rights:
+            found.append((a, b))
+            lefts.add(a)
+            rights.add(b)
+    return sorted(found)
+
+
+def _changed(before: Mapping[str, Any], after: Mapping[str, Any], iou: float) -> LabelChange:
+    shape = mask_overlap(before["mask"], after["mask"])
+    masks = [one["mask"] is not None for one in (before, after)]
+    reshaped = masks[0] != masks[1] or (all(masks) and (shape is None or shape < STILL_IOU))
+    renamed = before["class"] != after["class"]
+    there = (
+        (Kind.RELABELLED, renamed),
+        (Kind.MOVED, iou < STILL_IOU),
+        (Kind.RESHAPED, iou >= STILL_IOU and reshaped),
+        (Kind.RESCORED, not renamed and _rescored(before["score"], after["score"])),
+    )
+    return LabelChange(
+        kinds=tuple(kind for kind, yes in there if yes),
+        classes=(before["class"], after["class"]),
+        scores=(before["score"], after["score"]),
+        boxes=(before["box"], after["box"]),
+        iou=iou,
+        mask_iou=shape,
+    )
+
+
+def _rescored(before: float | None, after: float | None) -> bool:
+    if before is None or after is None:
+        return before is not after
+    return abs(before - after) >= SAME_SCORE
+
+
+def _alone(
+    kind: Kind, label: Mapping[str, Any], thing: Thing, there: Instances | None
+) -> LabelChange:
+    """A label without a partner; `there`: everything on the image in the other run."""
+    near = [
+        one["score"]
+        for one in there or ()
+        if Reason.BELOW_THRESHOLD in one["reasons"]
+        and one["class"] == thing.name
+        and one["score"] is not None
+        and overlaps([thing], [Thing(one["class"], tuple(one["box"]))])[0, 0] > SAME_IOU
+    ]
+    values = (label["class"], label["score"], label["box"])
+    first = kind is Kind.GONE
+    classes, scores, boxes = ((one, None) if first else (None, one) for one in values)
+    return LabelChange((kind,), classes, scores, boxes, candidate=max(near, default=None))

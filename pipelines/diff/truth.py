@@ -1,0 +1,156 @@
+"""Which of two runs is nearer the truth, image by image and page by page."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from pipelines.diff.pairs import Row
+from pipelines.errors import ConfigError
+from pipelines.measures.character_errors import compare
+from pipelines.runs.directory import RunDir
+from pipelines.storage.paths import RunPath, run_path
+from pipelines.truth.label_match import Matched, Thing, kept_labels, matched
+from pipelines.truth.labels import REVIEWED_TRUTH, TrueObjects
+from pipelines.truth.pages import final_sides, page_truths, read_truths
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """One image or page against its truth, in both runs.
+
+    Attributes:
+        errors: labels that are not right and objects not found, or wrong characters.
+        size: objects, or characters of the truth.
+        counts: of each run, what the totals of it are made of.
+        detail: for JSON.
+    """
+
+    errors: tuple[int, int]
+    size: int
+    counts: tuple[Counter[str], Counter[str]]
+    detail: dict[str, Any]
+
+    @property
+    def worse(self) -> int:
+        """Errors more than before; below 0: fewer."""
+        return self.errors[1] - self.errors[0]
+
+
+class Judge(Protocol):
+    """Knows the truth of both runs."""
+
+    #: what `Verdict.errors` counts
+    unit: str
+    #: what nobody should overlook
+    warnings: list[str]
+
+    def of(self, before: Row, after: Row) -> Verdict | None:
+        """None where the truth says nothing about these rows."""
+
+
+def judge_of(one: RunDir, other: RunDir, truth: str | RunPath, job: str) -> Judge:
+    """The judge of two runs of a job; `reviewed` is what was reviewed of the first.
+
+    Raises ConfigError if the truth cannot be read or says nothing about one of the runs.
+    """
+    known = run_path(truth)
+    if str(truth) == REVIEWED_TRUTH and not known.exists():
+        known = one.path
+    return LabelJudge(one, other, known) if job == "autolabel" else TextJudge(one, other, known)
+
+
+class LabelJudge:
+    """Of labels at IoU 0.5; only classes that both runs asked for count."""
+
+    unit = "wrong or missing labels"
+
+    def __init__(self, one: RunDir, other: RunDir, truth: RunPath) -> None:
+        """Hold the objects of the truth; no run is read."""
+        self._truths = TrueObjects(one, truth), TrueObjects(other, truth)
+        self._classes = self._truths[0].classes & self._truths[1].classes
+        if not self._classes:
+            raise ConfigError(
+                f"no class of {truth} is asked for by both runs", "name the classes alike"
+            )
+        lone = sorted(self._truths[0].classes ^ self._truths[1].classes)
+        self.warnings = (
+            [f"asked for by one run only, and not judged: {', '.join(lone)}"] if lone else []
+        )
+
+    def of(self, before: Row, after: Row) -> Verdict | None:
+        """See `Judge`."""
+        true = [of.of(row) for of, row in zip(self._truths, (before, after), strict=True)]
+        if true[0] is None or true[1] is None:
+            return None
+        objects = [self._common(things) for things in (true[0], true[1])]
+        labels = [self._common(kept_labels(row["instances"])) for row in (before, after)]
+        found = [matched(mine, theirs) for mine, theirs in zip(labels, objects, strict=True)]
+        hits = [{at: place for place, at in one.right} for one in found]
+        size = sum(not one.crowd for one in objects[1])
+        detail: dict[str, Any] = {
+            "errors": [one.errors for one in found],
+            "right": [len(one.right) for one in found],
+            "objects": size,
+        }
+        # Objects of both sides are the same list unless the runs name classes by other prompts.
+        if objects[0] == objects[1]:
+            detail["lost"] = _shown(objects[0], set(hits[0]) - set(hits[1]))
+            detail["gained"] = _shown(objects[1], set(hits[1]) - set(hits[0]))
+        return Verdict(
+            errors=(found[0].errors, found[1].errors),
+            size=size,
+            counts=(_counts(found[0]), _counts(found[1])),
+            detail=detail,
+        )
+
+    def _common(self, things: list[Thing]) -> list[Thing]:
+        return [one for one in things if one.name in self._classes]
+
+
+def _shown(objects: list[Thing], places: set[int]) -> list[dict[str, Any]]:
+    return [{"class": objects[at].name, "box": list(objects[at].box)} for at in sorted(places)]
+
+
+def _counts(found: Matched) -> Counter[str]:
+    return Counter(
+        right=len(found.right),
+        wrong=len(found.wrong) + len(found.mistaken),
+        missed=len(found.missed) + len(found.mistaken),
+    )
+
+
+@dataclass
+class TextJudge:
+    """Of final texts, in wrong characters; lines may stand in any order."""
+
+    one: RunDir
+    other: RunDir
+    truth: RunPath
+    unit: str = "wrong characters"
+    warnings: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        truths = read_truths(self.one, self.truth)
+        self._by_id = [page_truths(run, truths).by_id for run in (self.one, self.other)]
+
+    def of(self, before: Row, after: Row) -> Verdict | None:
+        """See `Judge`."""
+        first, second = (
+            by_id.get(row["row_id"])
+            for by_id, row in zip(self._by_id, (before, after), strict=True)
+        )
+        if first is None or second is None:
+            return None
+        found = [compare(*final_sides(before, first))]
+        # The same text is as wrong as before, wherever its boxes now are.
+        same = before["text"] == after["text"] and first is second
+        found.append(found[0] if same else compare(*final_sides(after, second)))
+        errors = (found[0].errors, found[1].errors)
+        size = found[1].characters
+        counts = (
+            Counter(errors=errors[0], characters=found[0].characters),
+            Counter(errors=errors[1], characters=size),
+        )
+        return Verdict(errors, size, counts, {"errors": list(errors), "characters": size})

@@ -1,0 +1,52 @@
+"""What a run has done so far, for displays and for run.json."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from pipelines.engine.scoreboard import StageScore
+
+
+@dataclass
+class Committed:
+    """What this session has committed."""
+
+    rows: int = 0
+    shards: int = 0
+    bytes: int = 0
+    outcomes: Counter[str] = field(default_factory=Counter)
+    failures: Counter[str] = field(default_factory=Counter)
+    write_s: float = 0.0
+    first_at: float | None = None
+
+
+@dataclass
+class Progress:
+    """Counts in rows, times in seconds since the epoch."""
+
+    total: int
+    done_before: int
+    stages: tuple[str, ...]
+    scores: dict[str, StageScore] = field(default_factory=dict)
+    committed: Committed = field(default_factory=Committed)
+    started: float = field(default_factory=time.time)
+
+    @property
+    def owed(self) -> int:
+        """Rows that were not there when this session began."""
+        return self.total - self.done_before
+
+    def waiting(self) -> dict[str, int]:
+        """Rows by stage that the stage before has finished and this one has not."""
+        waiting, arrived = {}, self.owed
+        for name in self.stages:
+            rows = self.scores[name].rows if name in self.scores else 0
+            waiting[name] = max(arrived - rows, 0)
+            arrived = rows
+        return waiting
+
+
+OnProgress = Callable[[Progress], None]

@@ -1,0 +1,128 @@
+"""The scoreboard of a run: progress by stage, and which rows were in flight when a worker died.
+
+One small Ray actor. Workers say `begin` before a batch and `end` after it; the driver reads
+`snapshot` once a second. A row that begins again without having ended was in the hands of a worker
+that died: it is a suspect, and the worker then takes the rows of that batch one by one. A row that
+was alone in two deaths is quarantined without touching the model a third time. So one poison row
+costs three restarts and itself, not the run. By default Ray would restart for ever (FACTS).
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter, defaultdict
+from dataclasses import dataclass, field
+from typing import Any
+
+from pipelines.engine.metrics import BatchMetrics
+from pipelines.errors import NightjarError
+
+#: Deaths of a worker with this row alone in hand before the row is quarantined. One may be chance
+#: (a spot node taken back, an operator's kill -9); two for the same lone row is no chance.
+LONE_DEATHS_LIMIT = 2
+
+
+@dataclass
+class StageScore:
+    """What one stage has done so far in this session."""
+
+    rows: int = 0
+    batches: int = 0
+    failures: Counter[str] = field(default_factory=Counter)
+    seconds: dict[str, float] = field(default_factory=dict)
+    busy_s: float = 0.0
+    deaths: int = 0
+    recycled: int = 0  # workers that ended by themselves because they had grown
+    first_batch_at: float | None = None
+    last_batch_at: float | None = None
+
+
+class Board:
+    """State of the scoreboard; wrapped into a Ray actor by `pipelines.engine.stream`."""
+
+    def __init__(self, metrics: BatchMetrics | None = None) -> None:
+        self._metrics = metrics
+        self._scores: dict[str, StageScore] = defaultdict(StageScore)
+        self._open: dict[tuple[str, int], int] = {}  # (stage, row) -> size of its open batch
+        self._deaths: Counter[tuple[str, int]] = Counter()
+        self._lone_deaths: Counter[tuple[str, int]] = Counter()
+        self._setup_errors: list[tuple[str, str, str]] = []
+        self._stops: list[NightjarError] = []
+        self._provenance: dict[str, dict[str, str]] = {}
+
+    def begin(self, stage: str, rows: list[int]) -> dict[int, int]:
+        """Open a batch. Returns {row: lone deaths} for the rows that were in a worker's death."""
+        died = [row for row in rows if (stage, row) in self._open]
+        if died:
+            self._scores[stage].deaths += 1
+        for row in died:
+            self._deaths[stage, row] += 1
+            if self._open[stage, row] == 1:
+                self._lone_deaths[stage, row] += 1
+        for row in rows:
+            self._open[stage, row] = len(rows)
+        score = self._scores[stage]
+        score.first_batch_at = score.first_batch_at or time.time()
+        return {row: self._lone_deaths[stage, row] for row in rows if self._deaths[stage, row]}
+
+    def release(self, stage: str, rows: list[int]) -> None:
+        """Close rows without counting them: their batch goes on, these rows are out of danger."""
+        for row in rows:
+            self._open.pop((stage, row), None)
+
+    def end(
+        self,
+        stage: str,
+        rows: list[int],
+        failures: dict[str, int],
+        seconds: dict[str, float],
+        busy_s: float,
+    ) -> None:
+        """Close a batch and count it."""
+        self.release(stage, rows)
+        for row in rows:
+            self._deaths.pop((stage, row), None)
+            self._lone_deaths.pop((stage, row), None)
+        score = self._scores[stage]
+        score.rows += len(rows)
+        score.batches += 1
+        score.failures.update(failures)
+        for step, spent in seconds.items():
+            score.seconds[step] = score.seconds.get(step, 0.0) + spent
+        score.busy_s += busy_s
+        score.last_batch_at = time.time()
+        if self._metrics:
+            self._metrics.batch(stage, len(rows), failures, busy_s)
+
+    def report_spending(self, spent: dict[str, float]) -> None:
+        """What the fallback has cost for a batch (`pipelines.engine.metrics.spending`)."""
+        if self._metrics:
+            self._metrics.spent(spent)
+
+    def report_recycled(self, stage: str) -> None:
+        """A worker of `stage` ends itself between two batches: no row is in its hands."""
+        self._scores[stage].recycled += 1
+
+    def report_setup(self, stage: str, provenance: dict[str, str]) -> None:
+        """A worker of `stage` is up, holding these weights."""
+        self._provenance[stage] = provenance
+
+    def report_setup_error(self, stage: str, message: str, remedy: str) -> None:
+        """A worker of `stage` cannot start; the driver stops the run with this message."""
+        self._setup_errors.append((stage, message, remedy))
+
+    def report_stop(self, error: NightjarError) -> None:
+        """A worker met what no row is to blame for; the driver stops the run with this."""
+        self._stops.append(error)
+
+    def snapshot(self) -> dict[str, StageScore]:
+        """Scores by stage."""
+        return dict(self._scores)
+
+    def setup(self) -> dict[str, Any]:
+        """What workers reported: provenance by stage, setup errors, and why the run must stop."""
+        return {
+            "provenance": self._provenance,
+            "errors": self._setup_errors,
+            "stops": self._stops,
+        }

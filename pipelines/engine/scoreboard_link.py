@@ -1,0 +1,75 @@
+"""A worker's connection to the scoreboard."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+from pipelines.errors import NightjarError
+
+
+class BoardLink(Protocol):
+    """How a worker reaches the scoreboard: a Ray actor handle, or the Board itself in tests."""
+
+    def begin(self, stage: str, rows: list[int]) -> dict[int, int]: ...
+    def release(self, stage: str, rows: list[int]) -> None: ...
+    def end(
+        self,
+        stage: str,
+        rows: list[int],
+        failures: dict[str, int],
+        seconds: dict[str, float],
+        busy_s: float,
+    ) -> None: ...
+    def report_spending(self, spent: dict[str, float]) -> None: ...
+    def report_recycled(self, stage: str) -> None: ...
+    def report_setup(self, stage: str, provenance: dict[str, str]) -> None: ...
+    def report_setup_error(self, stage: str, message: str, remedy: str) -> None: ...
+    def report_stop(self, error: NightjarError) -> None: ...
+
+
+class RayBoardLink:
+    """Calls the scoreboard actor; only `begin`, of what a run does often, waits for its answer
+    (about 1 ms)."""
+
+    def __init__(self, handle: Any) -> None:
+        self._handle = handle
+
+    def begin(self, stage: str, rows: list[int]) -> dict[int, int]:
+        import ray
+
+        answer: dict[int, int] = ray.get(self._handle.begin.remote(stage, rows))
+        return answer
+
+    def release(self, stage: str, rows: list[int]) -> None:
+        self._handle.release.remote(stage, rows)
+
+    def end(
+        self,
+        stage: str,
+        rows: list[int],
+        failures: dict[str, int],
+        seconds: dict[str, float],
+        busy_s: float,
+    ) -> None:
+        self._handle.end.remote(stage, rows, failures, seconds, busy_s)
+
+    def report_spending(self, spent: dict[str, float]) -> None:
+        self._handle.report_spending.remote(spent)
+
+    def report_recycled(self, stage: str) -> None:
+        import ray
+
+        ray.get(self._handle.report_recycled.remote(stage))  # and all that was said before it
+
+    def report_setup(self, stage: str, provenance: dict[str, str]) -> None:
+        self._handle.report_setup.remote(stage, provenance)
+
+    def report_setup_error(self, stage: str, message: str, remedy: str) -> None:
+        import ray
+
+        ray.get(self._handle.report_setup_error.remote(stage, message, remedy))
+
+    def report_stop(self, error: NightjarError) -> None:
+        import ray
+
+        ray.get(self._handle.report_stop.remote(error))

@@ -1,0 +1,192 @@
+"""The driver's loop: one wave per manifest part, from Ray's stream to committed shards."""
+
+from __future__ import annotations
+
+import queue
+import threading
+import time
+import traceback
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import ray
+
+from pipelines.config import JobConfig
+from pipelines.engine import cluster, pools, stream
+from pipelines.engine.committer import Committer
+from pipelines.engine.joined_cluster import check_reachable
+from pipelines.engine.metrics import Meter, RunMetrics
+from pipelines.engine.native_log import native_stderr_to
+from pipelines.engine.progress import OnProgress, Progress
+from pipelines.errors import ClusterUnreachable, NightjarError, RunFailed, WeightsMissing
+from pipelines.flow import Flow
+from pipelines.runs.directory import RunDir
+from pipelines.runs.shards import owed
+
+#: Seconds between two looks at the scoreboard.
+_TICK_S = 0.5
+
+
+def run_waves(
+    flow: Flow,
+    config: JobConfig,
+    run: RunDir,
+    progress: Progress,
+    on_progress: OnProgress,
+    session: dict[str, Any],
+) -> None:
+    """Send everything owed through the flow; what ran where goes into `session`."""
+    with native_stderr_to(run.native_log), cluster.cluster(config.ray):
+        if config.ray.address and isinstance(run.path, Path):
+            check_reachable(run.path)
+        flow = pools.sized(flow, config.ray, progress.owed)
+        board = stream.start_board(run.path.name)
+        on_progress = _metered(run.path.name, on_progress)
+        session["pools"] = {s.name: s.pool.model_dump() for s in flow.stages}
+        session["start_up_s"] = round(time.time() - progress.started, 2)
+        for part, rows in owed(run):
+            if rows.num_rows:
+                ids = rows["row_id"].to_numpy()
+                committer = Committer(run, part, ids, config.sink, progress.committed)
+                starting = Starting(flow, board, config.ray.start_timeout_s)
+                run_wave(
+                    flow,
+                    rows,
+                    board,
+                    committer,
+                    run,
+                    lambda: look(board, progress, on_progress),
+                    starting,
+                )
+        session["models"] = _ask(board.setup)["provenance"]
+
+
+def _metered(run: str, on_progress: OnProgress) -> OnProgress:
+    """Whatever is shown is published as well."""
+    metrics = RunMetrics(Meter(run))
+
+    def both(progress: Progress) -> None:
+        metrics.publish(progress.committed.outcomes, progress.waiting())
+        on_progress(progress)
+
+    return both
+
+
+def run_wave(
+    flow: Flow,
+    rows: pa.Table,
+    board: Any,
+    committer: Committer,
+    run: RunDir,
+    look: Callable[[], None],
+    starting: Starting,
+) -> None:
+    """Send `rows` through the flow until `committer` has all of them; `look` draws meanwhile.
+
+    Raises NightjarError; what was committed until then stays.
+    """
+    arrivals: queue.Queue[Any] = queue.Queue(maxsize=64)
+    # A thread, so that the loop can flush and draw while Ray has nothing finished to hand over.
+    threading.Thread(target=_pump, args=(flow, rows, board, arrivals), daemon=True).start()
+    next_look = 0.0
+    while (arrived := _next(arrivals)) is not _END:
+        if isinstance(arrived, Exception):
+            raise _explained(arrived, board, run)
+        if arrived is not _NOTHING:
+            committer.add(arrived)
+        committer.tick()
+        if time.monotonic() >= next_look:
+            cluster.check_alive()
+            starting.check()
+            look()
+            next_look = time.monotonic() + _TICK_S
+    committer.finish()
+    look()
+
+
+class Starting:
+    """Waits for a worker of every pool to be up, while those that are up already work."""
+
+    def __init__(self, flow: Flow, board: Any, timeout_s: float) -> None:
+        self._owed = {stage.name for stage in flow.stages}
+        self._board = board
+        self._timeout_s = timeout_s
+        self._began = time.monotonic()
+
+    def check(self) -> None:
+        """Raises WeightsMissing where a model cannot start, ClusterUnreachable after the timeout.
+
+        Ray Data waits for resources for ever.
+        """
+        if not self._owed:
+            return
+        reported = _ask(self._board.setup)
+        if reported["errors"]:
+            raise _cannot_start(*reported["errors"][0])
+        self._owed -= set(reported["provenance"])
+        waited = time.monotonic() - self._began
+        if self._owed and waited > self._timeout_s:
+            raise ClusterUnreachable(
+                f"no worker of {', '.join(sorted(self._owed))} has started in {waited:.0f} s",
+                "see that the cluster has room for the pools, or raise ray.start_timeout_s",
+            )
+
+
+def _cannot_start(stage: str, message: str, remedy: str) -> WeightsMissing:
+    return WeightsMissing(f"{stage} cannot start: {message}", remedy)
+
+
+_END = object()
+_NOTHING = object()
+
+
+def _pump(flow: Flow, rows: pa.Table, board: Any, arrivals: queue.Queue[Any]) -> None:
+    try:
+        for bundle in stream.stream(flow, rows, board):
+            arrivals.put(bundle)
+        arrivals.put(_END)
+    except Exception as error:
+        arrivals.put(error)
+
+
+def _next(arrivals: queue.Queue[Any]) -> Any:
+    try:
+        return arrivals.get(timeout=_TICK_S)
+    except queue.Empty:
+        return _NOTHING
+
+
+def look(board: Any, progress: Progress, on_progress: OnProgress) -> None:
+    """Fetch the scoreboard and hand it to the display."""
+    progress.scores = _ask(board.snapshot)
+    on_progress(progress)
+
+
+def _ask(method: Any) -> Any:
+    return ray.get(method.remote(), timeout=60)
+
+
+def _explained(error: Exception, board: Any, run: RunDir) -> NightjarError:
+    """The error to stop with: what a worker reported if it did, else what Ray says."""
+    if isinstance(error, NightjarError):
+        return error
+    try:
+        reported = _ask(board.setup)
+        setup_errors, stops = reported["errors"], reported["stops"]
+    except Exception:  # the cluster itself is gone; then `error` is all there is
+        setup_errors, stops = [], []
+    if stops:
+        stop: NightjarError = stops[0]
+        return stop
+    if setup_errors:
+        return _cannot_start(*setup_errors[0])
+    with suppress(NightjarError, OSError):  # the run stops for another reason than this
+        run.error_log.write_text("".join(traceback.format_exception(error)))
+    last_line = (str(error).strip() or type(error).__name__).splitlines()[-1].strip()
+    return RunFailed(
+        f"the run stopped: {type(error).__name__}: {last_line} (all of it: {run.error_log})",
+        "what is committed is kept; start the same command again",
+    )

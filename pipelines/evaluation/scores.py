@@ -1,0 +1,115 @@
+"""The labels of a run against truth, as the few figures that a run summary shows."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from pycocotools import mask as coco_mask
+from pycocotools.coco import COCO
+
+from actors.ontology import Ontology
+from pipelines.runs.directory import RunDir
+from pipelines.truth.average_precision import average_precision, mean_precision
+from pipelines.truth.coco import MATCH_IOU, Compared, compared
+
+
+@dataclass(frozen=True)
+class Scores:
+    """What the labels are worth. Shares 0..1; None where there is nothing to count.
+
+    Attributes:
+        images: those of the truth that the run has finished (failed ones count: their objects are
+            missed).
+        missing: images of the truth that the run does not have.
+        objects, labels: of these images. Candidates below their threshold are no labels.
+        ap, ap50, mask_ap, mask_ap50: COCO average precision of boxes and of masks (None where an
+            object of the truth has no outline), over IoU 0.50..0.95 and at 0.5. Labels are cut at
+            their thresholds, which costs recall: the AP of all candidates is higher.
+        precision, recall: at `MATCH_IOU`, over all classes.
+        mask_iou: mean over the objects that were found.
+        per_class: AP at 0.5 of each class that occurs.
+    """
+
+    images: int
+    missing: int
+    objects: int
+    labels: int
+    ap: float | None
+    ap50: float | None
+    mask_ap: float | None
+    mask_ap50: float | None
+    precision: float | None
+    recall: float | None
+    mask_iou: float | None
+    per_class: dict[str, float]
+
+
+def score_run(run: RunDir, truth: Path, ontology: Ontology) -> Scores:
+    """Compare a run with COCO instances; images are matched by file name.
+
+    Args:
+        run: of the job autolabel, finished or not.
+        truth: a COCO JSON; `file_name` is the end of an image's URI. Categories are matched by
+            name or prompt; those that the ontology does not ask for are left out.
+        ontology: of the run.
+
+    Raises ConfigError if the truth cannot be read or shares no class with the ontology.
+    """
+    return _scores(compared(run, truth, ontology))
+
+
+def _scores(of: Compared) -> Scores:
+    wanted, truth = of.truth, of.truth.dataset
+    rows = [row for row in of.results if row["kept"]]
+    boxes = average_precision(wanted, rows, "bbox")
+    with_mask = [row for row in rows if "segmentation" in row]
+    outlined = all(one.get("segmentation") for one in truth["annotations"])
+    masks = average_precision(wanted, with_mask, "segm") if outlined else np.empty(0)
+    found, ious = _found(wanted, rows)
+    objects = len(truth["annotations"])
+    return Scores(
+        images=len(truth["images"]),
+        missing=of.missing,
+        objects=objects,
+        labels=len(rows),
+        ap=mean_precision(boxes),
+        ap50=mean_precision(boxes[:1]),
+        mask_ap=mean_precision(masks),
+        mask_ap50=mean_precision(masks[:1]),
+        precision=found / len(rows) if rows else None,
+        recall=found / objects if objects else None,
+        mask_iou=float(np.mean(ious)) if ious else None,
+        per_class={
+            name: float(column.mean())
+            for name, column in zip(of.ids, boxes[0].T, strict=True)
+            if column.min() >= 0
+        },
+    )
+
+
+def _found(truth: COCO, rows: list[dict[str, Any]]) -> tuple[int, list[float]]:
+    """How many objects a label of their class found, best label first, and the masks' IoUs."""
+    free: dict[tuple[int, int], list[dict[str, Any]]] = defaultdict(list)
+    for one in truth.dataset["annotations"]:
+        free[one["image_id"], one["category_id"]].append(one)
+    found, ious = 0, []
+    for row in sorted(rows, key=lambda row: -row["score"]):
+        objects = free[row["image_id"], row["category_id"]]
+        if not objects:
+            continue
+        overlaps = coco_mask.iou(
+            [row["bbox"]], [one["bbox"] for one in objects], [0] * len(objects)
+        )
+        best = int(np.argmax(overlaps))
+        if overlaps[0, best] < MATCH_IOU:
+            continue
+        found += 1
+        one = objects.pop(best)
+        if "segmentation" in row and one.get("segmentation"):
+            overlap = coco_mask.iou([row["segmentation"]], [truth.annToRLE(one)], [0])
+            ious.append(float(overlap[0, 0]))
+    return found, ious

@@ -1,0 +1,168 @@
+"""Average precision of weighted images: for parts of the images, and for bootstrap draws of them.
+
+pycocotools matches once (`COCOeval.evaluate`, the slow part); its `accumulate` counts every image
+once. Here an image counts as often as a draw says, so that 300 draws need no 300 evaluations. With
+weights of 1 the figures are those of `accumulate`, bit for bit in the comparisons that decide them
+(tested, also against data sets with images repeated).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from pycocotools.coco import COCO
+from pycocotools.cocoeval import COCOeval
+
+from pipelines.measures.intervals import Bools, Floats, Ints
+from pipelines.truth.coco import indexed, quiet
+
+#: Draws for intervals of AP; each costs a sum over all labels at ten IoUs.
+DRAWS = 300
+#: Numbers in one matrix (draws, labels): 16 MB, several at a time.
+_MOST = 2_000_000
+
+
+@dataclass(frozen=True)
+class Ranked:
+    """Labels of one class in one range of sizes, best score first.
+
+    Attributes:
+        images: (n,) place of the image of each label.
+        right, wrong: (10, n) at IoUs 0.50 to 0.95; a label that is neither is ignored.
+        where, objects: places of the images with objects of the class, and how many on each.
+    """
+
+    images: Ints
+    right: Bools
+    wrong: Bools
+    where: Ints
+    objects: Floats
+
+    def of(self, members: Ints) -> Ranked:
+        """What of it is on some of the images."""
+        labels, there = np.isin(self.images, members), np.isin(self.where, members)
+        return Ranked(
+            self.images[labels],
+            self.right[:, labels],
+            self.wrong[:, labels],
+            self.where[there],
+            self.objects[there],
+        )
+
+
+def judge(truth: COCO, results: Sequence[dict[str, Any]], kind: str) -> COCOeval:
+    """pycocotools on COCO results, evaluated and accumulated. `kind`: bbox or segm.
+
+    The area of a mask is that of the mask, so its box is left out.
+    """
+    rows = [_as_result(row, kind) for row in results]
+    with quiet():
+        found = truth.loadRes(rows) if rows else _nothing_found(truth)
+        judged = COCOeval(truth, found, kind)
+        judged.evaluate()
+        judged.accumulate()
+    return judged
+
+
+def _as_result(row: dict[str, Any], kind: str) -> dict[str, Any]:
+    """loadRes writes into what it gets."""
+    left_out = "bbox" if kind == "segm" else "segmentation"
+    return {key: value for key, value in row.items() if key != left_out}
+
+
+def _nothing_found(truth: COCO) -> COCO:
+    there = {"images": truth.dataset["images"], "categories": truth.dataset["categories"]}
+    return indexed({**there, "annotations": []})
+
+
+def ranked(judged: COCOeval) -> list[list[Ranked]]:
+    """For each range of sizes (all, small, medium, large) each class, in pycocotools' order."""
+    params = judged.params
+    places = {number: place for place, number in enumerate(params.imgIds)}
+    count = len(params.imgIds)
+    found = []
+    for area in range(len(params.areaRng)):
+        starts = [(k * len(params.areaRng) + area) * count for k in range(len(params.catIds))]
+        found.append([_ranked(judged.evalImgs[at : at + count], places) for at in starts])
+    return found
+
+
+def _ranked(images: Sequence[dict[str, Any] | None], places: dict[int, int]) -> Ranked:
+    there = [one for one in images if one is not None]
+    scores = np.concatenate([np.empty(0), *(one["dtScores"] for one in there)])
+    order = np.argsort(-scores, kind="mergesort")  # as accumulate does
+    empty = [np.empty((10, 0), bool)]
+    hit = np.concatenate([*empty, *(one["dtMatches"] > 0 for one in there)], axis=1)[:, order]
+    ignored = np.concatenate([*empty, *(one["dtIgnore"] > 0 for one in there)], axis=1)[:, order]
+    numbers = np.array([places[one["image_id"]] for one in there], np.int64)
+    counts = np.array([len(one["dtScores"]) for one in there], np.int64)
+    objects = np.array([np.count_nonzero(np.asarray(one["gtIgnore"]) == 0) for one in there], float)
+    return Ranked(
+        images=np.repeat(numbers, counts)[order],
+        right=hit & ~ignored,
+        wrong=~hit & ~ignored,
+        where=numbers[objects > 0],
+        objects=objects[objects > 0],
+    )
+
+
+def precisions(classes: Sequence[Ranked], draws: Floats) -> Floats:
+    """(draws, classes, 10) AP at each IoU; NaN where a draw holds no object of a class.
+
+    Args:
+        classes: of one range of sizes.
+        draws: (draws, images), how often each image counts.
+    """
+    found = np.full((len(draws), len(classes), 10), np.nan)
+    for place, one in enumerate(classes):
+        step = max(_MOST // max(len(one.images), 1), 1)
+        for start in range(0, len(draws), step):
+            some = draws[start : start + step]
+            found[start : start + step, place] = _precision(one, some)
+    return found
+
+
+def _precision(one: Ranked, draws: Floats) -> Floats:
+    """(draws, 10)"""
+    total = draws[:, one.where] @ one.objects
+    weights = draws[:, one.images]
+    found = np.zeros((len(draws), 10))
+    with np.errstate(invalid="ignore", divide="ignore"):
+        for place in range(10 if len(one.images) else 0):
+            right = np.cumsum(weights * one.right[place], axis=1)
+            wrong = np.cumsum(weights * one.wrong[place], axis=1)
+            found[:, place] = _mean_at_recalls(right / total[:, None], right, wrong)
+    found[total == 0] = np.nan
+    return found
+
+
+#: pycocotools' `recThrs`, made as there.
+RECALLS = np.linspace(0.0, 1.00, 101, endpoint=True)
+
+
+def _mean_at_recalls(recall: Floats, right: Floats, wrong: Floats) -> Floats:
+    """(draws,) mean precision at 101 recalls, of (draws, n) running sums.
+
+    The precision at a recall is the best at that recall or above. Each label is weighted with the
+    number of recalls that it is the first to reach; those that none reaches count 0.
+    """
+    precision = right / (wrong + right + np.spacing(1))
+    best = np.maximum.accumulate(precision[:, ::-1], axis=1)[:, ::-1]
+    reached = np.searchsorted(RECALLS, np.nan_to_num(recall), side="right")
+    # Before the first label none is reached; a label that a draw leaves out reaches recall 0, if
+    # it comes first, with a precision of its own of 0 that `best` lifts to that of the next.
+    first = np.diff(reached, axis=1, prepend=0)
+    mean: Floats = (first * best).sum(axis=1) / len(RECALLS)
+    return mean
+
+
+def mean_over(found: Floats, ious: slice = slice(None)) -> Floats:
+    """(draws,) mean over the classes that occur and some of the IoUs; NaN where none occurs."""
+    chosen = found[:, :, ious].mean(axis=2)
+    known = np.isfinite(chosen)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        mean: Floats = np.where(known, chosen, 0).sum(axis=1) / known.sum(axis=1)
+    return mean

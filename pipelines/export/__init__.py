@@ -1,0 +1,1 @@
+"""`nightjar export`: labels/ for training tools, documents/ for archives, pdf/ for searchable PDFs."""

@@ -1,0 +1,57 @@
+"""Where the export of a document goes: the path of its source, below OUT, and a suffix."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from pathlib import Path
+
+from pipelines.export.documents.ledger import HIDDEN
+from pipelines.storage.objects import is_s3
+
+#: Bytes of a path component; file systems take 255, and a suffix and a temporary name come to it.
+_LONGEST = 180
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+
+
+def root_of(source: str | None) -> str:
+    """What names are relative to: the folder or prefix that a run listed, "" for a list or none."""
+    if not source or source.lower().endswith((".parquet", ".csv", ".jsonl")):
+        return ""
+    if is_s3(source) or source.startswith("file://"):
+        return source.rstrip("/")
+    return str(Path(source).expanduser().absolute())
+
+
+def absolute(out: str) -> str:
+    """`out` as a URI of `pipelines.storage.objects`, without a slash at its end."""
+    return out.rstrip("/") if is_s3(out) else str(Path(out).expanduser().absolute())
+
+
+def file_name(uri: str, root: str, suffix: str) -> str:
+    """A relative path: the name of the source is kept whole, so that no two documents share one.
+
+    A name that could leave the folder, that no file system takes, or that is too long is mended,
+    and gets a hash of the uri.
+
+    >>> file_name("/scans/box 1/letter.pdf", "/scans", ".txt")
+    'box 1/letter.pdf.txt'
+    >>> file_name("/scans/kiosk.zip!/in/a.png", "/scans", ".txt")
+    'kiosk.zip!/in/a.png.txt'
+    """
+    below = uri.removeprefix(root + "/") if root else uri
+    if below == uri:
+        below = uri.rpartition("/")[2] if uri == root else re.sub(r"^\w+://", "", uri).lstrip("/")
+    mended = "/".join(_mended(part) for part in below.split("/"))
+    if mended == below:
+        return mended + suffix
+    digest = hashlib.blake2b(uri.encode("utf-8", "surrogatepass"), digest_size=8).hexdigest()
+    return f"{mended}-{digest}{suffix}"
+
+
+def _mended(part: str) -> str:
+    if part in ("", ".", "..", HIDDEN):
+        return "_" + part.replace(".", "_")
+    part = _CONTROL.sub("_", part)
+    data = part.encode("utf-8", "surrogatepass")
+    return part if len(data) <= _LONGEST else data[:_LONGEST].decode("utf-8", "ignore")

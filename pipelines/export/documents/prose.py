@@ -1,0 +1,116 @@
+"""Pages as plain text, Markdown and JSON lines."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Iterator
+from typing import Any, Literal
+
+from pipelines.export.page import ExportLine, ExportPage, paragraphs
+
+PageBreak = Literal["form-feed", "blank-line"]
+
+#: What Markdown reads as markup anywhere in a line, and at its start.
+_INLINE = re.compile(r"([\\`*_\[\]<>&~|$])")
+_AT_START = re.compile(r"^([#+=-]|\d{1,9}(?=[.)]))")
+
+#: A line that ends this share of its paragraph's width before its right edge was broken on purpose.
+_SHORT = 0.15
+
+
+def text_of(pages: Iterable[ExportPage], page_break: PageBreak) -> Iterator[str]:
+    """The text of each page, and between two pages a form feed (as pdftotext) or an empty line.
+
+    With form feeds page n comes after n - 1 of them, whatever the pages hold; with empty lines,
+    pages without text leave no trace.
+    """
+    started = False
+    for page in pages:
+        text = (page.text or "").replace("\f", "\n").strip("\n")
+        if page_break == "form-feed":
+            yield ("\f" if started else "") + (text + "\n" if text else "")
+            started = True
+        elif text:
+            yield ("\n" if started else "") + text + "\n"
+            started = True
+
+
+def markdown_of(pages: Iterable[ExportPage]) -> Iterator[str]:
+    """Paragraphs; a comment and, from the second page on, a rule mark where a page begins.
+
+    Nothing is taken for a heading, a list or a table: characters that mean markup are escaped, so
+    that the text is shown as it was read. A line that ends well before its paragraph does ends in
+    a hard break.
+    """
+    for number, page in enumerate(pages):
+        rule = "\n---\n\n" if number else ""
+        yield f"{rule}<!-- {_mark(page)} -->\n"
+        for paragraph in paragraphs(page):
+            yield "\n" + _paragraph(paragraph)
+
+
+def _mark(page: ExportPage) -> str:
+    mark = f"page {page.number}"
+    if page.failure and page.text is None:
+        return f"{mark}: failed, {page.failure['kind']}"
+    if page.why:
+        return f"{mark}: {'waits for review' if page.why == 'review' else page.why}"
+    return mark
+
+
+def _paragraph(lines: list[ExportLine]) -> str:
+    rights = [_right(line) for line in lines]
+    left, right = min(_left(line) for line in lines), max(rights)
+    short = right - _SHORT * (right - left)
+    breaks = ["\\\n" if end < short else "\n" for end in rights[:-1]] + [""]
+    return (
+        "".join(_escaped(line.text) + end for line, end in zip(lines, breaks, strict=True)) + "\n"
+    )
+
+
+def _left(line: ExportLine) -> float:
+    return min(line.polygon[::2]) if line.polygon else 0.0
+
+
+def _right(line: ExportLine) -> float:
+    return max(line.polygon[::2]) if line.polygon else float(len(line.text))
+
+
+def _escaped(text: str) -> str:
+    escaped = _INLINE.sub(r"\\\1", " ".join(text.split()))
+    return _AT_START.sub(lambda found: _start(found[1]), escaped)
+
+
+def _start(mark: str) -> str:
+    """`1.` starts a list: the point is escaped after the number, a sign before itself."""
+    return mark + "\\" if mark.isdigit() else "\\" + mark
+
+
+def json_lines_of(pages: Iterable[ExportPage]) -> Iterator[str]:
+    """A JSON object a page, all that an export knows of it; `row_id` as text, since JavaScript's
+    numbers end at 53 bits."""
+    for page in pages:
+        yield json.dumps(_object(page), ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def _object(page: ExportPage) -> dict[str, Any]:
+    row = page.row
+    return {
+        "row_id": str(row["row_id"]),
+        **{name: row[name] for name in ("uri", "page", "pages", "width", "height")},
+        "outcome": row["outcome"],
+        "reasons": row["reasons"] or [],
+        "reviewed": page.reviewed,
+        "text": page.text,
+        "text_source": page.source,
+        "lines": [
+            {
+                "text": line.text,
+                "score": None if line.score is None else round(line.score, 4),
+                "polygon": line.polygon and [round(value, 2) for value in line.polygon],
+            }
+            for line in page.lines
+        ],
+        "failure": page.failure,
+    }

@@ -1,0 +1,1 @@
+"""Labels as COCO, YOLO, Pascal VOC or JSON lines."""

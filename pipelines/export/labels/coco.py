@@ -1,0 +1,80 @@
+"""Labels as one COCO JSON file."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from pycocotools import mask as coco
+
+from pipelines.export.labels.image import LabelledImage, _Files, _json
+from pipelines.storage.objects import is_s3, split_s3
+
+
+class CocoWriter(_Files):
+    """`annotations.json`; masks as compressed RLE, `bbox` the label's box.
+
+    Annotations wait in a file of their own until the images are all written.
+    """
+
+    def __init__(self, out: Path, classes: Sequence[str]) -> None:
+        super().__init__()
+        self._ids = {name: number for number, name in enumerate(classes, start=1)}
+        self._waiting = out / "annotations.part"
+        self._file = self.open(out / "annotations.json")
+        self._annotations = self.open(self._waiting)
+        self._written = 0
+        categories = [{"id": number, "name": name} for name, number in self._ids.items()]
+        self._file.write(f'{{"categories": {_json(categories)},\n"images": [')
+
+    def write(self, image: LabelledImage) -> None:
+        separator = ",\n" if image.number > 1 else "\n"
+        self._file.write(separator + _json(coco_image(image)))
+        for label in image.labels:
+            annotation = coco_annotation(label, self._written + 1, image, self._ids)
+            self._annotations.write((",\n" if self._written else "\n") + _json(annotation))
+            self._written += 1
+
+    def __exit__(self, *error: object) -> None:
+        if error[0] is None:
+            self._annotations.flush()
+            self._file.write('],\n"annotations": [')
+            with self._waiting.open(encoding="utf-8", newline="") as annotations:
+                shutil.copyfileobj(annotations, self._file)
+            self._file.write("]}\n")
+        super().__exit__(*error)
+        self._waiting.unlink()
+
+
+def coco_image(image: LabelledImage) -> dict[str, Any]:
+    """An entry of COCO's `images`. `file_name`: the local path, or the key in its bucket."""
+    return {
+        "id": image.number,
+        "file_name": split_s3(image.uri)[1] if is_s3(image.uri) else image.uri,
+        "coco_url": image.uri,
+        "width": image.width,
+        "height": image.height,
+        "page": image.page,
+        "row_id": str(image.row_id),  # JavaScript's numbers end at 53 bits
+        "reviewed": image.reviewed,
+    }
+
+
+def coco_annotation(
+    label: dict[str, Any], number: int, image: LabelledImage, ids: dict[str, int]
+) -> dict[str, Any]:
+    """An entry of COCO's `annotations`. Without a mask `segmentation` is empty, as in COCO."""
+    x0, y0, x1, y1 = label["box"]
+    rle = label["mask"]
+    return {
+        "id": number,
+        "image_id": image.number,
+        "category_id": ids[label["class"]],
+        "bbox": [x0, y0, x1 - x0, y1 - y0],
+        "area": float(coco.area(rle)) if rle else (x1 - x0) * (y1 - y0),
+        "segmentation": rle or [],
+        "iscrowd": 0,
+        "score": label["score"],
+    }

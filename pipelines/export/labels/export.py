@@ -1,0 +1,197 @@
+"""A finished labelling run -> COCO, YOLO, Pascal VOC or JSON lines, streamed.
+
+What people said about an image (RUN/reviewed) stands above what the run found: a label that
+somebody has deleted must not come back through an export. See `ExportConfig.reviewed`.
+
+supervision's converters hold a whole data set in memory, so the writers here are our own; the
+tests read them back with supervision and pycocotools.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field
+
+from actors.contract import Settings
+from pipelines.decisions.triage import Outcome, Reason
+from pipelines.errors import ConfigError
+from pipelines.export.labels.formats import WRITERS
+from pipelines.export.labels.image import LabelledImage
+from pipelines.review.answers import Answer, ReviewAnswers
+from pipelines.runs.directory import RunDir
+from pipelines.runs.shards import iter_rows
+from pipelines.storage.output_errors import output_errors
+from pipelines.storage.paths import parquet
+
+COLUMNS = ("row_id", "uri", "page", "width", "height", "outcome", "instances")
+
+#: Rows that are Python objects at once: 1 KB per label, so 10 MB at 40 labels an image.
+SLICE = 256
+
+EXPORTED = {
+    "accepted": frozenset({Outcome.ACCEPTED, Outcome.EMPTY}),
+    "all": frozenset({Outcome.ACCEPTED, Outcome.EMPTY, Outcome.REVIEW}),
+}
+
+
+class ExportConfig(Settings):
+    """What is written, and how. Images without objects are always among it."""
+
+    format: Literal["coco", "yolo", "yolo-seg", "voc", "jsonl"] = Field(
+        description="coco: boxes and masks; yolo: boxes; yolo-seg: outlines of masks; voc: boxes; "
+        "jsonl: everything that is known of a label"
+    )
+    images: Literal["accepted", "all"] = Field(
+        "accepted", description="all: those that wait for review as well; failed ones never"
+    )
+    candidates: bool = Field(
+        False,
+        description="also candidates below the threshold of their class; of reviewed images none: "
+        "those that were right are labels now",
+    )
+    reviewed: Literal["apply", "only", "ignore"] = Field(
+        "apply",
+        description="apply: an image that was accepted or corrected in review is exported with the "
+        "labels that are true of it, whatever its outcome; a rejected one never. only: these "
+        "images and no others. ignore: all as the run left them",
+    )
+
+
+@dataclass
+class ExportSummary:
+    """What was written.
+
+    Attributes:
+        images, labels: how many.
+        reviewed: verdict -> images of these whose labels are a reviewer's.
+        left_out: outcome, or why else -> images that were not written.
+    """
+
+    images: int = 0
+    labels: int = 0
+    reviewed: Counter[str] = field(default_factory=Counter)
+    left_out: Counter[str] = field(default_factory=Counter)
+
+
+def export_run(
+    run: RunDir, out: Path, config: ExportConfig, classes: Sequence[str]
+) -> ExportSummary:
+    """Write the labels of a run into the directory `out`, which appears whole or not at all.
+
+    Args:
+        run: its shards are read one by one.
+        out: must not exist, or be empty.
+        config: format and selection.
+        classes: of the ontology, in its order; a class's position is its id (from 0 for YOLO, from
+            1 for COCO).
+
+    Raises:
+        ConfigError: `out` holds something, the run has no labels, a class is not in `classes`, or
+            reviewed images alone are asked for and there are none.
+        OutputUnwritable.
+    """
+    _check(run, out)
+    partial = out.with_name(f".{out.name}.partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    try:
+        with output_errors(out):
+            partial.mkdir(parents=True)
+            summary = _written(run, partial, config, classes)
+            partial.replace(out)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+    return summary
+
+
+def _written(run: RunDir, out: Path, config: ExportConfig, classes: Sequence[str]) -> ExportSummary:
+    summary = ExportSummary()
+    with WRITERS[config.format](out, classes) as writer:
+        for image in _selected(run, config, summary):
+            _check_classes(image, classes)
+            writer.write(image)
+            summary.images += 1
+            summary.labels += len(image.labels)
+    return summary
+
+
+def _check(run: RunDir, out: Path) -> None:
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise ConfigError(f"{out} is there already", "name another directory, or remove this one")
+    for path in run.shard_files()[:1]:
+        lacking = [name for name in COLUMNS if name not in parquet(path).schema_arrow.names]
+        if lacking:
+            raise ConfigError(
+                f"{run.path} holds no labels: its rows lack {', '.join(lacking)}",
+                "export takes a run of the job autolabel",
+            )
+
+
+def _selected(run: RunDir, config: ExportConfig, summary: ExportSummary) -> Iterator[LabelledImage]:
+    answers = _answers(run, config)
+    for row in _rows(run):
+        found = row.pop("instances") or ()
+        answer = answers.of(row["row_id"]) if answers else None
+        if why := _why_not(row, answer, config):
+            summary.left_out[why] += 1
+            continue
+        verdict, labels = None, _labels(found, config)
+        if answer:
+            verdict, labels = answer
+            summary.reviewed[verdict] += 1
+        yield LabelledImage(number=summary.images + 1, reviewed=verdict, labels=labels, **row)
+
+
+def _answers(run: RunDir, config: ExportConfig) -> ReviewAnswers | None:
+    if config.reviewed == "ignore":
+        return None
+    answers = ReviewAnswers(run, "instances")
+    if config.reviewed == "only" and not answers:
+        raise ConfigError(
+            f"{run.path} holds no reviewed images",
+            "nightjar review import or nightjar curate pull brings them in",
+        )
+    return answers
+
+
+def _why_not(row: dict[str, Any], answer: Answer | None, config: ExportConfig) -> str | None:
+    """Why an image is left out; None: it is not."""
+    if answer is None and config.reviewed == "only":
+        return "not reviewed"
+    if answer is None:
+        outcome: str = row["outcome"]
+        return None if outcome in EXPORTED[config.images] else outcome
+    if answer.verdict == "reject":
+        return "rejected in review"
+    # The run could not read it; a person labelled it later. REVIEWED does not carry its size.
+    return None if row["width"] and row["height"] else "reviewed, but of unknown size"
+
+
+def _labels(found: Sequence[dict[str, Any]], config: ExportConfig) -> list[dict[str, Any]]:
+    """Those of an image that nobody has looked at."""
+    return [
+        label
+        for label in found
+        if config.candidates or Reason.BELOW_THRESHOLD not in label["reasons"]
+    ]
+
+
+def _rows(run: RunDir) -> Iterator[dict[str, Any]]:
+    for batch in iter_rows(run, COLUMNS):
+        for start in range(0, batch.num_rows, SLICE):
+            yield from batch.slice(start, SLICE).to_pylist()
+
+
+def _check_classes(image: LabelledImage, classes: Sequence[str]) -> None:
+    for label in image.labels:
+        if label["class"] not in classes:
+            raise ConfigError(
+                f"row {image.row_id} has the class {label['class']!r}, which is not one of "
+                f"{', '.join(classes)}",
+                "export with the ontology that the run was made with",
+            )

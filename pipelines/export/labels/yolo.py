@@ -1,0 +1,73 @@
+"""Labels as YOLO text files: boxes or outlines."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from pipelines.export.labels.image import LabelledImage, _Files
+from pipelines.export.labels.mask_outline import outline
+from pipelines.storage.objects import split_member
+
+
+class YoloWriter(_Files):
+    """`labels/NAME.txt`, `data.yaml`, `sources.csv`, and `images/NAME` as links to local files.
+
+    Images in buckets and archives have to be put into `images/` under the names in `sources.csv`.
+    """
+
+    def __init__(self, out: Path, classes: Sequence[str], outlines: bool = False) -> None:
+        super().__init__()
+        self._out, self._outlines = out, outlines
+        self._ids = {name: number for number, name in enumerate(classes)}
+        (out / "labels").mkdir()
+        (out / "images").mkdir()
+        # Without `path` the folder of data.yaml is meant. The split is the reader's to make.
+        data = {"train": "images", "val": "images", "names": dict(enumerate(classes))}
+        with (out / "data.yaml").open("w", encoding="utf-8") as file:
+            yaml.safe_dump(data, file, sort_keys=False, allow_unicode=True)
+        self._sources = csv.writer(self.open(out / "sources.csv"))
+        self._sources.writerow(["image", "uri", "page", "width", "height", "outcome", "reviewed"])
+
+    def write(self, image: LabelledImage) -> None:
+        file = image.name + Path(image.uri).suffix.lower()
+        size, said = (image.width, image.height), (image.outcome, image.reviewed)
+        self._sources.writerow([file, image.uri, image.page, *size, *said])
+        lines = [yolo_line(label, image, self._ids, self._outlines) for label in image.labels]
+        text = "".join(f"{line}\n" for line in lines)
+        (self._out / "labels" / f"{image.name}.txt").write_text(text, encoding="utf-8")
+        if image.uri.startswith("/") and image.page == 1 and split_member(image.uri)[1] is None:
+            (self._out / "images" / file).symlink_to(image.uri)
+
+
+def yolo_seg_writer(out: Path, classes: Sequence[str]) -> YoloWriter:
+    """YoloWriter with the outlines of masks in place of boxes."""
+    return YoloWriter(out, classes, outlines=True)
+
+
+def yolo_line(
+    label: dict[str, Any], image: LabelledImage, ids: dict[str, int], outlines: bool
+) -> str:
+    """``class cx cy w h`` or ``class x y x y ...``, relative to the image.
+
+    One object is one line: parts of a mask are joined by lines without width, holes are filled
+    (see `pipelines.export.labels.mask_outline`). A label without a mask gets the outline of its
+    box.
+    """
+    x0, y0, x1, y1 = label["box"]
+    if outlines:
+        points = outline(label["mask"]) if label["mask"] else []
+        points = points or [(x0, y0), (x1, y0), (x1, y1), (x0, y1)]
+        values = [v for x, y in points for v in (x / image.width, y / image.height)]
+    else:
+        values = [
+            (x0 + x1) / 2 / image.width,
+            (y0 + y1) / 2 / image.height,
+            (x1 - x0) / image.width,
+            (y1 - y0) / image.height,
+        ]
+    return " ".join([str(ids[label["class"]]), *(f"{value:.6f}" for value in values)])

@@ -1,0 +1,1 @@
+"""Searchable PDFs: the pages as they are, with an invisible text layer."""

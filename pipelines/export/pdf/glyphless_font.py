@@ -1,0 +1,103 @@
+"""A font without glyphs, for text that is there to be searched and copied, not to be seen.
+
+Tesseract and OCRmyPDF carry such a font as a file; this one is made here by fontTools. A text layer
+gives every character of the document a code of its own, which a ToUnicode map takes back to it, so
+any script works and no code is left over. A glyph is an outline of two points from the descender to
+the ascender: it has no area, so that nothing is painted even by a viewer that ignores the invisible
+render mode, but it has a box. Glyphs that are empty have none, and pdfium (Chrome) then gives
+characters of no height: they cannot be selected with the mouse.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from functools import cache
+
+from fontTools.fontBuilder import FontBuilder
+from fontTools.pens.ttGlyphPen import TTGlyphPen
+
+from pipelines.export.text_layout import ADVANCES, advance
+
+#: Of a size of 1: how far letters reach above the line they stand on, and below.
+ASCENT, DESCENT = 0.8, 0.2
+_UNITS = 1000
+_MOST_CODES = 0xFFFF
+_MOST_IN_A_BLOCK = 100  # entries between beginbfchar and endbfchar, by the PDF reference
+
+_CMAP_HEAD = b"""/CIDInit /ProcSet findresource begin
+12 dict begin
+begincmap
+/CIDSystemInfo << /Registry (Adobe) /Ordering (UCS) /Supplement 0 >> def
+/CMapName /Adobe-Identity-UCS def
+/CMapType 2 def
+1 begincodespacerange
+<0000> <ffff>
+endcodespacerange
+"""
+_CMAP_TAIL = b"""endcmap
+CMapName currentdict /CMap defineresource pop
+end
+end
+"""
+
+
+@cache
+def font_file() -> bytes:
+    """A TrueType file of 0.9 KB: one glyph for each of ADVANCES, in their order, after .notdef."""
+    names = [".notdef", *(f"advance{width}" for width in ADVANCES)]
+    widths = [0, *ADVANCES]
+    builder = FontBuilder(_UNITS, isTTF=True)
+    builder.setupGlyphOrder(names)
+    builder.setupCharacterMap({})
+    builder.setupGlyf({name: _glyph(width) for name, width in zip(names, widths, strict=True)})
+    builder.setupHorizontalMetrics({n: (w, 0) for n, w in zip(names, widths, strict=True)})
+    ascent, descent = round(ASCENT * _UNITS), round(DESCENT * _UNITS)
+    builder.setupHorizontalHeader(ascent=ascent, descent=-descent)
+    builder.setupOS2(
+        sTypoAscender=ascent, sTypoDescender=-descent, usWinAscent=ascent, usWinDescent=descent
+    )
+    family = {"familyName": "Nightjar Glyphless", "styleName": "Regular"}
+    builder.setupNameTable(family | {"psName": "NightjarGlyphless"})
+    builder.setupPost()
+    for stamp in ("created", "modified"):  # the same text gives the same file
+        setattr(builder.font["head"], stamp, 0)
+    builder.font.recalcTimestamp = False
+    file = io.BytesIO()
+    builder.save(file)
+    return file.getvalue()
+
+
+def _glyph(width: int) -> object:
+    pen = TTGlyphPen(None)
+    if width:
+        pen.moveTo((0, round(-DESCENT * _UNITS)))
+        pen.lineTo((width, round(ASCENT * _UNITS)))
+        pen.closePath()
+    return pen.glyph()
+
+
+def codes_of(texts: Sequence[str]) -> dict[str, int]:
+    """A code (from 1) for each character; those beyond 65,535 different ones have none."""
+    chars = sorted({char for text in texts for char in text})
+    return {char: code for code, char in enumerate(chars[:_MOST_CODES], start=1)}
+
+
+def to_unicode(codes: dict[str, int]) -> bytes:
+    """The ToUnicode CMap of these codes."""
+    lines = [
+        b"<%04x> <%s>\n" % (code, char.encode("utf-16-be").hex().encode())
+        for char, code in codes.items()
+    ]
+    blocks = [lines[at : at + _MOST_IN_A_BLOCK] for at in range(0, len(lines), _MOST_IN_A_BLOCK)]
+    body = b"".join(
+        b"%d beginbfchar\n%sendbfchar\n" % (len(block), b"".join(block)) for block in blocks
+    )
+    return _CMAP_HEAD + body + _CMAP_TAIL
+
+
+def glyphs_of(codes: dict[str, int]) -> bytes:
+    """The CIDToGIDMap: two bytes for each code from 0 on."""
+    glyph = {width: number for number, width in enumerate(ADVANCES, start=1)}
+    ids = [0, *(glyph[advance(char)] for char in codes)]
+    return b"".join(number.to_bytes(2, "big") for number in ids)

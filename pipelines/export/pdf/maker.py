@@ -1,0 +1,107 @@
+"""Searchable PDFs: documents are fetched again and written in sandboxes (`text_layer`)."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from actors.failures import FailureKind, ItemFailure, SetupError
+from pipelines.decisions.routing import Outcome
+from pipelines.errors import ConfigError
+from pipelines.export.page import ExportPage
+from pipelines.export.pdf.job import packed, unpacked
+from pipelines.pages.fetch import FetchConfig, open_sandbox
+from pipelines.pages.sandbox import Sandbox
+from pipelines.storage.client import Storage
+
+#: A document of a thousand pages takes some 10 s, and a page's time was for one.
+_WALL_TIMES = 10
+
+
+@dataclass(frozen=True)
+class MadePdf:
+    """A searchable PDF.
+
+    Attributes:
+        file: the PDF.
+        there: lines left out, since the page holds the same text at their place already.
+        bare: pages that had to stay without text, or without a picture, and why.
+    """
+
+    file: bytes
+    there: int
+    bare: dict[str, str]
+
+
+class PdfMaker:
+    """Makes searchable PDFs. Thread-safe: each thread has a sandbox of its own.
+
+    Raises ConfigError (a password that is not in the environment, for instance).
+    """
+
+    def __init__(self, fetch: FetchConfig) -> None:
+        """`fetch`: as the run fetched its documents."""
+        limits = fetch.limits.model_copy(update={"wall_s": _WALL_TIMES * fetch.limits.wall_s})
+        self._config = fetch.model_copy(
+            update={"renderer": "pipelines.export.pdf.text_layer", "limits": limits}
+        )
+        self._storage = Storage(fetch.storage)
+        self._own = threading.local()
+        self._sandboxes: list[Sandbox] = []
+        try:
+            open_sandbox(self._config)  # its process starts with the first document
+        except SetupError as error:
+            raise ConfigError(error.message, error.remedy) from error
+
+    def __call__(self, pages: Sequence[ExportPage]) -> MadePdf:
+        """The PDF of a document. Raises ItemFailure.
+
+        Args:
+            pages: of one document, in their order. Those with native text stay as they are.
+        """
+        row = pages[0].row
+        etag = row["etag"] if self._config.check_version else None
+        data = self._storage.read(row["uri"], max_bytes=self._config.max_bytes, etag=etag)
+        job = packed({"pages": [page_job(page) for page in pages]}, data)
+        made = self._sandbox().render(f"{row['uri']} {row['etag']} {hash(job)}", job, 1).image
+        try:
+            answer, file = unpacked(made or b"")
+            return MadePdf(file, int(answer["there"]), dict(answer["bare"]))
+        except (ValueError, KeyError, TypeError) as error:  # the child is not trusted
+            raise ItemFailure(FailureKind.RENDER_CRASH, f"it answered nonsense: {error}") from error
+
+    def _sandbox(self) -> Sandbox:
+        if not hasattr(self._own, "sandbox"):
+            self._own.sandbox = open_sandbox(self._config)
+            self._sandboxes.append(self._own.sandbox)
+        sandbox: Sandbox = self._own.sandbox
+        return sandbox
+
+    def close(self) -> None:
+        """End the processes, when no thread uses them any more."""
+        for sandbox in self._sandboxes:
+            sandbox.close()
+
+
+def page_job(page: ExportPage) -> dict[str, Any]:
+    """What `pipelines.export.pdf.text_layer.render_page` is told of a page."""
+    width, height = page.size or (0, 0)
+    lines = (
+        [] if page.row["outcome"] == Outcome.NATIVE_TEXT or not page.size else placed_lines(page)
+    )
+    return {"page": page.number, "width": width, "height": height, "lines": lines}
+
+
+def placed_lines(page: ExportPage) -> list[list[Any]]:
+    """[text, polygon] of each line. Text without places is one block over the whole page."""
+    if not page.unplaced:
+        return [[line.text, list(line.polygon or ())] for line in page.lines]
+    width, height = page.size or (0, 0)
+    step = height / len(page.lines)
+    bands = [(step * place, step * (place + 1)) for place in range(len(page.lines))]
+    return [
+        [line.text, [0.0, top, width, top, width, bottom, 0.0, bottom]]
+        for line, (top, bottom) in zip(page.lines, bands, strict=True)
+    ]

@@ -1,0 +1,212 @@
+"""The pages of an image file as a PDF, without losing a pixel. In the sandbox's child.
+
+A JPEG goes in as it is, turned by the page's matrix where its EXIF orientation says so; a page of
+two colours as CCITT group 4; anything else as the run saw it, in PNG's own compression, which PDF
+shares: the bytes of a plain PNG go in as they are.
+"""
+
+from __future__ import annotations
+
+import io
+import math
+import zlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import cv2
+import numpy as np
+from PIL import Image, TiffImagePlugin
+
+from actors.failures import ItemFailure
+from pipelines.pages.image import count_frames, encode, render_image
+from pipelines.pages.page import Kind, RenderOptions
+
+_ORIENTATION = 0x0112  # EXIF tag
+#: The unit square that an image fills, turned by EXIF orientation 1 to 8: a b c d e f of `cm`.
+_TURNS = (
+    (1, 0, 0, 1, 0, 0),
+    (-1, 0, 0, 1, 1, 0),
+    (-1, 0, 0, -1, 1, 1),
+    (1, 0, 0, -1, 0, 1),
+    (0, -1, -1, 0, 1, 1),
+    (0, -1, 1, 0, 0, 1),
+    (0, 1, 1, 0, 0, 0),
+    (0, 1, -1, 0, 1, 0),
+)
+#: Resolutions that a scanner may have; an editor's 1 or 72 says nothing about paper.
+_LEAST_DPI, _MOST_DPI = 75, 2400
+_MOST_POINTS = 14_400  # 200 inches, the largest page that readers must take
+
+
+@dataclass(frozen=True)
+class _Picture:
+    """`entries`: of the image's dictionary; `turn`: of _TURNS; the size is of the upright page."""
+
+    width: int
+    height: int
+    entries: str
+    data: bytes
+    turn: tuple[int, ...] = _TURNS[0]
+
+
+def pdf_of_images(
+    data: bytes, kind: Kind, pages: Sequence[Mapping[str, Any]], options: RenderOptions
+) -> tuple[bytes, dict[int, str]]:
+    """(a PDF, pages without a picture and why).
+
+    A page is as large as the file's resolution says, at `options.dpi` where it says nothing. A
+    frame of a TIFF that cannot be decoded is a blank page of its own size, or of its neighbour's.
+
+    Args:
+        pages: `page`, `width` and `height` of those that the run knows.
+
+    Raises ItemFailure, where no page can be had.
+    """
+    count = count_frames(data) if kind == "tiff" else 1
+    sizes = {page["page"]: (page["width"], page["height"]) for page in pages}
+    writer, bare = _Writer(), {}
+    last = (round(8.27 * options.dpi), round(11.69 * options.dpi))  # A4
+    for number in range(1, count + 1):
+        try:
+            dpi, picture = _picture(data, kind, number, options)
+        except ItemFailure as fault:
+            if count == 1:
+                raise
+            bare[number] = str(fault)
+            width, height = sizes.get(number) or last
+            writer.add(None, width, height, options.dpi)
+        else:
+            last = picture.width, picture.height
+            writer.add(picture, picture.width, picture.height, dpi)
+    return writer.file(), bare
+
+
+def _picture(
+    data: bytes, kind: Kind, number: int, options: RenderOptions
+) -> tuple[float, _Picture]:
+    """(resolution, what is embedded). Raises ItemFailure, for what the run would have refused."""
+    page = render_image(data, kind, number, options)
+    image = Image.open(io.BytesIO(data), formats=[kind.upper()])
+    if kind == "tiff":
+        image.seek(number - 1)
+    dpi = _resolution(image, options.dpi)
+    turn = image.getexif().get(_ORIENTATION, 1) if kind == "jpeg" else 1
+    if kind == "jpeg" and image.mode in ("L", "RGB"):
+        colours = "/DeviceGray" if image.mode == "L" else "/DeviceRGB"
+        entries = f"{_shape(*image.size, colours, 8)} /Filter /DCTDecode"
+        known = turn if turn in range(1, 9) else 1
+        return dpi, _Picture(page.width, page.height, entries, data, _TURNS[known - 1])
+    if image.mode == "1" and page.image:
+        return dpi, _two_colours(page.image)
+    return dpi, _from_png(page.image or b"")
+
+
+def _resolution(image: Image.Image, otherwise: int) -> float:
+    try:
+        dpi = float(image.info.get("dpi", (0, 0))[0])
+    except (TypeError, ValueError, ZeroDivisionError):
+        dpi = 0.0
+    return dpi if _LEAST_DPI <= dpi <= _MOST_DPI else otherwise
+
+
+def _two_colours(png: bytes) -> _Picture:
+    """Group 4, by Pillow's libtiff, of an upright page that is black and white."""
+    image = Image.open(io.BytesIO(png)).convert("1", dither=Image.Dither.NONE)
+    tags = TiffImagePlugin.ImageFileDirectory_v2()
+    tags[278] = image.height  # RowsPerStrip: one strip, as PDF wants it
+    file = io.BytesIO()
+    image.save(file, "TIFF", compression="group4", tiffinfo=tags)
+    strips = Image.open(file)
+    (start,), (size,) = strips.tag_v2[273], strips.tag_v2[279]  # type: ignore[attr-defined]
+    white_is_zero = strips.tag_v2[262] == 0  # type: ignore[attr-defined]
+    entries = (
+        f"{_shape(*image.size, '/DeviceGray', 1)} /Filter /CCITTFaxDecode /DecodeParms "
+        f"<< /K -1 /Columns {image.width} /Rows {image.height} "
+        f"/BlackIs1 {'false' if white_is_zero else 'true'} >>"
+    )
+    return _Picture(*image.size, entries, file.getvalue()[start : start + size])
+
+
+def _from_png(png: bytes) -> _Picture:
+    """An upright 8-bit gray or RGB PNG; one that is interlaced is written anew."""
+    if png[28]:
+        pixels = cv2.imdecode(np.frombuffer(png, np.uint8), cv2.IMREAD_UNCHANGED)
+        png = encode(pixels) if pixels is not None else png
+    width, height = (int.from_bytes(png[at : at + 4], "big") for at in (16, 20))
+    colours = 3 if png[25] == 2 else 1
+    entries = (
+        f"{_shape(width, height, '/DeviceRGB' if colours == 3 else '/DeviceGray', 8)} "
+        f"/Filter /FlateDecode /DecodeParms << /Predictor 15 /Colors {colours} "
+        f"/BitsPerComponent 8 /Columns {width} >>"
+    )
+    return _Picture(width, height, entries, _idat(png))
+
+
+def _idat(png: bytes) -> bytes:
+    """The zlib stream of a PNG, put together from its chunks."""
+    at, found = 8, []
+    while at + 12 <= len(png):
+        size = int.from_bytes(png[at : at + 4], "big")
+        if png[at + 4 : at + 8] == b"IDAT":
+            found.append(png[at + 8 : at + 8 + size])
+        at += 12 + size
+    return b"".join(found)
+
+
+def _shape(width: int, height: int, colours: str, bits: int) -> str:
+    return f"/Width {width} /Height {height} /ColorSpace {colours} /BitsPerComponent {bits}"
+
+
+class _Writer:
+    """The few objects that a PDF of pictures has: a catalogue, and three for each page."""
+
+    def __init__(self) -> None:
+        self._bodies: list[bytes] = []
+
+    def add(self, picture: _Picture | None, width: int, height: int, dpi: float) -> None:
+        """A page of so many pixels; None: a blank one."""
+        dpi = max(dpi, 72 * max(width, height) / _MOST_POINTS)
+        # A thousandth less at most: renderers round up to whole pixels, from points in 32 bits.
+        wide, high = (f"{(math.ceil(72_000 * side / dpi) - 1) / 1000}" for side in (width, height))
+        number = 3 + len(self._bodies)
+        drawn, resources = "", ""
+        if picture:
+            turn = " ".join(map(str, picture.turn))
+            drawn = f"q {wide} 0 0 {high} 0 0 cm {turn} cm /Page Do Q"
+            resources = f"/XObject << /Page {number + 2} 0 R >>"
+        self._bodies += [
+            f"<< /Type /Page /Parent 2 0 R /MediaBox [0 0 {wide} {high}] "
+            f"/Resources << {resources} >> /Contents {number + 1} 0 R >>".encode(),
+            _stream("", drawn.encode()),
+            _stream(f"/Type /XObject /Subtype /Image {picture.entries}", picture.data)
+            if picture
+            else b"null",
+        ]
+
+    def file(self) -> bytes:
+        """The file."""
+        count = len(self._bodies) // 3
+        kids = " ".join(f"{3 + 3 * place} 0 R" for place in range(count))
+        head = [
+            b"<< /Type /Catalog /Pages 2 0 R >>",
+            f"<< /Type /Pages /Kids [{kids}] /Count {count} >>".encode(),
+        ]
+        out = io.BytesIO()
+        out.write(b"%PDF-1.7\n%\xe2\xe3\xcf\xd3\n")  # bytes beyond ASCII: it is no text file
+        places = []
+        for number, body in enumerate([*head, *self._bodies], start=1):
+            places.append(out.tell())
+            out.write(b"%d 0 obj\n%s\nendobj\n" % (number, body))
+        start = out.tell()
+        table = b"".join(b"%010d 00000 n \n" % place for place in places)
+        out.write(b"xref\n0 %d\n0000000000 65535 f \n%s" % (len(places) + 1, table))
+        out.write(b"trailer\n<< /Size %d /Root 1 0 R >>\n" % (len(places) + 1))
+        out.write(b"startxref\n%d\n%%%%EOF\n" % start)
+        return out.getvalue()
+
+
+def _stream(entries: str, data: bytes) -> bytes:
+    if not entries:
+        data, entries = zlib.compress(data), "/Filter /FlateDecode"
+    return f"<< /Length {len(data)} {entries} >>\nstream\n".encode() + data + b"\nendstream"

@@ -1,0 +1,1 @@
+"""Numbers only: error rates, intervals, risk curves, thresholds. Knows no run and no file."""

@@ -1,0 +1,91 @@
+"""How many words of a page are wrong: the words' side of `pipelines.measures.character_errors`.
+
+A word is what stands between white space, NFKC, without case. Errors are substituted, missed and
+invented words, as jiwer counts them on a given order of the words (tested). The order of lines is
+free within reason: the cheapest of these counts, each of which is an honest edit script that may
+move whole lines:
+
+* Both sides have boxes that fit: lines that belong together by place are one group, both sides of
+  it in rows, left to right; sums over the groups.
+* Else: all lines as they stand; the truth's in rows, where it has boxes; the best one-to-one
+  assignment of lines.
+
+Unlike characters, words are not cut out of longer lines: a line that one side splits costs more
+without boxes than with them.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Sequence
+from itertools import chain
+
+import numpy as np
+from rapidfuzz.distance import Levenshtein
+from scipy.optimize import linear_sum_assignment
+
+from pipelines.measures.character_errors import FITS, TextLine, in_rows, linked_groups
+
+Words = list[str]
+
+
+def words_of(text: str) -> Words:
+    """The words of a text as they are compared."""
+    return unicodedata.normalize("NFKC", text).casefold().split()
+
+
+def word_errors(read: Sequence[TextLine], truth: Sequence[TextLine]) -> tuple[int, int]:
+    """(errors, words of the truth) of a page; see the head of this module."""
+    ours = [line for line in read if line.text.strip()]
+    theirs = [line for line in truth if line.text.strip()]
+    words = sum(len(words_of(line.text)) for line in theirs)
+    found = _by_place(ours, theirs)
+    return (_by_text(ours, theirs) if found is None else found), words
+
+
+def _by_place(ours: Sequence[TextLine], theirs: Sequence[TextLine]) -> int | None:
+    """None where the boxes do not allow it; the rule is that of `page_errors`."""
+    if not ours or not theirs or not all(line.box for line in (*ours, *theirs)):
+        return None
+    groups = linked_groups(ours, theirs)
+    linked = sum(len(ours[at].text) for mine, yours in groups if yours for at in mine)
+    if linked < FITS * sum(len(line.text) for line in ours):
+        return None
+    return sum(_of_group([ours[i] for i in a], [theirs[i] for i in b]) for a, b in groups)
+
+
+def _of_group(ours: Sequence[TextLine], theirs: Sequence[TextLine]) -> int:
+    as_rows = Levenshtein.distance(_joined(in_rows(ours)), _joined(in_rows(theirs)))
+    if len(ours) == 1 or len(theirs) == 1:
+        return as_rows
+    return min(as_rows, _assigned(_lines(ours), _lines(theirs)))
+
+
+def _by_text(ours: Sequence[TextLine], theirs: Sequence[TextLine]) -> int:
+    mine, yours = _lines(ours), _lines(theirs)
+    read = list(chain(*mine))
+    orders = [list(chain(*yours))]
+    if theirs and all(line.box for line in theirs):
+        orders.append(_joined(in_rows(theirs)))
+    in_order = min(Levenshtein.distance(read, order) for order in orders)
+    return min(in_order, _assigned(mine, yours))
+
+
+def _lines(lines: Sequence[TextLine]) -> list[Words]:
+    return [words_of(line.text) for line in lines]
+
+
+def _joined(texts: Sequence[str]) -> Words:
+    return [word for text in texts for word in words_of(text)]
+
+
+def _assigned(ours: Sequence[Words], theirs: Sequence[Words]) -> int:
+    """Least errors over all one-to-one assignments; a line without a partner costs its words."""
+    if not ours or not theirs:
+        return sum(map(len, (*ours, *theirs)))
+    cost = np.zeros((len(ours) + len(theirs), len(theirs) + len(ours)))
+    for place, line in enumerate(ours):
+        cost[place, : len(theirs)] = [Levenshtein.distance(line, other) for other in theirs]
+    cost[: len(ours), len(theirs) :] = np.array([[len(line)] for line in ours])
+    cost[len(ours) :, : len(theirs)] = np.array([len(line) for line in theirs])
+    return int(cost[linear_sum_assignment(cost)].sum())

@@ -1,0 +1,183 @@
+"""Manifest rows -> page images or native text: the first stage of every document flow."""
+
+from __future__ import annotations
+
+import os
+from importlib.metadata import version
+from typing import Annotated, Any, ClassVar, Literal
+
+import pyarrow as pa
+from pydantic import BeforeValidator, Field
+
+from actors.contract import Actor, Settings, appended
+from actors.failures import FAILURE, FailureKind, ItemFailure, SetupError
+from actors.lines import LINES
+from pipelines.pages.native_text import NativeText
+from pipelines.pages.page import Page, RenderOptions
+from pipelines.pages.read_ahead import Document, ReadAhead
+from pipelines.pages.sandbox import Sandbox, SandboxLimits, renderer_name
+from pipelines.storage.archives import is_archive
+from pipelines.storage.client import Storage, StorageSettings
+from pipelines.storage.outage import PatientReads
+
+
+class FetchConfig(Settings):
+    """How documents are read and their pages rendered."""
+
+    operational: ClassVar[frozenset[str]] = frozenset({"threads", "read_ahead_mb", "outage_s"})
+
+    dpi: int = Field(200, ge=36, le=1200, description="resolution at which PDF pages are rendered")
+    oversize: Literal["fail", "shrink"] = Field(
+        "fail",
+        description="a PDF page above limits.max_pixels: `fail` (TOO_MANY_PIXELS) or `shrink` "
+        "(render it at a lower dpi)",
+    )
+    max_bytes: int = Field(512 << 20, ge=1, description="of a document -> TOO_MANY_BYTES")
+    check_version: bool = Field(
+        True, description="fail with OBJECT_CHANGED if a document is not the one that was planned"
+    )
+    passwords_env: tuple[str, ...] = Field(
+        (), description="environment variables of the workers that hold passwords of PDFs"
+    )
+    native_text: NativeText = NativeText()
+    keep_image_for_native: bool = Field(
+        False, description="render a page even when its native text is taken"
+    )
+    limits: SandboxLimits = SandboxLimits()
+    renderer: Annotated[str | None, BeforeValidator(renderer_name)] = Field(
+        None,
+        description="null: Nightjar's own; else the import path of a module with count_pages and "
+        "render_page, run in a sandbox",
+    )
+    storage: StorageSettings = StorageSettings()
+    outage_s: float = Field(
+        900.0,
+        ge=0,
+        description="how long a worker waits for a bucket that answers nobody, or takes its "
+        "credentials no more, before the run stops (exit code 3) and can be started again",
+    )
+    threads: int = Field(8, ge=1, description="documents read at once, ahead of the renderer")
+    read_ahead_mb: int = Field(
+        256, ge=1, description="bytes of documents held per worker; one may be larger"
+    )
+
+
+class PageFetcher(Actor[FetchConfig]):
+    """Reads documents and renders one page per row, in a sandbox.
+
+    A row ends with `image` (a JPEG or PNG file, 8-bit gray or RGB, upright), or with `native_text`
+    where a PDF's own text layer is good enough, or with `fetch_failure`. `width` and `height`:
+    pixels of the upright page; `native_lines` are in these pixels. `native_reason`: why the text
+    layer was taken or refused, null for images.
+
+    Raises SourceUnavailable where a store is down for good: no row is to blame.
+    """
+
+    reads = pa.schema(
+        [
+            ("uri", pa.string()),
+            ("page", pa.int32()),
+            ("pages", pa.int32()),
+            ("etag", pa.string()),
+            ("bytes", pa.int64()),
+            ("kind", pa.string()),
+        ]
+    )
+    writes = pa.schema(
+        [
+            ("image", pa.binary()),
+            ("width", pa.int32()),
+            ("height", pa.int32()),
+            ("native_text", pa.string()),
+            ("native_lines", LINES),
+            ("native_reason", pa.string()),
+            ("fetch_failure", FAILURE),
+        ]
+    )
+    failure_column = "fetch_failure"
+
+    def __init__(self, config: FetchConfig) -> None:
+        super().__init__(config)
+        self._sandbox = open_sandbox(config)
+        self._sandbox.start()
+        self._source = PatientReads(Storage(config.storage), config.outage_s)
+        self._documents = ReadAhead(self._read, config.threads, config.read_ahead_mb << 20)
+
+    def __call__(self, rows: pa.Table) -> pa.Table:
+        wanted = rows.select(self.reads.names).to_pylist()
+        documents = [Document(row["uri"], row["etag"], row["bytes"] or 0) for row in wanted]
+        self._documents.expect(documents)
+        pages = [self._page(document, row) for document, row in zip(documents, wanted, strict=True)]
+        return appended(rows, self.writes, pages)
+
+    def _page(self, document: Document, row: dict[str, Any]) -> dict[str, Any]:
+        """One page's life: read, rendered, or a named failure."""
+        try:
+            with self.timed("fetch"):
+                data = self._documents.get(document)
+            with self.timed("render"):
+                self._check_plan(document, data, row)
+                return _as_columns(self._sandbox.render(document.key, data, row["page"]))
+        except ItemFailure as failure:
+            return {"fetch_failure": failure.as_value()}
+
+    def _check_plan(self, document: Document, data: bytes, row: dict[str, Any]) -> None:
+        """Refuse what the plan saw as something else: its other pages would vanish without a word.
+
+        A document that could not be opened then (a password that came later, a timeout) has one
+        row, whatever it holds.
+        """
+        if row["kind"] == "unknown" and is_archive(data):
+            raise ItemFailure(FailureKind.UNSUPPORTED_KIND, "an archive inside an archive")
+        counted = self._sandbox.count_pages(document.key, data)
+        if counted != row["pages"]:
+            raise ItemFailure(
+                FailureKind.OBJECT_CHANGED,
+                f"the plan counted {row['pages']} pages, there are {counted}; plan again (--new)",
+            )
+
+    def _read(self, document: Document) -> bytes:
+        etag = document.etag if self.config.check_version else None
+        return self._source.read(document.uri, max_bytes=self.config.max_bytes, etag=etag)
+
+    def provenance(self) -> dict[str, str]:
+        """Versions of what decodes."""
+        packages = ("pypdfium2", "pillow", "opencv-python-headless")
+        own = {"renderer": self.config.renderer} if self.config.renderer else {}
+        return own | {name: version(name) for name in packages}
+
+
+def open_sandbox(config: FetchConfig) -> Sandbox:
+    """The sandbox that this config asks for; its process starts when it is needed.
+
+    Raises SetupError for a password that is not in the environment.
+    """
+    options = RenderOptions(
+        dpi=config.dpi,
+        oversize=config.oversize,
+        native_text=config.native_text,
+        keep_image_for_native=config.keep_image_for_native,
+        passwords=tuple(_secret(name) for name in config.passwords_env),
+    )
+    return Sandbox(options, config.limits, config.renderer)
+
+
+def _as_columns(page: Page) -> dict[str, Any]:
+    lines = page.native_lines
+    return {
+        "image": page.image,
+        "width": page.width,
+        "height": page.height,
+        "native_text": page.native_text,
+        "native_lines": lines if lines is None else [line.model_dump() for line in lines],
+        "native_reason": page.native_reason,
+    }
+
+
+def _secret(name: str) -> str:
+    if name not in os.environ:
+        raise SetupError(
+            f"passwords_env names {name}, which is not set where the worker runs",
+            f"export {name} before the cluster starts, or take it out of fetch.passwords_env",
+        )
+    return os.environ[name]

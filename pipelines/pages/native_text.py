@@ -1,0 +1,114 @@
+"""Is the text layer of a PDF page good enough to stand for the page? Pure decisions over numbers.
+
+`pipelines.pages.pdf_text` measures the numbers. A refused layer costs one OCR reading, a wrongly
+accepted one puts wrong text into the corpus unseen: the limits lean towards refusing.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from dataclasses import dataclass
+
+from pydantic import Field
+
+from actors.contract import Settings
+
+
+class NativeText(Settings):
+    """When the text layer of a PDF page is taken instead of OCR."""
+
+    enabled: bool = True
+    min_chars: int = Field(16, ge=1, description="characters (no spaces) a layer must hold")
+    min_coverage: float = Field(
+        0.8, ge=0, le=1, description="ink inside the text boxes / ink on the page, rules left out"
+    )
+    max_garbled: float = Field(
+        0.05, ge=0, le=1, description="characters without meaning / characters of the layer"
+    )
+    trust_hidden: bool = Field(
+        False, description="take text that is not drawn visibly: the work of an earlier OCR"
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class TextLayer:
+    """What was measured on one page. Shares are 0..1.
+
+    `chars`, `garbled` and `coverage` speak of the text that may be used: all of it if hidden text
+    is trusted, else what is drawn visibly.
+    """
+
+    chars: int  #: without white space
+    hidden: float  #: characters drawn invisibly, or beneath an image / characters of the page
+    garbled: float  #: see `garbled_share`
+    coverage: float  #: ink inside the text boxes / ink on the page
+    annotated: float  #: ink drawn by annotations and form fields, which hold no layer text
+
+
+NO_TEXT = TextLayer(chars=0, hidden=0, garbled=0, coverage=0, annotated=0)
+
+#: A layer that is mostly invisible is an earlier OCR; a little of it is a watermark or an artefact.
+_MOSTLY = 0.5
+#: Filled-in form fields are the most wanted text of a page, and the text layer lacks them.
+_MAX_ANNOTATED = 0.01
+
+
+def decide(layer: TextLayer, settings: NativeText) -> tuple[bool, str]:
+    """(accepted, why). `why` is "accepted" or names the one test that failed."""
+    if not settings.enabled:
+        return False, "native text is switched off"
+    if layer.hidden > _MOSTLY and not settings.trust_hidden:
+        return False, "hidden text layer (earlier OCR)"
+    if layer.chars == 0:
+        return False, "no text layer"
+    if layer.chars < settings.min_chars:
+        return False, f"only {layer.chars} characters"
+    if layer.garbled > settings.max_garbled:
+        return False, f"garbled {_percent(layer.garbled)}"
+    if layer.annotated > _MAX_ANNOTATED:
+        return False, f"annotations or form fields draw {_percent(layer.annotated)} of the ink"
+    if layer.coverage < settings.min_coverage:
+        return False, f"covers {_percent(layer.coverage)} of the ink"
+    return True, "accepted"
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.0f} %"
+
+
+#: UTF-8 read as Latin-1 or CP1252: "Ã©", "â€™", "Ð¿".
+_MOJIBAKE = re.compile(r"[ÂÃÐÑ][\u0080-\u00bf]|â[€\u0080][™œ\u009d\u0080-\u00bf]?")
+_WORD = re.compile(r"[^\W\d_]{4,}")
+_VOWELS = frozenset("aeiouyæøœ\u0131əɛɔ")
+_ALPHABETS = frozenset({"LATIN", "CYRILLIC", "GREEK"})
+
+
+def garbled_share(text: str, unmapped: int = 0) -> float:
+    """Share (0..1) of the characters of `text`, spaces left out, that mean nothing.
+
+    Counted: U+FFFD, private use, control and unassigned characters, lone surrogates; UTF-8 read as
+    Latin-1; letters of words that mix scripts or, of four Latin letters and more, have no vowel (a
+    font whose codes are shifted: "7KLV" for "This"). `unmapped`: glyphs whose font names no
+    character; pdfium then shows a guess.
+    """
+    dense = "".join(text.split())
+    if not dense:
+        return 0.0
+    bad = sum(unicodedata.category(char) in ("Co", "Cc", "Cn", "Cs") for char in dense)
+    bad += dense.count("\N{REPLACEMENT CHARACTER}")
+    bad += sum(len(match) for match in _MOJIBAKE.findall(text))
+    bad += sum(len(word) for word in _WORD.findall(text) if not _plausible(word))
+    return min(1.0, max(bad, unmapped) / len(dense))
+
+
+def _plausible(word: str) -> bool:
+    scripts = {_script(char) for char in word} & _ALPHABETS
+    if scripts == {"LATIN"}:
+        return any(char in _VOWELS for char in unicodedata.normalize("NFD", word.lower()))
+    return len(scripts) <= 1
+
+
+def _script(char: str) -> str:
+    """First word of the character's Unicode name: LATIN, CYRILLIC, CJK, MICRO ..."""
+    return "LATIN" if char.isascii() else unicodedata.name(char, "").split(" ")[0]

@@ -1,0 +1,110 @@
+"""One page of a PDF, with pypdfium2. Runs inside the sandbox's child only."""
+
+from __future__ import annotations
+
+import math
+from contextlib import closing
+from functools import lru_cache
+
+import pypdfium2 as pdfium
+import pypdfium2.raw as pdfium_c
+
+from actors.failures import FailureKind, ItemFailure
+from pipelines.pages import pdf_text
+from pipelines.pages.image import encode
+from pipelines.pages.native_text import NO_TEXT, decide
+from pipelines.pages.page import Line, Page, RenderOptions, page_missing, too_many_pixels
+
+_POINTS_PER_INCH = 72
+_LOCKED = (pdfium_c.FPDF_ERR_PASSWORD, pdfium_c.FPDF_ERR_SECURITY)
+
+
+def count_pdf_pages(data: bytes, options: RenderOptions) -> int:
+    """Pages. Raises ItemFailure(CORRUPT_PDF, ENCRYPTED_PDF, EMPTY_DOCUMENT)."""
+    return len(_opened(data, options.passwords))
+
+
+def render_pdf_page(data: bytes, page: int, options: RenderOptions) -> Page:
+    """Page `page` (1-based): its text layer if that is good, else (or also) its picture.
+
+    Rotation, annotations and form fields are honoured. One thread, A4: 25 ms for 2,600 characters
+    of native text; at 200 dpi 10 ms to draw and 20 to 30 ms to compress.
+    Raises ItemFailure: those of `count_pdf_pages`, PAGE_MISSING, TOO_MANY_PIXELS.
+    """
+    document = _opened(data, options.passwords)
+    if page > len(document):
+        raise page_missing(page, len(document))
+    try:
+        with closing(document[page - 1]) as loaded:
+            return _rendered(loaded, options)
+    except pdfium.PdfiumError as error:
+        raise ItemFailure(FailureKind.CORRUPT_PDF, f"page {page}: {error}") from error
+
+
+def _rendered(page: pdfium.PdfPage, options: RenderOptions) -> Page:
+    scale, width, height = _size(page, options)
+    wanted = options.native_text
+    lines: list[Line] = []
+    layer = NO_TEXT
+    if wanted.enabled:
+        lines, layer = pdf_text.read(page, scale, trust_hidden=wanted.trust_hidden)
+    accepted, reason = decide(layer, wanted)
+    image = None
+    if not accepted or options.keep_image_for_native:
+        image = encode(page.render(scale=scale).to_numpy())
+    return Page(
+        image=image,
+        width=width,
+        height=height,
+        native_text="\n".join(line.text for line in lines) if accepted else None,
+        native_lines=lines if accepted else None,
+        native_reason=reason,
+    )
+
+
+def _size(page: pdfium.PdfPage, options: RenderOptions) -> tuple[float, int, int]:
+    """(pixels per point, width, height) of the picture, from the page's size alone."""
+    points_wide, points_high = page.get_size()
+    scale = options.dpi / _POINTS_PER_INCH
+    width, height = math.ceil(points_wide * scale), math.ceil(points_high * scale)
+    if width * height <= options.max_pixels:
+        return scale, width, height
+    inches = f"{points_wide / _POINTS_PER_INCH:.0f} x {points_high / _POINTS_PER_INCH:.0f} inches"
+    if options.oversize == "fail":
+        raise too_many_pixels(width, height, options, f"page of {inches} at {options.dpi} dpi")
+    # One pixel less on each side makes room for rounding up.
+    scale *= math.sqrt(options.max_pixels / (width * height)) * (1 - 1 / min(width, height))
+    return scale, math.ceil(points_wide * scale), math.ceil(points_high * scale)
+
+
+@lru_cache(maxsize=1)  # neighbouring pages of one document parse it once
+def _opened(data: bytes, passwords: tuple[str, ...]) -> pdfium.PdfDocument:
+    if not _is_complete(data):
+        raise ItemFailure(FailureKind.CORRUPT_PDF, "truncated: no end marker after its objects")
+    for password in (None, *passwords):
+        try:
+            document = pdfium.PdfDocument(data, password=password)
+        except pdfium.PdfiumError as error:
+            if _is_empty(data, password):
+                raise ItemFailure(FailureKind.EMPTY_DOCUMENT, "a PDF without pages") from error
+            if error.err_code in _LOCKED:
+                continue
+            raise ItemFailure(FailureKind.CORRUPT_PDF, str(error)) from error
+        document.init_forms()  # before any page is loaded, or form fields are not drawn
+        return document
+    tried = f"{len(passwords)} passwords tried" if passwords else "no password given"
+    raise ItemFailure(FailureKind.ENCRYPTED_PDF, tried)
+
+
+def _is_empty(data: bytes, password: str | None) -> bool:
+    """Does pdfium open it, as a document of 0 pages? pypdfium2 then shows a stale error code."""
+    handle = pdfium_c.FPDF_LoadMemDocument64(data, len(data), password and password.encode())
+    if handle:
+        pdfium_c.FPDF_CloseDocument(handle)
+    return bool(handle)
+
+
+def _is_complete(data: bytes) -> bool:
+    """Is there an end after the last object? pdfium repairs a cut file into a shorter document."""
+    end = max(data.rfind(b"%%EOF"), data.rfind(b"startxref"))
+    return end > data.rfind(b"endobj")

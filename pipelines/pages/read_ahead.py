@@ -1,0 +1,78 @@
+"""Reads documents ahead of the renderer, in threads, within a limit of bytes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import NamedTuple
+
+
+class Document(NamedTuple):
+    """One version of one document, as the manifest names it."""
+
+    uri: str
+    etag: str | None
+    bytes: int
+
+    @property
+    def key(self) -> str:
+        """Stands for its content."""
+        return f"{self.uri} {self.etag}"
+
+
+class ReadAhead:
+    """Documents in memory: those that come next, read by threads, and the one in use.
+
+    Holds at most `budget` bytes by the manifest's count, and one document whatever its size. A
+    failed read is held too: 300 pages of a missing document cost one request.
+    """
+
+    #: Charged for the smallest document, so that the number of those held is bounded as well.
+    _LEAST = 64 << 10
+
+    def __init__(self, read: Callable[[Document], bytes], threads: int, budget: int) -> None:
+        self._read = read
+        self._threads = ThreadPoolExecutor(threads, thread_name_prefix="fetch")
+        self._budget = budget
+        self._held: dict[Document, Future[bytes]] = {}  # oldest first
+        self._wanted: dict[Document, None] = {}  # in the order of the batch
+        self._in_use: Document | None = None
+
+    def expect(self, documents: Iterable[Document]) -> None:
+        """Start to read what will be asked for, in this order."""
+        self._wanted = dict.fromkeys(documents)
+        self._advance()
+
+    def get(self, document: Document) -> bytes:
+        """Its bytes. Waits for them. Raises ItemFailure."""
+        self._in_use = document
+        self._wanted.pop(document, None)
+        if document not in self._held:
+            self._make_room(document)
+            self._start(document)
+        self._advance()
+        return self._held[document].result()
+
+    def _advance(self) -> None:
+        for document in self._wanted:
+            if document not in self._held:
+                if not self._make_room(document):
+                    return
+                self._start(document)
+
+    def _start(self, document: Document) -> None:
+        self._held[document] = self._threads.submit(self._read, document)
+
+    def _make_room(self, document: Document) -> bool:
+        """Let go of what is done with, oldest first, until the document fits; does it?"""
+        free = self._budget - sum(map(self._cost, self._held)) - self._cost(document)
+        for held in list(self._held):
+            if free >= 0:
+                break
+            if held != self._in_use and held not in self._wanted:
+                del self._held[held]
+                free += self._cost(held)
+        return free >= 0
+
+    def _cost(self, document: Document) -> int:
+        return max(document.bytes, self._LEAST)

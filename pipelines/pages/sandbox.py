@@ -1,0 +1,311 @@
+"""Page rendering in a process that can be killed: native code fed with hostile bytes.
+
+The child (`pipelines.pages.sandbox_child`) stays alive from page to page and keeps the last
+document open. Wall time and memory are watched from here: whoever exceeds them is killed and named,
+and the next page starts a new child. A page costs 0.1 ms more than in this process, plus the
+copies.
+
+Memory is watched, not limited by setrlimit: when an allocation is refused, pdfium draws the page
+without the picture that needed it, silently (measured: a JPEG 2000 scan of 16 MP under
+RLIMIT_DATA of 200 MB came out white).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import weakref
+from collections.abc import Callable
+from pathlib import Path
+from typing import IO, Any, TypeVar
+
+import psutil
+from pydantic import Field, ValidationError
+
+from actors.contract import Settings
+from actors.failures import FailureKind, ItemFailure, SetupError
+from pipelines.pages.page import Page, RenderOptions, page_missing
+from pipelines.pages.sandbox_child import LENGTHS, Reply, Request, frame
+
+T = TypeVar("T")
+
+_BOOT = """\
+import json, sys
+sys.path[:], channel, lifeline = json.loads(sys.argv[1])
+from pipelines.pages.sandbox_child import serve
+serve(channel, lifeline)
+"""
+#: All that a renderer needs of our environment; credentials stay out of its reach.
+_INHERITED = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH")
+_ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+#: Seconds between two looks at the child's memory: at 2 GB/s of fresh pages, 40 MB too late.
+_TICK_S = 0.02
+_LAST_WORDS = 800  # bytes of its stderr that go into the message
+_STARTUP_S = 120.0  # imports take 0.7 s on an idle machine; a cold network disk takes longer
+
+
+class SandboxLimits(Settings):
+    """What one page may cost before its process is killed."""
+
+    wall_s: float = Field(60.0, gt=0, description="seconds per page -> RENDER_TIMEOUT")
+    memory_mb: int = Field(
+        2048, ge=256, description="resident memory of the process, 100 MB of it code"
+    )
+    max_pixels: int = Field(100_000_000, ge=1, description="pixels of a page -> TOO_MANY_PIXELS")
+
+
+#: Nightjar's own renderer; `fetch.renderer` calls it null.
+_OWN_RENDERER = "pipelines.pages.render"
+#: What runs of version 0.1 before 2026-12 call it, in their config and their record.
+_OLD_NAMES = frozenset({"pipelines.render", _OWN_RENDERER})
+
+
+def renderer_name(value: Any) -> Any:
+    """`value` of `fetch.renderer`, with every name of Nightjar's own renderer as None."""
+    return None if value in _OLD_NAMES else value
+
+
+class ChildLost(ItemFailure):
+    """The child was killed or died."""
+
+
+class Sandbox:
+    """Renders pages in a child process. Not thread-safe: one Sandbox per thread.
+
+    `renderer`: import path of a module that offers what `pipelines.pages.render` does; None: that
+    one.
+    """
+
+    def __init__(
+        self,
+        options: RenderOptions,
+        limits: SandboxLimits,
+        renderer: str | None = None,
+    ) -> None:
+        limited = options.model_copy(update={"max_pixels": limits.max_pixels})
+        renderer = renderer or _OWN_RENDERER
+        self._configured = Request(what="start", renderer=renderer, options=limited)
+        self._limits = limits
+        self._child: _Child | None = None
+        #: Key of the last document that could not be opened, and why.
+        self._refused: tuple[str, FailureKind, str] | None = None
+
+    def start(self) -> None:
+        """Start the child now instead of at the first page. Raises SetupError if it cannot."""
+        self._ready()
+
+    def count_pages(self, key: str, data: bytes) -> int:
+        """Pages of the document. `key` stands for exactly these bytes: URI and version.
+
+        Raises ItemFailure: what the renderer names, RENDER_TIMEOUT, RENDER_CRASH, OUT_OF_MEMORY,
+        ENGINE_FAULT (an exception inside the renderer, with its traceback).
+        """
+        if self._refused is not None and self._refused[0] == key:
+            raise ItemFailure(*self._refused[1:])
+        try:
+            return self._fairly(lambda: self._open(key, data)[1])
+        except ItemFailure as failure:
+            self._refused = (key, failure.kind, failure.message)
+            raise
+
+    def render(self, key: str, data: bytes, page: int) -> Page:
+        """Page `page` (1-based). A document is sent and parsed once for its pages in a row.
+
+        A document that breaks the child while being opened fails for all its pages, without
+        further attempts; a page that does so fails alone.
+        Raises ItemFailure: those of `count_pages`, PAGE_MISSING, TOO_MANY_PIXELS.
+        """
+        pages = self.count_pages(key, data)
+        if not 1 <= page <= pages:
+            raise page_missing(page, pages)
+        return self._fairly(lambda: self._page(key, data, page))
+
+    def close(self) -> None:
+        """End the child; the next page starts another one."""
+        if self._child is not None:
+            self._child.end()
+            self._child = None
+
+    def __enter__(self) -> Sandbox:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _fairly(self, work: Callable[[], T]) -> T:
+        """Do it, and once more if a child that was already at work died of it.
+
+        An earlier page may have eaten the memory or spoilt the heap; what kills a new child too is
+        guilty itself. A timeout is not repeated: it costs a minute, and leaks do not cause it.
+        """
+        begun_anew = self._child is None
+        try:
+            return work()
+        except ChildLost as loss:
+            if begun_anew or loss.kind is FailureKind.RENDER_TIMEOUT:
+                raise
+        return work()
+
+    def _ready(self) -> _Child:
+        if self._child is not None and self._child.alive:
+            return self._child
+        self.close()
+        self._child = _Child(self._limits.memory_mb)
+        try:
+            self._ask(self._child, self._configured, wall_s=_STARTUP_S)
+        except ItemFailure as failure:
+            self.close()
+            raise SetupError(
+                f"renderer {self._configured.renderer} does not start: {failure.message}",
+                "name an importable module with count_pages and render_page",
+            ) from failure
+        return self._child
+
+    def _open(self, key: str, data: bytes) -> tuple[_Child, int]:
+        child = self._ready()
+        if child.document is None or child.document[0] != key:
+            child.document = None
+            reply, _ = self._ask(child, Request(what="open"), data)
+            child.document = (key, reply.pages or 0)
+        return child, child.document[1]
+
+    def _page(self, key: str, data: bytes, page: int) -> Page:
+        child, _ = self._open(key, data)
+        reply, image = self._ask(child, Request(what="page", page=page))
+        if reply.page is None:
+            raise self._nonsense("no page in the reply")
+        return reply.page.model_copy(update={"image": image or None})
+
+    def _ask(
+        self, child: _Child, request: Request, body: bytes = b"", wall_s: float | None = None
+    ) -> tuple[Reply, bytes]:
+        try:
+            answer = child.exchange(frame(request, body), wall_s or self._limits.wall_s)
+            reply = Reply.model_validate_json(answer[0])
+        except ChildLost:
+            self.close()
+            raise
+        except ValidationError as error:
+            raise self._nonsense(str(error)) from error
+        if reply.fault is not None:
+            raise ItemFailure(reply.fault.kind, reply.fault.message)
+        return reply, answer[1]
+
+    def _nonsense(self, what: str) -> ChildLost:
+        self.close()
+        return ChildLost(FailureKind.RENDER_CRASH, f"the renderer answered nonsense: {what[:500]}")
+
+
+class _Child:
+    """One process: a frame in, a frame out, until it breaks a limit or dies."""
+
+    def __init__(self, memory_mb: int) -> None:
+        self._memory = memory_mb * 2**20
+        self.document: tuple[str, int] | None = None  #: key and pages of what it has open
+        self._channel, theirs = socket.socketpair()
+        self._stderr = tempfile.TemporaryFile(mode="a+b")  # noqa: SIM115 - lives as long as we
+        lifeline, ours = os.pipe()
+        path = [str(Path(entry).resolve()) for entry in sys.path]
+        self._process = subprocess.Popen(
+            [sys.executable, "-c", _BOOT, json.dumps([path, theirs.fileno(), lifeline])],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=self._stderr,
+            pass_fds=(theirs.fileno(), lifeline),
+            env={n: os.environ[n] for n in _INHERITED if n in os.environ} | _ONE_THREAD,
+            process_group=0,  # Ctrl-C at the terminal is for us, not for a page at work
+        )
+        theirs.close()
+        os.close(lifeline)
+        self._channel.setblocking(False)
+        self.end = weakref.finalize(self, _end, self._process, self._channel, self._stderr, ours)
+
+    @property
+    def alive(self) -> bool:
+        return self._process.poll() is None
+
+    def exchange(self, pieces: list[bytes], wall_s: float) -> tuple[bytes, bytes]:
+        """Header and body of the answer. Raises ChildLost."""
+        self._wall_s, self._deadline = wall_s, time.monotonic() + wall_s
+        self._stderr.truncate(0)
+        try:
+            for piece in pieces:
+                self._send(memoryview(piece))
+            header, body = LENGTHS.unpack(self._receive(LENGTHS.size))
+            if header + body > self._memory:
+                raise ChildLost(FailureKind.RENDER_CRASH, f"a reply of {header + body:,} bytes")
+            return self._receive(header), self._receive(body)
+        except ConnectionError:
+            raise self._post_mortem() from None
+
+    def _send(self, piece: memoryview) -> None:
+        while piece:
+            self._wait(select.POLLOUT)
+            piece = piece[self._channel.send(piece) :]
+
+    def _receive(self, size: int) -> bytes:
+        buffer = bytearray(size)
+        rest = memoryview(buffer)
+        while rest:
+            self._wait(select.POLLIN)
+            got = self._channel.recv_into(rest)
+            if not got:
+                raise ConnectionResetError
+            rest = rest[got:]
+        return bytes(buffer)
+
+    def _wait(self, event: int) -> None:
+        """Until the channel is ready for `event`. Raises ChildLost at a limit."""
+        poll = select.poll()
+        poll.register(self._channel, event)
+        while time.monotonic() < self._deadline:
+            if poll.poll(1000 * _TICK_S):
+                return
+            self._check_memory()
+        raise ChildLost(FailureKind.RENDER_TIMEOUT, f"no answer within {self._wall_s:g} s")
+
+    def _check_memory(self) -> None:
+        try:
+            used = psutil.Process(self._process.pid).memory_info().rss
+        except psutil.NoSuchProcess:
+            return  # the channel will say so
+        if used > self._memory:
+            raise ChildLost(
+                FailureKind.OUT_OF_MEMORY,
+                f"the renderer held {used >> 20:,} MB, limit {self._memory >> 20:,} MB",
+            )
+
+    def _post_mortem(self) -> ChildLost:
+        """Why the channel broke."""
+        try:
+            code = self._process.wait(timeout=5)
+        except subprocess.TimeoutExpired:
+            return ChildLost(FailureKind.RENDER_CRASH, "the renderer closed its channel")
+        if code == -signal.SIGKILL:
+            return ChildLost(
+                FailureKind.OUT_OF_MEMORY,
+                "the renderer was killed from outside: the system ran low",
+            )
+        how = signal.Signals(-code).name if code < 0 else f"exit code {code}"
+        size = self._stderr.seek(0, os.SEEK_END)
+        self._stderr.seek(max(0, size - _LAST_WORDS))
+        said = self._stderr.read().decode(errors="replace").strip()
+        return ChildLost(FailureKind.RENDER_CRASH, f"the renderer died of {how}: {said}")
+
+
+def _end(
+    process: subprocess.Popen[bytes], channel: socket.socket, stderr: IO[bytes], lifeline: int
+) -> None:
+    """Kill and reap: no orphan, no zombie, nothing left open."""
+    process.kill()
+    process.wait()
+    channel.close()
+    stderr.close()
+    os.close(lifeline)

@@ -1,0 +1,133 @@
+"""The child's side of `pipelines.pages.sandbox`, and the frames that both sides speak.
+
+A frame is the length of a JSON header, the length of a body, the header, the body. No pickle: the
+parent must survive whatever a hijacked child sends.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import faulthandler
+import fcntl
+import importlib
+import os
+import resource
+import select
+import signal
+import socket
+import struct
+import traceback
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from actors.failures import FailureKind, ItemFailure
+from pipelines.pages.page import Page, RenderOptions
+
+LENGTHS = struct.Struct(">QQ")
+_OPENCV_NO_MEMORY = -4
+_MAX_FILE = 16 << 20  # bytes; decoders write nothing, but one could flood its stderr
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Request(_Strict):
+    """Configure the child, open the document in the body, or render a page of the last one."""
+
+    what: Literal["start", "open", "page"]
+    renderer: str = ""
+    options: RenderOptions | None = None
+    page: int = 0
+
+
+class Fault(_Strict):
+    """An ItemFailure on its way to the parent."""
+
+    kind: FailureKind
+    message: str
+
+
+class Reply(_Strict):
+    """Exactly one of the three; the page's image is the body."""
+
+    pages: Annotated[int, Field(ge=0, lt=2**31)] | None = None
+    page: Page | None = None
+    fault: Fault | None = None
+
+
+def frame(header: BaseModel, body: bytes = b"") -> list[bytes]:
+    """The pieces of one frame; the body is not copied."""
+    packed = header.model_dump_json(exclude_none=True).encode()
+    return [LENGTHS.pack(len(packed), len(body)) + packed, body]
+
+
+def serve(channel_fd: int, lifeline_fd: int) -> None:
+    """Answer requests until the parent closes the channel. Runs in the child, for ever."""
+    die_with(lifeline_fd)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (_MAX_FILE, _MAX_FILE))
+    faulthandler.enable()  # a segfault leaves its Python stack on stderr, for the row's message
+    with contextlib.suppress(OSError):  # Linux: if the machine runs out of memory, take this one
+        Path("/proc/self/oom_score_adj").write_text("1000")
+    with socket.socket(fileno=channel_fd) as channel, channel.makefile("rb") as requests:
+        served = _Served()
+        while head := requests.read(LENGTHS.size):
+            header, body = (requests.read(size) for size in LENGTHS.unpack(head))
+            reply, image = served.answer(Request.model_validate_json(header), body)
+            for piece in frame(reply, image):
+                channel.sendall(piece)
+
+
+def die_with(lifeline_fd: int) -> None:
+    """End this process as soon as nobody holds the other end of a pipe.
+
+    The kernel then sends SIGIO, whose default is to terminate, even in the middle of native code
+    that keeps the GIL. PR_SET_PDEATHSIG would not do: it fires when the *thread* that started the
+    child ends, and Ray calls its workers from several threads.
+    """
+    fcntl.fcntl(lifeline_fd, fcntl.F_SETOWN, os.getpid())
+    flags = fcntl.fcntl(lifeline_fd, fcntl.F_GETFL)
+    fcntl.fcntl(lifeline_fd, fcntl.F_SETFL, flags | os.O_ASYNC)
+    poll = select.poll()
+    poll.register(lifeline_fd, 0)
+    if poll.poll(0):  # it was closed before the signal was armed
+        os._exit(1)
+
+
+class _Served:
+    """The renderer and the last document."""
+
+    def __init__(self) -> None:
+        self._renderer: Any = None  # a module that offers what `pipelines.pages.render` does
+        self._options = RenderOptions()
+        self._document = b""
+
+    def answer(self, request: Request, body: bytes) -> tuple[Reply, bytes]:
+        """What goes back, and the image."""
+        try:
+            return self._attempt(request, body)
+        except ItemFailure as failure:
+            fault = Fault(kind=failure.kind, message=failure.message[:2000])
+        except MemoryError as error:
+            fault = Fault(kind=FailureKind.OUT_OF_MEMORY, message=str(error) or "MemoryError")
+        except Exception as error:
+            refused = getattr(error, "code", None) == _OPENCV_NO_MEMORY
+            kind = FailureKind.OUT_OF_MEMORY if refused else FailureKind.ENGINE_FAULT
+            fault = Fault(kind=kind, message=traceback.format_exc()[-2000:])
+        return Reply(fault=fault), b""
+
+    def _attempt(self, request: Request, body: bytes) -> tuple[Reply, bytes]:
+        if request.what == "start":
+            self._renderer = importlib.import_module(request.renderer)
+            importlib.import_module("pipelines.pages.pdf")  # decoders load on nobody's clock
+            self._options = request.options or RenderOptions()
+            return Reply(pages=0), b""
+        if request.what == "open":
+            self._document = body
+            return Reply(pages=self._renderer.count_pages(body, self._options)), b""
+        page: Page = self._renderer.render_page(self._document, request.page, self._options)
+        return Reply(page=page.model_copy(update={"image": None})), page.image or b""

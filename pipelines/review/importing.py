@@ -1,0 +1,253 @@
+"""Filled review items -> `reviewed/` of the run, beside the shards and never into them.
+
+An import is one Parquet file, written whole. It holds the answers that differ from what stands
+already, so that the same folder can be imported after every hour of work; the last import of a row
+counts.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from pipelines.decisions.triage import LABELS
+from pipelines.errors import ConfigError
+from pipelines.review.items import ITEMS, Filled, read_answers
+from pipelines.review.judge import image_faults, page_faults, true_labels, true_text
+from pipelines.runs.directory import RunDir
+from pipelines.storage.output_errors import output_errors
+from pipelines.storage.paths import RunPath, listed, parquet, write_parquet
+
+#: One answer. `verdict`: accept, correct or reject. `text`: of a page, now true: for accept the
+#: reading's, for correct the person's; null for images and reject. `instances`: of an image, as
+#: `pipelines.review.judge.true_labels` says; null for pages and reject. `outcome`: what the run
+#: said. `reviewed_at`: UTC, ISO 8601 with microseconds, later than that of any import before.
+REVIEWED = pa.schema(
+    [
+        ("row_id", pa.int64()),
+        ("uri", pa.string()),
+        ("page", pa.int32()),
+        ("outcome", pa.string()),
+        ("verdict", pa.string()),
+        ("text", pa.string()),
+        ("instances", LABELS),
+        ("note", pa.string()),
+        ("reviewer", pa.string()),
+        ("reviewed_at", pa.string()),
+    ]
+)
+
+#: Which columns make an answer another one.
+_ANSWER = ("verdict", "text", "instances", "note")
+
+_READ = (
+    *("row_id", "uri", "page", "width", "height", "outcome"),
+    *("text", "text_source", "lines", "vlm_text", "instances"),
+)
+
+
+@dataclass
+class ReviewImport:
+    """What an import did.
+
+    Attributes:
+        verdicts: of the lines that have one.
+        waiting: lines without a verdict.
+        new: answers for rows that had none.
+        replaced: answers that differ from the one that stood.
+        unchanged: answers that stand already.
+        file: what was written; None if nothing is new.
+    """
+
+    verdicts: Counter[str] = field(default_factory=Counter)
+    waiting: int = 0
+    new: int = 0
+    replaced: int = 0
+    unchanged: int = 0
+    file: RunPath | None = None
+
+
+@dataclass
+class Judged:
+    """What answers say about the rows of a run.
+
+    Attributes:
+        rows: the answers without faults, as rows of REVIEWED without reviewer and time.
+        found: for each of `rows` what the run says: `row_id`, size, texts, lines or instances.
+        faults: (row id, what is wrong).
+    """
+
+    rows: list[dict[str, Any]] = field(default_factory=list)
+    found: list[dict[str, Any]] = field(default_factory=list)
+    faults: list[tuple[int, str]] = field(default_factory=list)
+
+
+def import_review(run: RunDir, folder: Path, reviewer: str | None = None) -> ReviewImport:
+    """Take in `folder`/items.jsonl: lines in any order, any number of them without a verdict.
+
+    Args:
+        run: the one that the folder was exported from; its shards stay as they are.
+        folder: as `pipelines.review.exporting.export_review` wrote it.
+        reviewer: who has looked; $USER without it.
+
+    Raises:
+        ConfigError: lines are wrong, all of them named by number; then nothing is written.
+        RunNotFound, OutputUnwritable.
+    """
+    answers = read_answers(folder)
+    filled = {row_id: item for row_id, (_, item) in answers.reviewed.items()}
+    judged = judge(run, filled, np.array(answers.row_ids, np.int64))
+    wrong = {row_id for row_id, _ in judged.faults}
+    at = {
+        row_id: line
+        for row_id, line in zip(answers.row_ids, answers.lines, strict=True)
+        if row_id in wrong
+    }
+    answers.faults += [(at[row_id], fault) for row_id, fault in judged.faults]
+    if answers.faults:
+        listed = [f"  line {line}: {fault}" for line, fault in sorted(answers.faults)]
+        raise ConfigError(
+            f"{folder / ITEMS}, nothing was imported:\n" + "\n".join(listed),
+            f"mend these lines, see README.txt in {folder}, and import again",
+        )
+    summary = ReviewImport(
+        verdicts=Counter(str(item.verdict) for _, item in answers.reviewed.values()),
+        waiting=len(answers.row_ids) - len(answers.reviewed),
+    )
+    write_reviewed(run, judged.rows, reviewer, summary)
+    return summary
+
+
+def judge(run: RunDir, filled: Mapping[int, Filled], listed: npt.NDArray[np.int64]) -> Judged:
+    """What people answered, held against the run that was shown to them.
+
+    Args:
+        run: its shards are read once; only the rows that were answered are held.
+        filled: the answers, by row id.
+        listed: ids that must be rows of the run, those of `filled` among them.
+
+    Raises RunNotFound.
+    """
+    config = run.read_record()["config"]
+    classes = list(config.get("detector", {}).get("ontology", {}).get("classes", ()))
+    answered = np.array(list(filled), np.int64)
+    known = np.zeros(len(listed), bool)
+    judged = Judged()
+    for path in run.shard_files():
+        ids = parquet(path).read(columns=["row_id"])["row_id"].to_numpy()
+        known |= np.isin(listed, ids)
+        for row in _rows(path, np.isin(ids, answered)):
+            item = filled[row["row_id"]]
+            faults = list(_faults(item, row, classes))
+            judged.faults += [(item.row_id, f"row {item.row_id}: {fault}") for fault in faults]
+            if not faults:
+                judged.rows.append(_answer(item, row))
+                judged.found.append(row)
+    for row_id in listed[~known].tolist():
+        judged.faults.append((row_id, f"row {row_id} is not in {run.path}"))
+    return judged
+
+
+def _rows(path: RunPath, wanted: npt.NDArray[np.bool_]) -> Iterator[dict[str, Any]]:
+    if not wanted.any():
+        return
+    file = parquet(path)
+    columns = [name for name in _READ if name in file.schema_arrow.names]
+    yield from file.read(columns=columns).filter(pa.array(wanted)).to_pylist()
+
+
+def _faults(item: Filled, row: dict[str, Any], classes: list[str]) -> Iterator[str]:
+    return image_faults(item, row, classes) if "instances" in row else page_faults(item, row)
+
+
+def _answer(item: Filled, row: dict[str, Any]) -> dict[str, Any]:
+    labelled = "instances" in row
+    return {
+        **{name: row[name] for name in ("row_id", "uri", "page", "outcome")},
+        "verdict": item.verdict,
+        "text": None if labelled else true_text(item, row),
+        "instances": true_labels(item, row) if labelled else None,
+        "note": item.note,
+    }
+
+
+def write_reviewed(
+    run: RunDir, judged: list[dict[str, Any]], reviewer: str | None, summary: ReviewImport
+) -> None:
+    """Write what differs from the answers that stand, as one file; count it in `summary`.
+
+    Args:
+        run: the answers go to its folder `reviewed`.
+        judged: `Judged.rows`.
+        reviewer: who has looked; $USER without it.
+
+    Raises OutputUnwritable.
+    """
+    judged = sorted(judged, key=lambda row: int(row["row_id"]))
+    who = reviewer or os.environ.get("USER") or "unknown"
+    standing = reviewed_rows(run)
+    before = {row["row_id"]: _key(row) for row in standing.to_pylist()}
+    at = _after(standing)
+    stamp = {"reviewer": who, "reviewed_at": at}
+    table = pa.Table.from_pylist([row | stamp for row in judged], REVIEWED)
+    keys = [_key(row) for row in table.to_pylist()]  # through Arrow: both sides hold float32
+    fresh = [before.get(row["row_id"]) != key for row, key in zip(judged, keys, strict=True)]
+    table = table.filter(pa.array(fresh, pa.bool_()))
+    summary.unchanged = len(judged) - table.num_rows
+    summary.replaced = sum(row_id in before for row_id in table["row_id"].to_pylist())
+    summary.new = table.num_rows - summary.replaced
+    if not table.num_rows:
+        return
+    ids = table["row_id"].to_pylist()
+    digest = hashlib.blake2b(f"{at} {ids} {keys}".encode(), digest_size=8).hexdigest()
+    path = run.reviewed / f"review-{digest}.parquet"
+    with output_errors(path):
+        path.parent.mkdir(exist_ok=True)
+        write_parquet(table, path, compression="zstd")
+    summary.file = path
+
+
+def _key(row: dict[str, Any]) -> str:
+    """An answer as text, in which a NaN is a NaN."""
+    return json.dumps([row[name] for name in _ANSWER])
+
+
+def _after(standing: pa.Table) -> str:
+    """Now; on a clock that is behind another's, just after the last answer."""
+    now = datetime.now(UTC)
+    if standing.num_rows:
+        last = datetime.fromisoformat(max(standing["reviewed_at"].to_pylist()))
+        now = max(now, last + timedelta(microseconds=1))
+    return now.isoformat(timespec="microseconds")
+
+
+def reviewed_rows(run: RunDir) -> pa.Table:
+    """The answer that stands for each reviewed row: a table of REVIEWED, by row id."""
+    return last_answers(listed(run.reviewed, "review-*.parquet"))
+
+
+def last_answers(files: Sequence[RunPath]) -> pa.Table:
+    """The last answer of each row in some files of REVIEWED rows: such a table, by row id."""
+    tables = [parquet(path).read() for path in files]
+    rows = pa.concat_tables([REVIEWED.empty_table(), *tables])
+    rows = rows.sort_by([("row_id", "ascending"), ("reviewed_at", "ascending")])
+    ids = rows["row_id"].to_numpy()
+    return rows.filter(pa.array(np.append(ids[1:] != ids[:-1], True)[: len(ids)]))
+
+
+def reviewed_ids(run: RunDir) -> npt.NDArray[np.int64]:
+    """int64 ids, ascending, of the rows that have an answer."""
+    files = listed(run.reviewed, "review-*.parquet")
+    columns = [parquet(path).read(columns=["row_id"])["row_id"].to_numpy() for path in files]
+    return np.unique(np.concatenate([np.empty(0, np.int64), *columns]))

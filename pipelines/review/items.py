@@ -1,0 +1,218 @@
+"""What a review folder says of one row, and what a person's answer says."""
+
+from __future__ import annotations
+
+import json
+import math
+from array import array
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+
+from pipelines.decisions.triage import Reason
+from pipelines.errors import ConfigError
+
+ITEMS = "items.jsonl"
+IMAGES = "images"
+README = "README.txt"
+
+#: Columns of a row that its item is made of; what a run lacks is left out (`vlm_text` came later).
+COLUMNS = (
+    *("row_id", "uri", "page", "pages", "etag", "bytes", "kind", "width", "height"),
+    *("outcome", "reasons", "text", "text_source", "lines", "instances"),
+    *("vlm_text", "vlm_lines", "vlm_model", "vlm_failure"),
+)
+
+
+def item_of(row: dict[str, Any], job: str, gain: float, fetched: dict[str, Any]) -> dict[str, Any]:
+    """The JSON object of one item.
+
+    Args:
+        row: the `COLUMNS` that the run has.
+        job: of the run.
+        gain: see `pipelines.review.gain`.
+        fetched: what `pipelines.runs.refetch.Refetcher` gave for it.
+    """
+    item = {
+        "row_id": str(row["row_id"]),  # JavaScript's numbers end at 53 bits
+        "uri": row["uri"],
+        "page": row["page"],
+        "job": job,
+        "outcome": row["outcome"],
+        "reasons": row["reasons"],
+        "gain": gain,
+        "width": row["width"] or fetched["width"],
+        "height": row["height"] or fetched["height"],
+        "image": None if fetched["fetch_failure"] else f"{IMAGES}/{row['row_id']}.png",
+        "image_failure": fetched["fetch_failure"],
+        "verdict": None,
+        "note": None,
+    }
+    if "instances" not in row:
+        return item | {"text": None, "readings": readings_of(row)}
+    shown = ("class", "score", "box", "reasons", "mask")
+    labels = [
+        {"id": number, **{name: label[name] for name in shown}}
+        for number, label in enumerate(row["instances"] or [])
+    ]
+    kept = {label["id"] for label in labels if Reason.BELOW_THRESHOLD not in label["reasons"]}
+    return item | {
+        "instances": [label for label in labels if label["id"] in kept],
+        "candidates": [label for label in labels if label["id"] not in kept],
+    }
+
+
+def readings_of(row: dict[str, Any]) -> list[dict[str, Any]]:
+    """Who read what on a page, the first reader first: `source`, `text`, `lines` (null: unknown).
+
+    The fallback's has a `failure` too: the kind, where its answer was cut short or looped.
+    """
+    readings = []
+    if row["text"] is not None:
+        first = {"source": row["text_source"], "text": row["text"], "lines": row["lines"]}
+        readings.append(first)
+    if row.get("vlm_text") is not None:
+        second = {"source": row.get("vlm_model") or "vlm", "text": row["vlm_text"]}
+        why = (row.get("vlm_failure") or {}).get("kind")
+        readings.append(second | {"lines": row.get("vlm_lines"), "failure": why})
+    return readings
+
+
+def as_json(item: dict[str, Any]) -> str:
+    """One line, UTF-8. float32 carries 7 digits; NaN is no JSON."""
+    return json.dumps(_plain(item), ensure_ascii=False, allow_nan=False)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, float):
+        return round(value, 4) if math.isfinite(value) else None
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    return [_plain(item) for item in value] if isinstance(value, list) else value
+
+
+class _Part(BaseModel):
+    """Keys that it does not name are passed over: labelling tools add their own."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True, allow_inf_nan=False)
+
+
+def _encodable(text: str) -> str:
+    """JSON can spell half a character ("\\ud800"), Parquet cannot hold it."""
+    text.encode()
+    return text
+
+
+Text = Annotated[str, AfterValidator(_encodable)]
+
+
+class FilledMask(_Part):
+    """As in `pipelines.decisions.triage.RLE`."""
+
+    counts: str
+    size: tuple[int, int]
+
+
+class FilledInstance(_Part):
+    """One label as a person left it. `id`: its place in the row's `instances`; None: drawn anew."""
+
+    id: int | None = None
+    class_name: str = Field(alias="class")
+    box: tuple[float, float, float, float]
+    mask: FilledMask | None = None
+
+
+class FilledReading(_Part):
+    """A reading as the item showed it."""
+
+    text: str | None
+
+
+class Filled(_Part):
+    """One line of items.jsonl. `verdict` must be there, so that a misspelt key is noticed."""
+
+    row_id: Annotated[int, Field(ge=-(1 << 63), lt=1 << 63)]
+    verdict: Literal["accept", "correct", "reject"] | None
+    text: Text | None = None
+    note: Text | None = None
+    width: int | None = None
+    height: int | None = None
+    readings: list[FilledReading] | None = None
+    instances: list[FilledInstance] | None = None
+
+
+@dataclass
+class Answers:
+    """What a filled items.jsonl holds.
+
+    Attributes:
+        reviewed: row id -> line number and item, of those with a verdict.
+        row_ids: int64, of all lines that could be read.
+        lines: the line of each of `row_ids`.
+        faults: (line number, what is wrong).
+    """
+
+    reviewed: dict[int, tuple[int, Filled]] = field(default_factory=dict)
+    row_ids: array[int] = field(default_factory=lambda: array("q"))
+    lines: array[int] = field(default_factory=lambda: array("q"))
+    faults: list[tuple[int, str]] = field(default_factory=list)
+
+
+def read_answers(folder: Path) -> Answers:
+    """Read `folder`/items.jsonl line by line; only lines with a verdict stay in memory.
+
+    What is wrong with a line is among the faults. Raises ConfigError if there is no such file.
+    """
+    answers = Answers()
+    seen: set[int] = set()
+    try:
+        with (folder / ITEMS).open("rb") as file:
+            for number, line in enumerate(file, start=1):
+                if line.strip(b"\xef\xbb\xbf \t\r\n"):
+                    _take(answers, seen, number, line)
+    except OSError as error:
+        raise ConfigError(
+            f"cannot read {folder / ITEMS}: {error.strerror}",
+            "give the folder that `nightjar review export` wrote",
+        ) from error
+    return answers
+
+
+def _take(answers: Answers, seen: set[int], number: int, line: bytes) -> None:
+    try:
+        raw = json.loads(line.decode("utf-8-sig"), object_pairs_hook=_no_key_twice)
+        item = Filled.model_validate(raw)
+    except ValidationError as error:
+        answers.faults += [(number, _said(fault)) for fault in error.errors(include_url=False)]
+        return
+    except (ValueError, RecursionError) as error:
+        answers.faults.append((number, f"no JSON object: {error}"))
+        return
+    if item.row_id in seen:
+        answers.faults.append((number, f"row {item.row_id} is in this file twice"))
+        return
+    seen.add(item.row_id)
+    answers.row_ids.append(item.row_id)
+    answers.lines.append(number)
+    if item.verdict:
+        answers.reviewed[item.row_id] = (number, item)
+    elif item.text:
+        answers.faults.append((number, f"row {item.row_id}: a text, but no verdict"))
+
+
+def _no_key_twice(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """A verdict written in front of the `"verdict": null` that is there would be lost."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [name for name, _ in pairs]
+        raise ValueError(f"the key {max(names, key=names.count)!r} twice")
+    return found
+
+
+def _said(fault: Any) -> str:
+    key = ".".join(map(str, fault["loc"]))
+    given = "" if fault["type"] == "missing" else f" (got {str(fault['input'])[:60]!r})"
+    said = fault["msg"].removeprefix("Value error, ")
+    return f"{key or 'item'}: {said}{given}"

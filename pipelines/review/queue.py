@@ -1,0 +1,124 @@
+"""Which rows of a run wait for a person, and in which order."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from actors.ontology import Ontology
+from pipelines.config_files import validated
+from pipelines.decisions.triage import TriageConfig
+from pipelines.review.gain import image_gain, page_gain
+from pipelines.runs.directory import RunDir
+from pipelines.storage.paths import RunPath, parquet
+
+Ids = npt.NDArray[np.int64]
+
+#: What the order needs; of labels not the masks, which are most of a shard.
+_KEYS = ("row_id", "outcome", "reasons", "fetch_failure", "evidence")
+_LABEL_KEYS = tuple(f"instances.list.element.{name}" for name in ("class", "score", "reasons"))
+
+#: Rows in memory as Arrow: a full shard by default (`SinkConfig.rows_per_shard`), 20 MB of pages.
+_ROWS = 2048
+
+
+@dataclass(frozen=True)
+class Queue:
+    """The rows that wait: 24 bytes each.
+
+    Attributes:
+        row_ids: (n,), ascending.
+        rank: (n,), place of each in the queue, 0 first: most gain first, then by row id.
+        gain: (n,), see `pipelines.review.gain`.
+        beyond: rows that wait but are beyond the limit.
+        skipped: rows that would wait, but are among those to skip.
+    """
+
+    row_ids: Ids
+    rank: Ids
+    gain: npt.NDArray[np.float64]
+    beyond: int
+    skipped: int
+
+    def __len__(self) -> int:
+        return len(self.row_ids)
+
+    def places(self, row_ids: Ids) -> Ids:
+        """Where each of `row_ids` is in `row_ids` of the queue; -1 for those not in it."""
+        if not len(self):
+            return np.full(len(row_ids), -1, np.int64)
+        at = np.minimum(np.searchsorted(self.row_ids, row_ids), len(self) - 1)
+        return np.where(self.row_ids[at] == row_ids, at, -1)
+
+
+def is_labelled(path: RunPath) -> bool:
+    """Whether a shard holds images with labels; else pages with text."""
+    return "instances" in parquet(path).schema_arrow.names
+
+
+def queued(run: RunDir, outcomes: Collection[str], skip: Ids, limit: int | None) -> Queue:
+    """The rows of these outcomes but for those in `skip`, most gain first, at most `limit`."""
+    files = run.shard_files()
+    gain_of = gain_function(run.read_record()["config"], bool(files) and is_labelled(files[0]))
+    ids: list[Ids] = [np.empty(0, np.int64)]
+    gains: list[npt.NDArray[np.float64]] = [np.empty(0, np.float64)]
+    skipped = 0
+    for path in files:
+        for batch in parquet(path).iter_batches(_ROWS, columns=[*_KEYS, *_LABEL_KEYS]):
+            batch = batch.filter(pc.is_in(batch["outcome"], pa.array(sorted(outcomes))))
+            again = np.isin(batch["row_id"].to_numpy(), skip)
+            skipped += int(again.sum())
+            batch = batch.filter(pa.array(~again))
+            ids.append(batch["row_id"].to_numpy())
+            gains.append(np.array([gain_of(row) for row in batch.to_pylist()], np.float64))
+    return _ranked(np.concatenate(ids), np.concatenate(gains), limit, skipped)
+
+
+def gain_function(config: dict[str, Any], labelled: bool) -> Callable[[dict[str, Any]], float]:
+    """What a look at a row of this run is worth, see `pipelines.review.gain`.
+
+    Args:
+        config: of the run, as in its record.
+        labelled: whether its rows are images with labels; else pages with text.
+
+    Of a row it reads `reasons`, `fetch_failure` and `evidence` or `instances`. Raises ConfigError.
+    """
+    if not labelled:
+        return lambda row: page_gain(row["evidence"], row["reasons"], row["fetch_failure"])
+    ontology = validated(Ontology, config["detector"]["ontology"], "run.json, ontology")
+    rules = validated(TriageConfig, config["triage"], "run.json, triage")
+    return lambda row: image_gain(
+        row["instances"], row["reasons"], row["fetch_failure"], ontology, rules
+    )
+
+
+def _ranked(ids: Ids, gains: npt.NDArray[np.float64], limit: int | None, skipped: int) -> Queue:
+    order = np.lexsort((ids, -gains))[:limit]
+    rank = np.argsort(ids[order])  # the row order[r] has rank r
+    chosen = order[rank]
+    return Queue(ids[chosen], rank, gains[chosen], len(ids) - len(order), skipped)
+
+
+def queued_rows(run: RunDir, queue: Queue, columns: Collection[str]) -> Iterator[pa.Table]:
+    """The rows of `queue`, a table per stretch of a shard, each by uri and page.
+
+    A shard is sorted by row id, which is a hash; by uri the pages of a document stand together and
+    it is read once. Columns that a shard lacks are left out.
+    """
+    for path in run.shard_files():
+        file = parquet(path)
+        ids = file.read(columns=["row_id"])["row_id"].to_numpy()
+        if not (queue.places(ids) >= 0).any():
+            continue
+        present = [name for name in columns if name in file.schema_arrow.names]
+        for batch in file.iter_batches(_ROWS, columns=present):
+            wanted = pa.array(queue.places(batch["row_id"].to_numpy()) >= 0)
+            rows = pa.Table.from_batches([batch]).filter(wanted)
+            if rows.num_rows:
+                yield rows.sort_by([("uri", "ascending"), ("page", "ascending")])

@@ -1,0 +1,149 @@
+"""A run directory in a bucket."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from typing import Any
+
+from actors.failures import FailureKind, ItemFailure
+from pipelines.errors import OutputUnwritable, RunConflict
+from pipelines.runs.lease import LEASE_S, Commit, Lease
+from pipelines.runs.store import Record, _part_of, _pattern, as_json, digest_of
+from pipelines.storage.paths import RunPath, S3Path, listed, writing
+from pipelines.storage.s3 import Conflict
+
+#: How long to wait for a listing that lacks what was committed, in seconds between looks.
+_STALE_S = (0.5, 1.0, 2.0, 4.0, 8.0)
+
+
+class BucketStore:
+    """A run below a prefix of a bucket whose store has conditional writes."""
+
+    def __init__(self, path: S3Path, lease_s: float = LEASE_S) -> None:
+        self.path = path
+        self.staging = path / "staging"
+        self._shards = path / "shards"
+        self._lease_s = lease_s
+        self._lease: Lease | None = None
+        self._committed: dict[str, list[S3Path]] = {}  # by manifest part, while the run is held
+        self._unplaced: Commit | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        """For writers in other processes, who know where to put a shard and can commit nothing."""
+        return self.__dict__ | {"_lease": None, "_committed": {}, "_unplaced": None}
+
+    def create(self) -> None:
+        """Writers that outlive their driver may still put into `staging`: the next start sweeps."""
+        for file in (self.path / "staging").walk_files():
+            file.unlink()
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        with writing():
+            self.path.s3.reach(str(self.path))
+        with Lease(self.path / "lease.json", self._lease_s) as lease:
+            self._lease = lease
+            self.staging = self.path / "staging" / lease.session
+            try:
+                self._make_up(lease)
+                self._verify(lease)
+                yield
+            finally:
+                self._lease = None
+                self._committed = {}
+
+    def commit(self, name: str) -> None:
+        """Swap the lease, then copy: whoever comes next copies again if this process dies between.
+
+        Raises RunBusy if another process has taken the run over: nothing is committed then.
+        """
+        if self._lease is None:
+            raise RuntimeError("commits are for the holder of the run")
+        if self._unplaced is not None:
+            self._place(self._unplaced)
+        head = self._lease.head
+        rejects = (self.staging / f"rejects-{name}").is_file()
+        staged = f"{self.staging.parent.name}/{self.staging.name}"
+        commit = Commit(name=name, staged=staged, rejects=rejects)
+        digest = digest_of([name], head.digest)
+        self._lease.swap(shards=head.shards + 1, digest=digest, last=commit)
+        self._unplaced = commit
+        self._place(commit)
+        self._unplaced = None
+        self._committed.setdefault(_part_of(name), []).append(self._shards / name)
+        with suppress(OutputUnwritable):  # the next start empties it
+            for done in (name, f"rejects-{name}") if rejects else (name,):
+                (self.staging / done).unlink()
+
+    def shard_files(self, part: str | None) -> list[RunPath]:
+        """While the run is held: what was verified and committed since, without another listing."""
+        if self._lease is None:
+            return listed(self._shards, _pattern(part))
+        parts = self._committed.values() if part is None else [self._committed.get(part, [])]
+        return [*sorted(path for paths in parts for path in paths)]
+
+    def sweep(self) -> None:
+        """Nothing: rejects are copied only after their shard is committed, and made up for."""
+
+    def change_record(self, change: Callable[[Record | None], Record]) -> None:
+        """Swapped as well: a driver that lost the run adds its session, and loses none."""
+        uri, s3 = str(self.path / "run.json"), self.path.s3
+        with writing():
+            while True:
+                before, etag = self._record(uri)
+                with suppress(Conflict):
+                    s3.put(uri, as_json(change(before)).encode(), replaces=etag, new=etag is None)
+                    return
+
+    def _record(self, uri: str) -> tuple[Record | None, str | None]:
+        try:
+            stored = self.path.s3.stored(uri)
+        except ItemFailure as fault:
+            if fault.kind is FailureKind.OBJECT_MISSING:
+                return None, None
+            raise
+        return json.loads(stored.data), stored.etag
+
+    def _place(self, commit: Commit) -> None:
+        """Copy a committed shard to where readers look; again is the same."""
+        staged, s3 = self.path / commit.staged, self.path.s3
+        with writing():
+            if commit.rejects:
+                s3.copy(f"{staged}/rejects-{commit.name}", f"{self.path}/rejects/{commit.name}")
+            s3.copy(f"{staged}/{commit.name}", f"{self._shards}/{commit.name}")
+
+    def _make_up(self, lease: Lease) -> None:
+        """Place the last commit, if its driver did not. All before it were placed before it."""
+        last = lease.head.last
+        for wait_s in (*_STALE_S, 0.0):
+            if last is None or (self._shards / last.name).is_file():
+                return
+            if (self.path / last.staged / last.name).is_file():
+                self._place(last)
+                return
+            time.sleep(wait_s)
+        if last is not None:  # nobody has it any more: its rows are owed again
+            count, digest = lease.head.shards - 1, digest_of([last.name], lease.head.digest)
+            lease.swap(shards=count, digest=digest, last=None)
+
+    def _verify(self, lease: Lease) -> None:
+        """Hold the listing against the lease: what it lacks would be done, and written, again."""
+        for wait_s in (*_STALE_S, 0.0):
+            found = [*self._shards.glob("*.parquet")]
+            digest = digest_of(path.name for path in found)
+            if lease.is_new:  # also of a run that was copied here, or whose lease was deleted
+                lease.swap(shards=len(found), digest=digest)
+            if (len(found), digest) == (lease.head.shards, lease.head.digest):
+                for path in found:
+                    self._committed.setdefault(_part_of(path.name), []).append(path)
+                return
+            time.sleep(wait_s)
+        raise RunConflict(
+            f"{self._shards} lists {len(found)} shards, which are not the {lease.head.shards} that "
+            "were committed",
+            "start again when the store's listing is up to date; if shards were added or taken "
+            f"away by hand, delete {self.path / 'lease.json'}: then what is listed counts",
+        )

@@ -1,0 +1,76 @@
+"""The pages of finished rows once more: fetched as their run fetched them, for people to look at.
+
+Only the run's `fetch` settings are read back, so that a run whose models this version no longer
+knows can still be looked at.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import pyarrow as pa
+
+from actors.failures import FailureKind, SetupError, failure
+from pipelines.config_files import validated
+from pipelines.errors import ConfigError, SourceUnavailable
+from pipelines.pages.fetch import FetchConfig, PageFetcher
+from pipelines.runs.directory import RunDir
+from pipelines.sources.manifest import MANIFEST
+
+
+class Refetcher:
+    """Fetches pages of finished rows again; holds one sandbox.
+
+    Raises RunNotFound, ConfigError (a password that is not in the environment, for instance).
+    """
+
+    def __init__(self, run: RunDir) -> None:
+        fetch = run.read_record()["config"]["fetch"]
+        config = validated(FetchConfig, fetch, f"{run.record}, config.fetch")
+        try:
+            # Somebody waits for this: a store that is down is said at once, as a failure.
+            changes = {"keep_image_for_native": True, "outage_s": 0.0}
+            self._fetch = PageFetcher(config.model_copy(update=changes))
+        except SetupError as error:
+            raise ConfigError(error.message, error.remedy) from error
+
+    def __call__(self, rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+        """`image`, `width`, `height` and `fetch_failure` of each row, in the same order.
+
+        Args:
+            rows: the columns of `sources.manifest.MANIFEST` and, if known, `width` and `height` in
+                pixels. Pages of one document that stand together are read once.
+
+        Either `image` (a JPEG or PNG file, upright) or `fetch_failure` (a value of FAILURE) is
+        there. A page of another size than the row's is OBJECT_CHANGED: nothing that was found on
+        it would be in its place.
+        """
+        columns = {name: [row[name] for row in rows] for name in MANIFEST.names}
+        try:
+            fetched = self._fetch(pa.table(columns, schema=MANIFEST)).to_pylist()
+        except SourceUnavailable as error:
+            fault = failure(FailureKind.STORAGE_ERROR, error.message)
+            return [
+                {"image": None, "width": None, "height": None, "fetch_failure": fault} for _ in rows
+            ]
+        return [_checked(page, row) for page, row in zip(fetched, rows, strict=True)]
+
+
+def _checked(page: dict[str, Any], row: dict[str, Any]) -> dict[str, Any]:
+    fault = page["fetch_failure"]
+    if page["image"] is None and fault is None:
+        fault = failure(FailureKind.ENGINE_FAULT, "the renderer gave no image")
+    before = (row.get("width"), row.get("height"))
+    now = (page["width"], page["height"])
+    if fault is None and None not in before and before != now:
+        fault = failure(
+            FailureKind.OBJECT_CHANGED,
+            f"{now[0]} x {now[1]} pixels now, {before[0]} x {before[1]} when the run saw it",
+        )
+    return {
+        "image": None if fault else page["image"],
+        "width": page["width"],
+        "height": page["height"],
+        "fetch_failure": fault,
+    }

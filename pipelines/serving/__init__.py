@@ -1,0 +1,1 @@
+"""`nightjar serve vlm`: an OpenAI-compatible endpoint on Ray Serve."""

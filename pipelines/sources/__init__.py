@@ -1,0 +1,1 @@
+"""What a run reads: list it, look into it, freeze it as a manifest with one row per page or image."""

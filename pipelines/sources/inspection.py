@@ -1,0 +1,206 @@
+"""Looks into what the source lists: archives are opened, kinds decided, pages counted.
+
+Kinds come from content (`render.sniff`). Pages of PDFs and TIFFs are counted in sandboxes, so that
+a hostile file cannot end the plan.
+"""
+
+from __future__ import annotations
+
+import os
+import queue
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import NamedTuple, Protocol
+
+from actors.failures import FailureKind, ItemFailure
+from pipelines.pages.page import sniff
+from pipelines.sources.listing import Listed, Source
+from pipelines.storage.archives import Archive, is_archive
+from pipelines.storage.client import Storage
+from pipelines.storage.objects import is_archive_name, split_member
+
+#: More than `sniff` needs (1,024), so that a small file costs one request and not two.
+_HEAD_BYTES = 16 << 10
+_COUNTED = ("pdf", "tiff")
+
+#: Objects looked at ahead of their turn for being an archive. A tar.gz among them holds its
+#: unpacked size of temporary disk until its members are done.
+_ARCHIVES_AHEAD = 8
+
+
+class PageCounter(Protocol):
+    """What the plan needs of a `Sandbox`. One call at a time."""
+
+    def count_pages(self, key: str, data: bytes) -> int:
+        """Pages of `data`, which `key` stands for. Raises ItemFailure."""
+
+    def close(self) -> None:
+        """End its process."""
+
+
+class Probed(NamedTuple):
+    """What the manifest says of one file. `fault`: why it could not be looked into."""
+
+    listed: Listed
+    kind: str = "unknown"
+    pages: int = 1
+    fault: FailureKind | None = None
+
+
+class _Document(NamedTuple):
+    """A stored object or, with `archive`, one of its members."""
+
+    listed: Listed
+    archive: Archive | None = None
+    member: str = ""
+    fault: FailureKind | None = None
+
+
+_Opened = tuple[Listed, Archive | FailureKind | None]
+
+
+class Prober:
+    """Iterates over `Probed` in the order of the source; a context manager, for its threads.
+
+    A file that cannot be looked into, or whose pages cannot be counted, has one page: reading it
+    in the run fails again, with a name. Raises SourceUnavailable from the iteration.
+    """
+
+    def __init__(
+        self, source: Source, storage: Storage, open_counter: Callable[[], PageCounter]
+    ) -> None:
+        self._source = source
+        self._config = source.config
+        self._storage = storage
+        self._open_counter = open_counter
+        self._probers = ThreadPoolExecutor(self._config.threads, "nightjar-probe")
+        self._openers = ThreadPoolExecutor(_ARCHIVES_AHEAD, "nightjar-archive")
+        # One child process per core, each started by the first document that finds none idle.
+        self._counters: queue.LifoQueue[PageCounter | None] = queue.LifoQueue()
+        for _ in range(os.cpu_count() or 1):
+            self._counters.put(None)
+
+    def __enter__(self) -> Prober:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for pool in (self._openers, self._probers):
+            pool.shutdown(cancel_futures=True)
+        while not self._counters.empty():
+            counter = self._counters.get()
+            if counter is not None:
+                counter.close()
+
+    def __iter__(self) -> Iterator[Probed]:
+        waiting: deque[Future[Probed]] = deque()
+        for document in self._documents():
+            waiting.append(self._probers.submit(self._probe, document))
+            if len(waiting) > 2 * self._config.threads:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+
+    def _documents(self) -> Iterator[_Document]:
+        for listed, opening in self._ahead():
+            if opening is None:
+                if self._source.takes(listed.name):
+                    yield _Document(listed)
+                continue
+            listed, opened = opening.result()
+            if isinstance(opened, Archive):
+                yield from self._members(listed, opened)
+            elif opened is not None:
+                yield _damaged(listed, opened)
+            elif self._source.takes(listed.name):
+                yield _Document(listed)
+
+    def _ahead(self) -> Iterator[tuple[Listed, Future[_Opened] | None]]:
+        waiting: deque[tuple[Listed, Future[_Opened] | None]] = deque()
+        for listed in self._source:
+            may_be = self._config.archives and is_archive_name(listed.uri)
+            if may_be and split_member(listed.uri)[1] is None:
+                waiting.append((listed, self._openers.submit(self._open, listed)))
+            else:
+                waiting.append((listed, None))
+            if len(waiting) > _ARCHIVES_AHEAD:
+                yield waiting.popleft()
+        yield from waiting
+
+    def _open(self, listed: Listed) -> _Opened:
+        """The archive, None for a document that is called like one, or what is wrong."""
+        try:
+            listed = self._known(listed)
+            head = self._storage.read_head(listed.uri, _HEAD_BYTES)
+            if is_archive(head):
+                return listed, self._storage.open_archive(listed.uri, listed.etag)
+        except ItemFailure as fault:
+            return listed, fault.kind
+        return listed, FailureKind.CORRUPT_ARCHIVE if sniff(head) == "unknown" else None
+
+    def _known(self, listed: Listed) -> Listed:
+        if listed.etag:
+            return listed
+        entry = self._storage.stat(listed.uri)
+        return listed._replace(etag=entry.etag, bytes=entry.bytes)
+
+    def _members(self, listed: Listed, archive: Archive) -> Iterator[_Document]:
+        for member in archive.members():
+            name = f"{listed.name}!/{member.name}"
+            if self._source.shows(member.name) and self._source.takes(name, listed.name):
+                uri = f"{listed.uri}!/{member.name}"
+                inner = Listed(uri, listed.etag, member.bytes, name)
+                yield _Document(inner, archive, member.name)
+        if archive.superseded:
+            self._source.skipped["replaced inside its archive"] += archive.superseded
+        if archive.damage:
+            yield _damaged(listed, FailureKind.CORRUPT_ARCHIVE)
+
+    def _probe(self, document: _Document) -> Probed:
+        listed, archive, member, fault = document
+        if fault:
+            return Probed(listed, "archive", fault=fault)
+        try:
+            listed = self._known(listed)
+            if archive:
+                head = archive.read_head(member, _HEAD_BYTES)
+            else:
+                head = self._storage.read_head(listed.uri, _HEAD_BYTES)
+        except ItemFailure as failure:
+            return Probed(listed, fault=failure.kind)
+        kind = sniff(head)
+        if kind == "pdf" and is_archive(head):  # one that begins with a PDF, stored as it is
+            kind = "unknown"
+        if kind not in _COUNTED:
+            return Probed(listed, kind)
+        try:
+            return Probed(listed, kind, self._count(document._replace(listed=listed), head))
+        except ItemFailure as failure:
+            return Probed(listed, kind, fault=failure.kind)
+
+    def _count(self, document: _Document, head: bytes) -> int:
+        listed, archive, member, _ = document
+        limit = self._config.max_document_bytes
+        if len(head) == listed.bytes:
+            data = head
+        elif archive:
+            data = archive.read(member, limit)
+        else:
+            data = self._storage.read(listed.uri, max_bytes=limit, etag=listed.etag)
+        with self._idle_counter() as counter:
+            return counter.count_pages(f"{listed.uri} {listed.etag}", data)
+
+    @contextmanager
+    def _idle_counter(self) -> Iterator[PageCounter]:
+        counter = self._counters.get()
+        try:
+            counter = counter or self._open_counter()
+            yield counter
+        finally:
+            self._counters.put(counter)
+
+
+def _damaged(listed: Listed, fault: FailureKind) -> _Document:
+    """Stands for what cannot be listed of an archive; reading its URI says what is wrong."""
+    return _Document(listed._replace(uri=f"{listed.uri}!/"), fault=fault)

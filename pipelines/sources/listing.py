@@ -1,0 +1,238 @@
+"""What to read: a folder, a glob, a bucket prefix, or a list of URIs; streamed, never held."""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, ClassVar, Literal, NamedTuple
+
+from fsspec.utils import glob_translate
+from pydantic import AfterValidator, Field
+
+from actors.contract import Settings
+from actors.failures import FailureKind, ItemFailure
+from pipelines.errors import SourceUnavailable
+from pipelines.sources.uri_list import LIST_SUFFIXES, read_uri_list
+from pipelines.storage.client import Storage
+from pipelines.storage.objects import Entry, is_s3, local_path, local_uri, split_s3
+from pipelines.storage.walk import Walk
+
+_MAGIC = re.compile(r"[*?\[]")
+_HIDDEN = re.compile(r"(?:^|/)\.(?!\.?(?:/|$))")  # "./a" and "../a", as tar writes them, are not
+
+
+def _valid_glob(glob: str) -> str:
+    glob_translate(glob)  # ValueError: `**` must be a whole path component
+    return glob
+
+
+Glob = Annotated[str, AfterValidator(_valid_glob)]
+
+
+class SourceConfig(Settings):
+    """Which documents a run is about."""
+
+    operational: ClassVar[frozenset[str]] = frozenset({"local_roots"})
+
+    path: str = Field(
+        min_length=1,
+        description="folder, file, glob (** for any depth), s3://bucket/prefix, or a .parquet, "
+        ".csv or .jsonl file with a column `uri` and, if wanted, `page` (from 1)",
+    )
+    include: tuple[Glob, ...] = Field(
+        (), description="take only these; without a slash: file names at any depth; any case"
+    )
+    exclude: tuple[Glob, ...] = Field((), description="leave these out; written as `include`")
+    local_roots: tuple[str, ...] = Field(
+        (),
+        description="folders, beside its own, whose files a list may name; ['/']: every file that "
+        "this user can read",
+    )
+    recursive: bool = Field(True, description="look into sub-folders")
+    archives: bool = Field(True, description="look into .zip, .tar, .tar.gz, .tgz (one level)")
+    hidden: bool = Field(False, description="take names that start with a dot")
+    unknown: Literal["reject", "skip"] = Field(
+        "reject",
+        description="files that are no document by content: `reject` gives each a failed row, "
+        "`skip` leaves them out and says how many",
+    )
+    max_document_bytes: int = Field(
+        512 << 20, ge=1, description="larger PDFs and TIFFs are not opened to count their pages"
+    )
+    threads: int = Field(16, ge=1, description="files looked into at once while planning")
+
+
+class Listed(NamedTuple):
+    """One stored object as the source names it.
+
+    `etag` is "" where the listing does not know it. `name`: below the source, for globs.
+    `pages`: 1-based, those a list asks for; empty: all.
+    """
+
+    uri: str
+    etag: str
+    bytes: int
+    name: str
+    pages: tuple[int, ...] = ()
+
+
+class Source:
+    """Iterates over `Listed` in the order of the source; `skipped` counts what is left out.
+
+    Raises SourceUnavailable, from the iteration.
+    """
+
+    def __init__(self, config: SourceConfig, storage: Storage) -> None:
+        self.config = config
+        self.skipped: Counter[str] = Counter()
+        self._storage = storage
+        self._include = [_compiled(glob) for glob in config.include]
+        self._exclude = [_compiled(glob) for glob in config.exclude]
+
+    def __iter__(self) -> Iterator[Listed]:
+        path = self.config.path
+        try:
+            if is_s3(path):
+                self._storage.s3.reach(path)  # a wrong address is said at once
+            if path.lower().endswith(LIST_SUFFIXES):
+                for uri, pages in read_uri_list(path, self._storage, self.config.local_roots):
+                    yield Listed(uri, "", 0, uri, pages)
+            elif is_s3(path):
+                yield from self._bucket(path)
+            else:
+                yield from self._files(path)
+        except ItemFailure as fault:
+            raise _unavailable(path, fault) from fault
+
+    def takes(self, *names: str) -> bool:
+        """Whether the globs take an object of these names: its own and its archive's.
+
+        A name that ends in a slash is a folder that cannot be looked into; nobody knows whether
+        `include` would take what is in it, so only `exclude` keeps it out.
+        """
+        both = {*names, *(name.rstrip("/") for name in names)}
+        if any(glob.match(name) for glob in self._exclude for name in both):
+            self.skipped["excluded"] += 1
+            return False
+        dark = names[0].endswith("/")
+        if self._include and not dark and not any(g.match(n) for g in self._include for n in both):
+            self.skipped["not included"] += 1
+            return False
+        return True
+
+    def shows(self, name: str) -> bool:
+        """Whether no component of `name` is hidden, or hidden ones are wanted."""
+        if self.config.hidden or not _HIDDEN.search(name):
+            return True
+        self.skipped["hidden"] += 1
+        return False
+
+    def _files(self, path: str) -> Iterator[Listed]:
+        is_uri = path.startswith("file://")
+        start = Path(os.fsdecode(local_path(path))) if is_uri else Path(path).expanduser()
+        start = start.absolute()
+        root, glob = (start, None) if os.path.lexists(start) else _split_glob(start)
+        try:
+            if stat.S_ISDIR(root.stat().st_mode):
+                yield from self._folder(os.fsencode(root), glob)
+            else:
+                entry = self._storage.local.stat(local_uri(os.fsencode(root)))
+                yield Listed(*entry, root.name)
+        except OSError as error:
+            raise _no_folder(path, root, error) from error
+
+    def _folder(self, root: bytes, glob: str | None) -> Iterator[Listed]:
+        depth = None if self.config.recursive else 1
+        walk = Walk(
+            root,
+            max_depth=_depth(glob) if glob else depth,
+            hidden=self.config.hidden,
+            links=self._storage.settings.follow_links,
+            skipped=self.skipped,
+        )
+        matches = re.compile(glob_translate(glob)).match if glob else None
+        for below, entry in walk:
+            name = below.decode("utf-8", "surrogateescape")
+            dark = name.endswith("/")  # cannot be looked into: see `takes`
+            if matches is None or dark or matches(name):
+                yield Listed(*entry, name)
+
+    def _bucket(self, path: str) -> Iterator[Listed]:
+        bucket, key = split_s3(path)
+        glob = None
+        if _MAGIC.search(key) and not self._any(path):
+            key, glob = _split_key(key)
+        elif key and not key.endswith("/"):
+            entry = self._object(path)
+            if entry:
+                yield Listed(*entry, key.rpartition("/")[2])
+                return
+            key += "/"
+        deep = _depth(glob) != 1 if glob else self.config.recursive
+        matches = re.compile(glob_translate(glob)).match if glob else None
+        base = f"s3://{bucket}/{key}"
+        literal = _MAGIC.split(glob)[0] if glob else ""
+        for entry in self._storage.s3.list(base + literal, recursive=deep):
+            name = entry.uri.removeprefix(base)
+            marker = name.endswith("/") or not name  # what consoles leave for an empty folder
+            if not marker and self.shows(name) and (matches is None or matches(name)):
+                yield Listed(*entry, name)
+
+    def _any(self, prefix: str) -> bool:
+        return next(self._storage.s3.list(prefix), None) is not None
+
+    def _object(self, uri: str) -> Entry | None:
+        try:
+            return self._storage.s3.stat(uri)
+        except ItemFailure as fault:
+            # A key that may be listed but not read, or a prefix: the listing will tell.
+            if fault.kind in (FailureKind.OBJECT_MISSING, FailureKind.PERMISSION_DENIED):
+                return None
+            raise
+
+
+def _compiled(glob: str) -> re.Pattern[str]:
+    anywhere = glob if "/" in glob else f"**/{glob}"
+    return re.compile(glob_translate(anywhere.removeprefix("/")), re.IGNORECASE)
+
+
+def _depth(glob: str) -> int | None:
+    """How many folders deep a glob can reach; None without limit."""
+    parts = glob.split("/")
+    return None if "**" in parts else len(parts)
+
+
+def _split_glob(path: Path) -> tuple[Path, str | None]:
+    """(folder, glob below it), cut before the first component with a wildcard."""
+    for number, part in enumerate(path.parts):
+        if _MAGIC.search(part):
+            return Path(*path.parts[:number]), "/".join(path.parts[number:])
+    return path, None
+
+
+def _split_key(key: str) -> tuple[str, str]:
+    literal = _MAGIC.split(key)[0]
+    base = literal[: literal.rfind("/") + 1]
+    return base, key.removeprefix(base)
+
+
+def _no_folder(path: str, root: Path, error: OSError) -> SourceUnavailable:
+    remedy = {
+        FileNotFoundError: "check source.path; is the disk mounted on this machine?",
+        PermissionError: "give this user the right to read it",
+    }.get(type(error), "check source.path")
+    return SourceUnavailable(f"source {path}: {root}: {error.strerror}", remedy)
+
+
+def _unavailable(path: str, fault: ItemFailure) -> SourceUnavailable:
+    remedy = {
+        FailureKind.OBJECT_MISSING: "check the name of bucket or file, and endpoint and region",
+        FailureKind.PERMISSION_DENIED: "set credentials where boto looks for them (environment, "
+        "profile, role of the machine), or anonymous: true for a public bucket",
+        FailureKind.STORAGE_ERROR: "check endpoint_url and the network",
+    }.get(fault.kind, "check source.path")
+    return SourceUnavailable(f"source {path}: {fault.message}", remedy)

@@ -1,0 +1,206 @@
+"""A source given as a list: a .parquet, .csv or .jsonl file with a column `uri`, maybe `page`.
+
+Relative URIs are below the folder of the list. A list is data, often another program's: it can name
+objects in S3 and, if it is itself a local file, local files in its own folder and in those that the
+config allows. No other host is ever asked because of what it says, and no other file is read. One
+row that asks for more stops the plan: as a failed row it would be found after the night, among
+10^6 others if the list lies in the wrong folder.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import ipaddress
+import itertools
+import json
+import math
+import os
+import re
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any, NamedTuple
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from pipelines.errors import SourceUnavailable
+from pipelines.storage.client import Storage
+from pipelines.storage.objects import is_s3, local_path, local_uri, split_member, split_s3
+
+LIST_SUFFIXES = (".parquet", ".csv", ".jsonl")
+
+_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
+_MAX_LIST_BYTES = 64 << 30
+_BATCH_ROWS = 10_000
+
+
+class Line(NamedTuple):
+    """One row of a list. `number`: from 1, for people. `page`: from 1; None: all pages."""
+
+    number: int
+    uri: str
+    page: int | None
+
+
+def read_uri_list(
+    path: str, storage: Storage, roots: Sequence[str] = ()
+) -> Iterator[tuple[str, tuple[int, ...]]]:
+    """(absolute URI, pages) of each document, no pages meaning all of them.
+
+    `roots`: folders beside the list's own whose files it may name.
+
+    Rows of one document that follow each other become one. Raises SourceUnavailable naming the
+    row, ItemFailure if the list itself cannot be read.
+    """
+    if not is_s3(path):
+        path = str(Path(os.fsdecode(local_path(path))).expanduser().absolute())
+    folder = path.rpartition("/")[0]
+    folder = folder if is_s3(path) else os.path.normpath(folder or "/")
+    allowed = [os.path.normpath(Path(root).expanduser().absolute()) for root in roots]
+    with _opened(path, storage) as file:
+        lines = _absolute(path, folder, allowed, _lines(path, file))
+        for uri, same in itertools.groupby(lines, key=lambda line: line.uri):
+            pages = [line.page for line in same]
+            yield uri, () if None in pages else tuple(page for page in pages if page)
+
+
+def resolved(uri: str, folder: str, roots: Sequence[str] = ()) -> str:
+    """The absolute URI of what a list in `folder` (a URI as well) names.
+
+    `roots`: absolute folders beside `folder` in which local files may lie. Raises ValueError.
+    """
+    uri.encode()  # JSON can hold half a character, Parquet cannot
+    if is_s3(uri):
+        return _checked_key(uri)
+    if _SCHEME.match(uri) and not uri.startswith("file:///"):
+        raise ValueError(f"{uri!r} is neither a file nor in s3://, nothing else is read")
+    absolute = uri.startswith(("/", "file:///"))
+    if is_s3(folder):
+        if absolute:
+            raise ValueError(f"{uri!r}: a list in a bucket cannot name local files")
+        return _checked_key(f"{folder}/{uri.removeprefix('./')}")
+    archive, member = split_member(uri)
+    # Normalised, then checked, then opened: with `..` left in, a link could lead elsewhere.
+    file = os.path.normpath(local_path(archive if absolute else f"{folder}/{archive}"))
+    if not any(_is_below(file, root) for root in (folder, *roots)):
+        raise ValueError(
+            f"{uri!r} lies outside the list's own folder; name the folder it may lie in by "
+            "source.local_roots"
+        )
+    return local_uri(file) if member is None else f"{local_uri(file)}!/{member}"
+
+
+def _checked_key(uri: str) -> str:
+    """`uri` (s3://), unless HTTP would make another bucket of its key, or a host of its bucket."""
+    bucket, key = split_s3(split_member(uri)[0])
+    if {".", ".."} & set(key.split("/")):
+        raise ValueError(f"{uri!r}: `.` and `..` in a key could lead into another bucket")
+    try:
+        ipaddress.ip_address(bucket)
+    except ValueError:
+        return uri
+    raise ValueError(f"{uri!r} names a host, not a bucket")
+
+
+def _is_below(file: bytes, root: str) -> bool:
+    return file.startswith(os.fsencode(root.rstrip("/")) + b"/")
+
+
+@contextmanager
+def _opened(path: str, storage: Storage) -> Iterator[IO[bytes]]:
+    if not is_s3(path):
+        with storage.local.open(path) as file:
+            yield file
+        return
+    with tempfile.TemporaryFile() as copy:
+        storage.s3.download(path, copy, max_bytes=_MAX_LIST_BYTES, etag=None)
+        yield copy
+
+
+def _absolute(
+    path: str, folder: str, roots: Sequence[str], lines: Iterator[tuple[int, Any, Any]]
+) -> Iterator[Line]:
+    while True:
+        try:
+            number, uri, page = next(lines)
+        except StopIteration:
+            return
+        except (csv.Error, ValueError, pa.ArrowException) as error:  # also bad JSON, bad UTF-8
+            raise _unreadable(path, str(error)) from error
+        try:
+            if not isinstance(uri, str) or not uri:
+                raise ValueError("no uri")
+            line = Line(number, resolved(uri, folder, roots), _page(page))
+        except ValueError as error:
+            raise _unreadable(path, f"row {number}: {error}") from None
+        yield line
+
+
+def _page(value: Any) -> int | None:
+    """None, "" and NaN (what pandas writes for a missing number) ask for all pages."""
+    if value is None or value == "":
+        return None
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        number = -1.0
+    if math.isnan(number):
+        return None
+    if number < 1 or not number.is_integer():
+        raise ValueError(f"page {value!r} is not a whole number from 1")
+    return int(number)
+
+
+def _lines(path: str, file: IO[bytes]) -> Iterator[tuple[int, Any, Any]]:
+    """(row number, uri, page) as they stand in the file."""
+    if path.lower().endswith(".parquet"):
+        yield from _parquet(file)
+        return
+    with io.TextIOWrapper(file, "utf-8-sig", newline="") as text:
+        yield from _csv(text) if path.lower().endswith(".csv") else _jsonl(text)
+
+
+def _parquet(file: IO[bytes]) -> Iterator[tuple[int, Any, Any]]:
+    table = pq.ParquetFile(file)
+    _need_uri(table.schema_arrow.names)
+    columns = [name for name in ("uri", "page") if name in table.schema_arrow.names]
+    number = itertools.count(1)
+    for batch in table.iter_batches(_BATCH_ROWS, columns=columns):
+        for row in batch.to_pylist():
+            yield next(number), row["uri"], row.get("page")
+
+
+def _csv(text: io.TextIOWrapper) -> Iterator[tuple[int, Any, Any]]:
+    rows = csv.DictReader(text, strict=True)
+    _need_uri(rows.fieldnames or ())
+    for number, row in enumerate(rows, 1):
+        yield number, row["uri"], row.get("page")
+
+
+def _jsonl(text: io.TextIOWrapper) -> Iterator[tuple[int, Any, Any]]:
+    for number, line in enumerate(text, 1):
+        if line.strip():
+            try:
+                row = json.loads(line)
+            except ValueError as error:
+                raise ValueError(f"row {number}: {error}") from None
+            if not isinstance(row, dict):
+                raise ValueError(f"row {number} is no JSON object")
+            _need_uri(row)
+            yield number, row["uri"], row.get("page")
+
+
+def _need_uri(names: Any) -> None:
+    if "uri" not in names:
+        raise ValueError(f"no column `uri`; there are {', '.join(names) or 'none'}")
+
+
+def _unreadable(path: str, why: str) -> SourceUnavailable:
+    return SourceUnavailable(
+        f"list {path}: {why}",
+        "a list has a column `uri` (files beside or below it, or s3://) and maybe `page`, from 1; "
+        "source.local_roots allows files elsewhere",
+    )

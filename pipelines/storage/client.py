@@ -1,0 +1,205 @@
+"""One way to every object: local files, S3, members of archives in either."""
+
+from __future__ import annotations
+
+import errno
+import io
+import os
+import tempfile
+import threading
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import IO
+
+from actors.failures import FailureKind, ItemFailure
+from pipelines.errors import OutputUnwritable
+from pipelines.storage.archives import Archive, ZipArchive, is_zip, open_tar
+from pipelines.storage.local import LocalFiles, replacing
+from pipelines.storage.objects import (
+    Entry,
+    StorageSettings,
+    check_etag,
+    check_size,
+    is_s3,
+    local_path,
+    split_member,
+)
+from pipelines.storage.remote_file import RemoteFile
+from pipelines.storage.s3 import S3
+
+__all__ = ["Entry", "Storage", "StorageSettings"]
+
+#: Bytes per request when a zip is read from S3 in place: one covers most scans and their header.
+_ZIP_READ_AHEAD = 256 << 10
+
+#: Where rows pass from one archive to the next, threads read from both.
+_OPEN_ARCHIVES = 2
+
+_UNWRITABLE = {
+    errno.ENOSPC: "free space there, then start the same command again: what is written is kept",
+    errno.EDQUOT: "raise the quota, then start the same command again: what is written is kept",
+    errno.EACCES: "make it writable for this user, or choose another place",
+    errno.EPERM: "make it writable for this user, or choose another place",
+    errno.EROFS: "the file system is read-only; choose another place",
+}
+
+
+class Storage:
+    """Thread-safe; connects at the first call. Cannot be pickled: make one in each worker."""
+
+    def __init__(self, settings: StorageSettings | None = None) -> None:
+        self.settings = settings or StorageSettings()
+        self.s3 = S3(self.settings)
+        self.local = LocalFiles(self.settings)
+        self._lock = threading.Lock()
+        self._open: dict[tuple[str, str], Archive] = {}  # (URI, etag), oldest first
+
+    def read(self, uri: str, *, max_bytes: int, etag: str | None = None) -> bytes:
+        """The object or archive member. `etag`: the version to insist on (of the archive).
+
+        Raises ItemFailure: OBJECT_MISSING, OBJECT_CHANGED, PERMISSION_DENIED, STORAGE_ERROR,
+        EMPTY_FILE, TOO_MANY_BYTES, UNSUPPORTED_KIND (folder, device), CORRUPT_ARCHIVE.
+        """
+        archive_uri, member = split_member(uri)
+        if member is None:
+            return self._backend(uri).get(uri, max_bytes=max_bytes, etag=etag)
+        archive = self._archive(archive_uri, etag)
+        if member:
+            return archive.read(member, max_bytes)
+        raise ItemFailure(  # the plan writes `x.zip!/` for what it could not list
+            FailureKind.CORRUPT_ARCHIVE,
+            f"{archive_uri}: {archive.damage or 'could not be listed by the plan; plan again'}",
+        )
+
+    def read_head(self, uri: str, size: int) -> bytes:
+        """The first bytes, `size` at most; fewer only if there are no more. Raises ItemFailure."""
+        archive_uri, member = split_member(uri)
+        if member is not None:
+            return self._archive(archive_uri, None).read_head(member, size)
+        return self._backend(uri).get(uri, max_bytes=size, span=(0, size))
+
+    def stat(self, uri: str) -> Entry:
+        """Version and size; of a member: the archive's version, its declared size."""
+        archive_uri, member = split_member(uri)
+        entry = self._backend(archive_uri).stat(archive_uri)
+        if member is None:
+            return entry
+        size = self._archive(archive_uri, entry.etag).size(member)
+        return Entry(uri, entry.etag, size)
+
+    def open_archive(self, uri: str, etag: str | None = None) -> Archive:
+        """The archive at `uri`: a zip is read in place, a tar from S3 is copied to disk first.
+
+        Raises ItemFailure. The next `read` of a member opens it anew; keep the object instead.
+        """
+        try:
+            if is_s3(uri):
+                return self._open_s3_archive(uri, etag)
+            with ExitStack() as files:
+                file = files.enter_context(self.local.open(uri, etag))
+                head = file.read(4)
+                check_size(uri, len(head), len(head))
+                if is_zip(head):
+                    return ZipArchive(uri, file, files.pop_all())
+                return open_tar(uri, file, files, self.settings.max_archive_bytes)
+        except OSError as error:  # the temporary file: most often no space
+            where = tempfile.gettempdir()
+            raise ItemFailure(
+                FailureKind.STORAGE_ERROR, f"{uri} cannot be unpacked in {where}: {error}"
+            ) from error
+
+    def _open_s3_archive(self, uri: str, etag: str | None) -> Archive:
+        entry = self.s3.stat(uri)
+        check_etag(uri, entry.etag, etag)
+        if is_zip(self.s3.get(uri, max_bytes=4, span=(0, 4))):
+            raw = RemoteFile(self.s3, entry)
+            return ZipArchive(uri, io.BufferedReader(raw, _ZIP_READ_AHEAD), ExitStack())
+        limit = self.settings.max_archive_bytes
+        with ExitStack() as files:
+            file = files.enter_context(tempfile.TemporaryFile())
+            self.s3.download(uri, file, max_bytes=limit, etag=entry.etag)
+            return open_tar(uri, file, files, limit)
+
+    def _archive(self, uri: str, etag: str | None) -> Archive:
+        """Kept open, as the rows of one archive come one after the other."""
+        key = (uri, etag or self._backend(uri).stat(uri).etag)
+        with self._lock:  # also keeps two threads from unpacking the same one
+            if key not in self._open:
+                while len(self._open) >= _OPEN_ARCHIVES:  # frees its disk before more is taken
+                    self._open.pop(next(iter(self._open)))
+                self._open[key] = self.open_archive(*key)
+            return self._open[key]
+
+    def _backend(self, uri: str) -> S3 | LocalFiles:
+        return self.s3 if is_s3(uri) else self.local
+
+    @contextmanager
+    def open_output(self, uri: str) -> Iterator[IO[bytes]]:
+        """A binary file that appears at `uri`, whole, when the block ends well.
+
+        Missing folders are made. Raises OutputUnwritable.
+        """
+        with _output_errors(uri):
+            if not is_s3(uri):
+                with replacing(_path(uri)) as file:
+                    yield file
+                return
+            with tempfile.TemporaryFile() as spool:
+                yield spool
+                spool.seek(0)
+                self.s3.put(uri, spool)
+
+    def write_bytes(self, uri: str, data: bytes | memoryview) -> None:
+        """Write or replace an object atomically. Raises OutputUnwritable."""
+        with self.open_output(uri) as file:
+            file.write(data)
+
+    def exists(self, uri: str) -> bool:
+        """Whether there is an object. Raises ItemFailure if that cannot be found out."""
+        try:
+            self._backend(uri).stat(uri)
+        except ItemFailure as fault:
+            if fault.kind is FailureKind.OBJECT_MISSING:
+                return False
+            raise
+        return True
+
+    def list_names(self, folder: str) -> list[str]:
+        """Sorted names of the objects directly in `folder`; none if there is no such folder."""
+        if is_s3(folder):
+            prefix = folder.rstrip("/") + "/"
+            return [e.uri.removeprefix(prefix) for e in self.s3.list(prefix, recursive=False)]
+        with _output_errors(folder):
+            try:
+                with os.scandir(_path(folder)) as entries:
+                    return sorted(entry.name for entry in entries if entry.is_file())
+            except FileNotFoundError:
+                return []
+
+    def delete(self, uri: str) -> None:
+        """Remove an object if it is there. Raises OutputUnwritable."""
+        with _output_errors(uri):
+            if is_s3(uri):
+                self.s3.delete(uri)
+            else:
+                _path(uri).unlink(missing_ok=True)
+
+
+def _path(uri: str) -> Path:
+    return Path(os.fsdecode(local_path(uri)))
+
+
+@contextmanager
+def _output_errors(uri: str) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        remedy = _UNWRITABLE.get(error.errno or 0, "check the file system it is on")
+        reason = error.strerror or str(error)
+        raise OutputUnwritable(f"cannot write {uri}: {reason}", remedy) from error
+    except ItemFailure as fault:
+        raise OutputUnwritable(
+            f"cannot write: {fault.message}",
+            "check bucket, endpoint and credentials, then start the same command again",
+        ) from fault

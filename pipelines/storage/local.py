@@ -1,0 +1,128 @@
+"""Objects on a local or mounted file system: read, replace atomically."""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import IO
+
+from actors.failures import FailureKind, ItemFailure
+from pipelines.storage.objects import (
+    Entry,
+    StorageSettings,
+    TransientFailure,
+    check_etag,
+    check_size,
+    local_path,
+    retried,
+)
+from pipelines.storage.walk import etag_of
+
+_GONE = {errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG, errno.ELOOP}
+_DENIED = {errno.EACCES, errno.EPERM}
+_MAY_PASS = {errno.EIO, errno.ESTALE, errno.ETIMEDOUT, errno.EAGAIN}  # network file systems
+
+
+class LocalFiles:
+    """Thread-safe. Every method that reads raises ItemFailure."""
+
+    def __init__(self, settings: StorageSettings) -> None:
+        self._settings = settings
+
+    def get(
+        self,
+        uri: str,
+        *,
+        max_bytes: int,
+        etag: str | None = None,
+        span: tuple[int, int] | None = None,
+    ) -> bytes:
+        """The file, or its bytes [start, end) of `span`."""
+        return retried(self._settings.max_attempts, lambda: self._get(uri, max_bytes, etag, span))
+
+    def _get(
+        self, uri: str, max_bytes: int, etag: str | None, span: tuple[int, int] | None
+    ) -> bytes:
+        with self.open(uri, etag) as file, _failures_of(uri):
+            size = os.fstat(file.fileno()).st_size
+            start, end = span or (0, size)
+            wanted = min(end, size) - start
+            check_size(uri, wanted, max_bytes)
+            file.seek(start)
+            data = file.read(wanted)
+        if len(data) < wanted:
+            raise ItemFailure(FailureKind.OBJECT_CHANGED, f"{uri} shrank while it was read")
+        return data
+
+    def open(self, uri: str, etag: str | None = None) -> IO[bytes]:
+        """The file, for the caller to close. Anything but a regular file is refused."""
+        with _failures_of(uri):  # O_NONBLOCK: a named pipe would wait for its writer for ever
+            fd = os.open(local_path(uri), os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        try:
+            status = os.fstat(fd)
+            if not stat.S_ISREG(status.st_mode):
+                raise ItemFailure(FailureKind.UNSUPPORTED_KIND, f"{uri} is not a regular file")
+            check_etag(uri, etag_of(status), etag)
+        except BaseException:
+            os.close(fd)
+            raise
+        return os.fdopen(fd, "rb")
+
+    def stat(self, uri: str) -> Entry:
+        """Version and size."""
+
+        def attempt() -> os.stat_result:
+            with _failures_of(uri):
+                return Path(os.fsdecode(local_path(uri))).stat()
+
+        status = retried(self._settings.max_attempts, attempt)
+        return Entry(uri, etag_of(status), status.st_size)
+
+
+@contextmanager
+def _failures_of(uri: str) -> Iterator[None]:
+    """Turn OSError into ItemFailure with the right kind."""
+    try:
+        yield
+    except OSError as error:
+        message = f"{uri}: {error.strerror or error}"
+        if error.errno in _GONE:
+            raise ItemFailure(FailureKind.OBJECT_MISSING, message) from error
+        if error.errno in _DENIED:
+            raise ItemFailure(FailureKind.PERMISSION_DENIED, message) from error
+        if error.errno in _MAY_PASS:
+            raise TransientFailure(message) from error
+        raise ItemFailure(FailureKind.STORAGE_ERROR, message) from error
+    except ValueError as error:  # a NUL in the path
+        raise ItemFailure(FailureKind.OBJECT_MISSING, f"{uri!r}: {error}") from error
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[IO[bytes]]:
+    """A file that takes the place of `path` when the block ends well, and vanishes otherwise.
+
+    Written beside it, flushed to disk, then renamed: whoever looks sees the old file or all of the
+    new one, also after a power cut. Raises OSError.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.tmp")
+    try:
+        with beside.open("wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        beside.replace(path)
+    except BaseException:
+        with suppress(OSError):
+            beside.unlink()
+        raise
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)

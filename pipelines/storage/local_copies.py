@@ -1,0 +1,115 @@
+"""Copies of what lies in a bucket and has to be a local file: models above all.
+
+One copy a machine, in NIGHTJAR_CACHE or ~/.cache/nightjar, named by what was listed: names, etags
+and sizes. Another version is another copy; nothing is replaced under a worker that reads it.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from actors.contract import Settings
+from actors.failures import ItemFailure, SetupError
+from pipelines.storage.objects import Entry, Here, StorageSettings
+from pipelines.storage.paths import connected
+from pipelines.storage.s3 import S3
+
+_MOST_BYTES = 1 << 40
+
+
+def cache_folder(kind: str) -> Path:
+    """Where copies of a kind lie on this machine."""
+    home = os.environ.get("NIGHTJAR_CACHE")
+    return (Path(home) if home else Path.home() / ".cache" / "nightjar") / kind
+
+
+def localized(settings: Settings, storage: StorageSettings | None = None) -> Here:
+    """`settings` with every ``s3://`` value copied here. Raises SetupError."""
+    places: dict[str, str] = {}
+
+    def local(value: Any) -> Any:
+        # A field of type Path takes one of the two slashes away.
+        text = str(value) if isinstance(value, str | Path) else ""
+        if text.startswith("s3:/"):
+            uri = "s3://" + text.removeprefix("s3:").lstrip("/")
+            copy = local_copy(uri, storage or StorageSettings())
+            places[str(copy)] = uri
+            return type(value)(copy)
+        if isinstance(value, Settings):
+            changed = {
+                name: new
+                for name in type(value).model_fields
+                if (new := local(old := getattr(value, name))) is not old
+            }
+            return value.model_copy(update=changed) if changed else value
+        return value
+
+    return Here(local(settings), places)
+
+
+def local_copy(uri: str, storage: StorageSettings) -> Path:
+    """A local copy of an object, or of a folder with all that is in it. Raises SetupError."""
+    s3 = connected(storage)
+    try:
+        entries = _listed(s3, uri.rstrip("/"))
+        if not entries:
+            raise SetupError(
+                f"nothing at {uri}", "give the URI of a file or of a folder with files"
+            )
+        key = "\n".join([str(storage.endpoint_url), uri.rstrip("/"), *map(str, entries)])
+        digest = hashlib.blake2b(key.encode(), digest_size=12).hexdigest()
+        place = cache_folder("copies") / digest
+        with _alone(place):
+            if not place.is_dir():
+                _fetch(s3, uri.rstrip("/"), entries, place)
+    except ItemFailure as fault:
+        raise SetupError(
+            f"cannot get {uri}: {fault.message}", "check bucket, endpoint and credentials"
+        ) from fault
+    except OSError as error:
+        raise SetupError(
+            f"cannot keep a copy of {uri}: {error}",
+            "free space there, or set NIGHTJAR_CACHE to another folder",
+        ) from error
+    name = uri.rstrip("/").rpartition("/")[2]
+    return place / name
+
+
+def _listed(s3: S3, uri: str) -> list[Entry]:
+    below = [entry for entry in s3.list(f"{uri}/") if not entry.uri.endswith("/")]
+    return below or [entry for entry in s3.list(uri) if entry.uri == uri]
+
+
+def _fetch(s3: S3, uri: str, entries: list[Entry], place: Path) -> None:
+    """All objects into `place`/NAME, which appears whole. Each is the version that was listed."""
+    unfinished = place.with_suffix(".part")
+    shutil.rmtree(unfinished, ignore_errors=True)
+    root = unfinished / uri.rpartition("/")[2]
+    for entry in entries:
+        below = entry.uri.removeprefix(uri).lstrip("/")
+        path = root / below if below else root
+        if not path.resolve().is_relative_to(unfinished.resolve()):
+            raise SetupError(f"{entry.uri} leads out of its folder", "rename it")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("wb") as file:
+            if entry.bytes:
+                s3.download(entry.uri, file, max_bytes=_MOST_BYTES, etag=entry.etag)
+        if path.stat().st_size != entry.bytes:
+            raise OSError(f"{path} has {path.stat().st_size} bytes, {entry.uri} {entry.bytes}")
+    unfinished.replace(place)
+
+
+@contextmanager
+def _alone(place: Path) -> Iterator[None]:
+    """One process of this machine at a time; the others wait for its copy."""
+    place.parent.mkdir(parents=True, exist_ok=True)
+    with place.with_suffix(".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield

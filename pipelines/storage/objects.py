@@ -1,0 +1,163 @@
+"""What the storage backends share: URIs, settings, and faults that may go away by themselves.
+
+URIs in a manifest: an absolute local path as it is, ``s3://bucket/key`` with the key as it is (no
+percent-encoding in either), ``file://`` with percent-encoding only for local names that are not
+UTF-8, and ``<archive uri>!/<member>``.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar, Literal, NamedTuple, Self, TypeVar
+from urllib.parse import quote_from_bytes, unquote_to_bytes, urlsplit
+
+from pydantic import Field, model_validator
+from tenacity import (
+    Retrying,
+    retry_if_exception_type,
+    stop_after_attempt,
+    wait_exponential,
+    wait_random_exponential,
+)
+
+from actors.contract import Settings
+from actors.failures import FailureKind, ItemFailure
+
+
+class Here(NamedTuple):
+    """Settings in which buckets are replaced by local copies; `places`: copy -> URI."""
+
+    settings: Any
+    places: Mapping[str, str]
+
+    def named(self, text: str) -> str:
+        """`text` with every copy called by its URI again."""
+        for copy, uri in self.places.items():
+            text = text.replace(copy, uri)
+        return text
+
+
+T = TypeVar("T")
+
+ARCHIVE_SUFFIXES = (".zip", ".tar", ".tar.gz", ".tgz")
+_MEMBER = re.compile(r"(.+?\.(?:zip|tar|tar\.gz|tgz))!/(.*)", re.DOTALL | re.IGNORECASE)
+
+
+class StorageSettings(Settings):
+    """How objects are reached. Credentials come from boto's default chain only, never from here."""
+
+    affects_results: ClassVar[bool] = False
+
+    endpoint_url: str | None = Field(
+        None, pattern=r"^https?://", description="of an S3-compatible store; null: AWS"
+    )
+    region: str | None = Field(None, description="of the bucket; null: boto's default chain")
+    anonymous: bool = Field(False, description="send unsigned requests (public buckets)")
+    addressing: Literal["auto", "path", "virtual"] = Field(
+        "auto", description="bucket in the path or in the host name of an S3 request"
+    )
+    max_attempts: int = Field(
+        9,
+        ge=1,
+        description="tries per request, with jittered backoff: 9 outlast an outage of 35 seconds",
+    )
+    connect_timeout_s: float = Field(5.0, gt=0)
+    read_timeout_s: float = Field(60.0, gt=0, description="silence on a connection before a retry")
+    follow_links: bool = Field(True, description="follow symbolic links of a local folder")
+    max_archive_bytes: int = Field(
+        32 << 30, ge=1, description="temporary disk that one tar may take; a worker holds two"
+    )
+
+    @model_validator(mode="after")
+    def _no_credentials(self) -> Self:
+        # Of the whole model: a validator of the field would have the value printed.
+        if self.endpoint_url and "@" in urlsplit(self.endpoint_url).netloc:
+            raise ValueError("endpoint_url holds a user or password; boto finds them elsewhere")
+        return self
+
+
+class Entry(NamedTuple):
+    """One stored object. `etag` of a local file: ``<size>-<mtime_ns>``; "" when unknown."""
+
+    uri: str
+    etag: str
+    bytes: int
+
+
+class TransientFailure(ItemFailure):
+    """STORAGE_ERROR that a later try may not meet: throttling, a timeout, a cut connection."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(FailureKind.STORAGE_ERROR, message)
+
+
+def retried(attempts: int, call: Callable[[], T]) -> T:
+    """`call()`, again after a TransientFailure; raises the last one.
+
+    Waits double from 0.5 s to 20 s; half of each is chance, so that many workers do not come back
+    at once, and half is not, so that an outage is outlasted for certain: 9 tries wait 36 to 72 s.
+    """
+    retrying = Retrying(
+        stop=stop_after_attempt(attempts),
+        wait=wait_exponential(multiplier=0.25, max=10)
+        + wait_random_exponential(multiplier=0.25, max=10),
+        retry=retry_if_exception_type(TransientFailure),
+        reraise=True,
+    )
+    return retrying(call)
+
+
+def check_etag(uri: str, found: str, expected: str | None) -> None:
+    """Raise OBJECT_CHANGED unless `expected` is empty or equal to `found`."""
+    if expected and found != expected:
+        raise ItemFailure(
+            FailureKind.OBJECT_CHANGED, f"{uri} is version {found}, the plan saw {expected}"
+        )
+
+
+def check_size(uri: str, size: int, max_bytes: int) -> None:
+    """Raise EMPTY_FILE or TOO_MANY_BYTES."""
+    if size == 0:
+        raise ItemFailure(FailureKind.EMPTY_FILE, f"{uri} has zero bytes")
+    if size > max_bytes:
+        raise ItemFailure(
+            FailureKind.TOO_MANY_BYTES, f"{uri} has {size:,} bytes, the limit is {max_bytes:,}"
+        )
+
+
+def is_s3(uri: str) -> bool:
+    """Whether the object lies in a bucket."""
+    return uri.startswith("s3://")
+
+
+def split_s3(uri: str) -> tuple[str, str]:
+    """(bucket, key) of an s3:// URI."""
+    bucket, _, key = uri.removeprefix("s3://").partition("/")
+    return bucket, key
+
+
+def local_path(uri: str) -> bytes:
+    """The path behind a local URI, as the bytes that the kernel knows (any locale, any name)."""
+    if uri.startswith("file://"):
+        return unquote_to_bytes(uri.removeprefix("file://").removeprefix("localhost"))
+    return uri.encode("utf-8", "surrogateescape")
+
+
+def local_uri(path: bytes) -> str:
+    """The URI of a local path: the path itself, or file:// if it is not UTF-8."""
+    try:
+        return path.decode("utf-8")
+    except UnicodeDecodeError:
+        return "file://" + quote_from_bytes(path, safe="/!")
+
+
+def is_archive_name(name: str) -> bool:
+    """Whether the name says zip or tar. Content decides later; but a .docx is a zip as well."""
+    return name.lower().endswith(ARCHIVE_SUFFIXES)
+
+
+def split_member(uri: str) -> tuple[str, str | None]:
+    """(archive, member) of ``x.zip!/a/b.pdf``, or (uri, None). Splits at the first ``!/``."""
+    found = _MEMBER.fullmatch(uri)
+    return (found[1], found[2]) if found else (uri, None)

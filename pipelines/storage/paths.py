@@ -1,0 +1,319 @@
+"""Paths of a run directory, which may lie in a bucket: the few methods of pathlib that it needs.
+
+`RunPath` is a local path or one of these. An S3Path is no os.PathLike: what wants a local file
+fails with a TypeError instead of looking for a folder called "s3:".
+"""
+
+from __future__ import annotations
+
+import errno
+import fnmatch
+import functools
+import io
+import os
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path, PurePosixPath
+from typing import Any, NamedTuple
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from actors.failures import FailureKind, ItemFailure
+from pipelines.errors import ConfigError, OutputUnwritable, RunUnreadable
+from pipelines.storage.local import replacing
+from pipelines.storage.objects import Entry, StorageSettings, is_s3
+from pipelines.storage.remote_file import RemoteFile
+from pipelines.storage.s3 import S3, Status
+
+#: JSON of StorageSettings for run directories in buckets where no config is at hand.
+STORAGE_ENV = "NIGHTJAR_STORAGE"
+
+#: Key of the same in the context of a config's validation, which may read files.
+STORAGE_CONTEXT = "storage"
+
+#: Reads of an S3 file that are not Parquet's own are at least this long.
+_READ_AHEAD = 1 << 20
+_MOST_BYTES = 1 << 30  #: of an object that is read whole: records, small tables, pictures
+_MAGIC = re.compile(r"[*?\[]")
+
+
+class FileStatus(NamedTuple):
+    """The fields of os.stat_result that a bucket knows."""
+
+    st_size: int
+    st_mtime: float
+
+
+@functools.cache
+def connected(settings: StorageSettings) -> S3:
+    """One client for each way to reach a store."""
+    return S3(settings)
+
+
+def settings_of_environment() -> StorageSettings:
+    """How buckets are reached where no config says it. Raises ConfigError."""
+    try:
+        return StorageSettings.model_validate_json(os.environ.get(STORAGE_ENV) or "{}")
+    except ValueError as error:
+        raise ConfigError(
+            f"{STORAGE_ENV} does not hold storage settings as JSON: {error}",
+            "the keys are those of `storage` in a config",
+        ) from None
+
+
+class S3Path:
+    """``s3://bucket/key``. Folders are prefixes: they are there as soon as something is in them.
+
+    Reading raises FileNotFoundError or RunUnreadable, writing OutputUnwritable. Writes are whole
+    or absent, as a PUT is.
+    """
+
+    def __init__(
+        self, uri: str, settings: StorageSettings | None = None, status: Status | None = None
+    ) -> None:
+        self.settings = settings or settings_of_environment()
+        self._uri = uri.rstrip("/")
+        self._status = status
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self._uri, self.settings, self._status)
+
+    def __str__(self) -> str:
+        return self._uri
+
+    def __repr__(self) -> str:
+        return f"S3Path({self._uri!r})"
+
+    def __hash__(self) -> int:
+        return hash(self._uri)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, S3Path) and other._uri == self._uri
+
+    def __lt__(self, other: S3Path) -> bool:
+        return self._uri < other._uri
+
+    def __truediv__(self, name: str | PurePosixPath) -> S3Path:
+        return S3Path(f"{self._uri}/{name}", self.settings)
+
+    @property
+    def s3(self) -> S3:
+        """The client that reaches it."""
+        return connected(self.settings)
+
+    @property
+    def name(self) -> str:
+        return self._uri.rpartition("/")[2]
+
+    @property
+    def stem(self) -> str:
+        return PurePosixPath(self.name).stem
+
+    @property
+    def suffix(self) -> str:
+        return PurePosixPath(self.name).suffix
+
+    @property
+    def parent(self) -> S3Path:
+        return S3Path(self._uri.rpartition("/")[0], self.settings)
+
+    def with_name(self, name: str) -> S3Path:
+        return self.parent / name
+
+    def with_suffix(self, suffix: str) -> S3Path:
+        return self.with_name(PurePosixPath(self.name).with_suffix(suffix).name)
+
+    def resolve(self) -> S3Path:
+        """Itself: a URI is absolute and has no links."""
+        return self
+
+    def mkdir(self, *, parents: bool = False, exist_ok: bool = False) -> None:
+        """Nothing: a bucket has no folders."""
+
+    def stat(self) -> FileStatus:
+        """Size and time of the object; of one that was listed without asking again."""
+        with _reading(self):
+            status = self._status or self.s3.status(self._uri)
+        return FileStatus(status.bytes, status.modified)
+
+    def is_file(self) -> bool:
+        """Whether there is an object of this name."""
+        try:
+            self.stat()
+        except FileNotFoundError:
+            return False
+        return True
+
+    def is_dir(self) -> bool:
+        """Whether anything lies below it."""
+        with _reading(self):
+            return next(self.s3.list(f"{self._uri}/"), None) is not None
+
+    def exists(self) -> bool:
+        """As a file or as a folder."""
+        return self.is_file() or self.is_dir()
+
+    def glob(self, pattern: str) -> Iterator[S3Path]:
+        """Objects directly in this folder, by name."""
+        prefix = f"{self._uri}/"
+        wanted = re.compile(fnmatch.translate(pattern)).match
+        with _reading(self):
+            for found in self.s3.listed(prefix + _MAGIC.split(pattern)[0], recursive=False):
+                if wanted(found.uri.removeprefix(prefix)):
+                    yield S3Path(found.uri, self.settings, found)
+
+    def iterdir(self) -> Iterator[S3Path]:
+        """All objects directly in this folder, by name; nothing if there is no such folder."""
+        return self.glob("*")
+
+    def walk_files(self) -> Iterator[S3Path]:
+        """All objects at any depth."""
+        with _reading(self):
+            for found in self.s3.listed(f"{self._uri}/"):
+                yield S3Path(found.uri, self.settings, found)
+
+    def reach(self) -> None:
+        """Raise RunUnreadable, after a few tries only, if the store gives no answer."""
+        with _reading(self):
+            self.s3.reach(self._uri)
+
+    def download(self, folder: Path) -> dict[str, bytes]:
+        """Copy what lies directly in this folder into a new local one. Returns name -> content."""
+        folder.mkdir(parents=True)
+        contents = {path.name: path.read_bytes() for path in self.iterdir()}
+        for name, data in contents.items():
+            (folder / name).write_bytes(data)
+        return contents
+
+    def upload(self, folder: Path, before: Mapping[str, bytes]) -> None:
+        """Make this folder like a local one, which held `before` when it was downloaded."""
+        there = {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
+        for name, data in there.items():
+            if before.get(name) != data:
+                (self / name).write_bytes(data)
+        for name in before.keys() - there.keys():
+            (self / name).unlink()
+
+    def read_bytes(self) -> bytes:
+        if not self.stat().st_size:
+            return b""
+        with _reading(self):
+            return self.s3.get(self._uri, max_bytes=_MOST_BYTES)
+
+    def read_text(self) -> str:
+        return self.read_bytes().decode()
+
+    def write_bytes(self, data: bytes | memoryview) -> None:
+        with writing():
+            self.s3.put(self._uri, bytes(data))
+
+    def write_text(self, text: str) -> None:
+        self.write_bytes(text.encode())
+
+    def unlink(self, *, missing_ok: bool = True) -> None:
+        """Remove the object, if it is there: a bucket does not say whether it was."""
+        with writing():
+            self.s3.delete(self._uri)
+
+    def opened(self) -> io.RawIOBase:
+        """This version of it as a file that seeks."""
+        with _reading(self):
+            status = self._status or self.s3.status(self._uri)
+        return _RunFile(self.s3, Entry(*status[:3]))
+
+    def open(self) -> io.BufferedReader:
+        """The same for readers of small pieces."""
+        return io.BufferedReader(self.opened(), _READ_AHEAD)
+
+
+#: A path of a run directory.
+RunPath = Path | S3Path
+
+
+class _RunFile(RemoteFile):
+    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]  # as in RemoteFile
+        try:
+            return super().readinto(buffer)
+        except ItemFailure as fault:
+            raise _unreadable(fault) from fault
+
+
+@contextmanager
+def _reading(path: S3Path) -> Iterator[None]:
+    try:
+        yield
+    except ItemFailure as fault:
+        if fault.kind is FailureKind.OBJECT_MISSING:
+            raise FileNotFoundError(errno.ENOENT, "no such object", str(path)) from fault
+        raise _unreadable(fault) from fault
+
+
+def _unreadable(fault: ItemFailure) -> RunUnreadable:
+    return RunUnreadable(
+        f"cannot read: {fault.message}",
+        f"check bucket, credentials and endpoint (AWS_ENDPOINT_URL, or {STORAGE_ENV} as JSON)",
+    )
+
+
+@contextmanager
+def writing() -> Iterator[None]:
+    """Turn ItemFailure into OutputUnwritable."""
+    try:
+        yield
+    except ItemFailure as fault:
+        raise OutputUnwritable(
+            f"cannot write: {fault.message}",
+            "check bucket, endpoint and credentials, then start the same command again: "
+            "what is committed is kept",
+        ) from fault
+
+
+def run_path(path: str | RunPath, settings: StorageSettings | None = None) -> RunPath:
+    """The path of a run directory, local or in a bucket. Raises ConfigError for other schemes."""
+    if isinstance(path, S3Path):
+        return path
+    if is_s3(str(path)):
+        return S3Path(str(path), settings)
+    if "://" in str(path):
+        raise ConfigError(
+            f"run_dir {path}: a run lies in a local or mounted directory, or on s3://",
+            "set run_dir to a path or to s3://BUCKET/PREFIX",
+        )
+    return Path(path)
+
+
+def listed(folder: RunPath, pattern: str) -> list[RunPath]:
+    """Files directly in a folder, by name; none if there is no such folder."""
+    return [*sorted(folder.glob(pattern))] if isinstance(folder, Path) else [*folder.glob(pattern)]
+
+
+def parquet(path: RunPath) -> pq.ParquetFile:
+    """The Parquet file at `path`. From a bucket only the columns that are asked for travel."""
+    if isinstance(path, S3Path):
+        return pq.ParquetFile(path.opened(), pre_buffer=True)
+    return pq.ParquetFile(path)
+
+
+def write_parquet(rows: pa.Table, path: RunPath, **options: Any) -> int:
+    """Write a table as one file that is whole or absent. Returns its bytes. Raises OSError."""
+    if isinstance(path, S3Path):
+        buffer = pa.BufferOutputStream()
+        pq.write_table(rows, buffer, **options)
+        data = buffer.getvalue()
+        path.write_bytes(data.to_pybytes())
+        return len(data)
+    temporary = path.with_suffix(f".{os.getpid()}.tmp")
+    pq.write_table(rows, temporary, **options)
+    temporary.replace(path)
+    return path.stat().st_size
+
+
+def write_whole(path: RunPath, data: bytes) -> None:
+    """Replace a file: whoever looks sees the old one or all of the new one. Raises OSError."""
+    if isinstance(path, S3Path):
+        path.write_bytes(data)
+        return
+    with replacing(path) as file:
+        file.write(data)

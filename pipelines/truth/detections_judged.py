@@ -1,0 +1,81 @@
+"""Which labels and candidates of a run are right, one by one, as pycocotools matches them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from pycocotools.cocoeval import COCOeval
+
+from pipelines.measures.intervals import Bools, Floats, Ints
+from pipelines.truth.coco import MATCH_IOU, Compared, quiet
+
+
+@dataclass(frozen=True)
+class Judged:
+    """d labels and candidates, c classes, i images.
+
+    Attributes:
+        scores, right, kept: (d,); `kept`: at or above the present threshold.
+        classes, images: (d,) places in the ontology and among the images.
+        rows: (d,) places among the results; those on crowd regions are left out.
+        objects: (c, i) counts.
+    """
+
+    scores: Floats
+    right: Bools
+    kept: Bools
+    classes: Ints
+    images: Ints
+    rows: Ints
+    objects: Floats
+
+
+def judged(found: Compared) -> Judged:
+    """Match best score first, so that a threshold never changes what is above it.
+
+    All of an image count, not only the first 100. A label that finds no object of its class at IoU
+    `MATCH_IOU` is wrong.
+    """
+    images = {image["id"]: place for place, image in enumerate(found.truth.dataset["images"])}
+    objects = np.zeros((len(found.ids), len(images)))
+    columns: list[tuple[float, bool, int, int, int]] = []
+    if found.results and images:
+        for one in filter(None, _evaluated(found)):
+            kind, image = one["category_id"] - 1, images[one["image_id"]]
+            objects[kind, image] = np.count_nonzero(np.logical_not(one["gtIgnore"]))
+            columns += [
+                (score, match > 0, kind, image, row - 1)  # ids of results count from 1
+                for score, match, ignored, row in zip(
+                    one["dtScores"],
+                    one["dtMatches"][0],
+                    one["dtIgnore"][0],
+                    one["dtIds"],
+                    strict=True,
+                )
+                if not ignored
+            ]
+    table = np.array(columns, dtype=np.float64).reshape(-1, 5)
+    rows = table[:, 4].astype(np.int64)
+    return Judged(
+        scores=table[:, 0],
+        right=table[:, 1] > 0,
+        kept=np.array([found.results[row]["kept"] for row in rows], bool),
+        classes=table[:, 2].astype(np.int64),
+        images=table[:, 3].astype(np.int64),
+        rows=rows,
+        objects=objects,
+    )
+
+
+def _evaluated(found: Compared) -> list[dict[str, Any] | None]:
+    """What pycocotools found of each image and class; None where there is neither."""
+    with quiet():
+        results = found.truth.loadRes([dict(row) for row in found.results])
+        judge = COCOeval(found.truth, results, "bbox")
+        judge.params.iouThrs = np.array([MATCH_IOU])
+        judge.params.areaRng, judge.params.areaRngLbl = [[0, 1e10]], ["all"]
+        judge.params.maxDets = [len(found.results)]
+        judge.evaluate()
+    return judge.evalImgs

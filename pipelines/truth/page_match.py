@@ -1,0 +1,179 @@
+"""What the pages of a run should say: truth files, and which row each of them belongs to.
+
+`pipelines.truth.page_files` reads the formats, `pipelines.measures.character_errors` compares the
+texts.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import PurePosixPath
+from typing import Any
+
+from pipelines.errors import ConfigError
+from pipelines.measures.character_errors import Box, PageErrors, TextLine, compare
+
+#: Columns of a run that matching and comparing need.
+COLUMNS = ("row_id", "uri", "page", "pages", "width", "height", "lines")
+
+_SHOWN = 5  #: names in a message
+
+
+@dataclass(frozen=True)
+class PageTruth:
+    """The true text of one page.
+
+    Attributes:
+        where: the file (and row or page in it), for messages.
+        lines: boxes in pixels of a page of `size`, where there are boxes.
+        name: end of the page's URI, with or without its suffix; None if `row_id` says it.
+        page: from 1; None: of a file that is one page.
+        row_id: of our own reviewed rows.
+        size: width and height that the boxes belong to; None: those of the run's page.
+        verdict: of a reviewer: accept, correct, or reject, which is of no use as truth.
+        answered: when the reviewer said so, ISO 8601; "" where nobody wrote it down.
+    """
+
+    where: str
+    lines: tuple[TextLine, ...]
+    name: str | None = None
+    page: int | None = None
+    row_id: int | None = None
+    size: tuple[float, float] | None = None
+    verdict: str | None = None
+    answered: str = ""
+
+
+@dataclass
+class Matched:
+    """Rows with their truth, and what found no partner."""
+
+    pairs: list[tuple[dict[str, Any], PageTruth]] = field(default_factory=list)
+    without_truth: list[str] = field(default_factory=list)  #: ``uri page``, of rows of the run
+    unused: list[str] = field(default_factory=list)  #: `where` of truths
+
+
+def match(rows: Sequence[dict[str, Any]], truths: Sequence[PageTruth]) -> Matched:
+    """Give each row its truth: by row id, else by file name and page.
+
+    A truth is named like the file, with or without its suffix: ``scans/a.jpg`` is known by ``a``,
+    ``a.jpg`` and ``scans/a``, the longest name first. A member of an archive is a file of the
+    folder ``x.zip``, or ``x.zip.member``.
+
+    Args:
+        rows: dicts with at least row_id, uri, page (from 1) and pages (of the file).
+        truths: from `pipelines.truth.page_files.read_truth`.
+
+    Raises ConfigError where a row has two truths or a truth two rows, where a truth without a page
+    number meets a file of several pages, and where nothing matches at all.
+    """
+    by_id = {truth.row_id: truth for truth in truths if truth.row_id is not None}
+    by_name: dict[str, list[PageTruth]] = defaultdict(list)
+    for truth in truths:
+        if truth.name is not None:
+            by_name[truth.name].append(truth)
+    matched, owners = Matched(), dict[str, str]()
+    for row in rows:
+        shown = f"{row['uri']} page {row['page']}"
+        found = _only(by_id.get(row["row_id"]), _named(row, by_name, shown), shown)
+        if found is None:
+            matched.without_truth.append(shown)
+            continue
+        if found.where in owners:
+            raise ConfigError(
+                f"truth {found.where} fits two pages of the run: {owners[found.where]} and {shown}",
+                "name the truth as the end of the URI that tells them apart, suffix included",
+            )
+        owners[found.where] = shown
+        matched.pairs.append((row, found))
+    matched.unused = [truth.where for truth in truths if truth.where not in owners]
+    if not matched.pairs:
+        raise _nothing(matched)
+    return matched
+
+
+def _only(by_id: PageTruth | None, named: PageTruth | None, shown: str) -> PageTruth | None:
+    if by_id is not None and named is not None:
+        raise _two(by_id, named, shown)
+    return named if by_id is None else by_id
+
+
+def _two(one: PageTruth, other: PageTruth, shown: str) -> ConfigError:
+    return ConfigError(
+        f"two truths for {shown}: {one.where} and {other.where}",
+        "leave one of them out of the truth",
+    )
+
+
+def _named(
+    row: Mapping[str, Any], by_name: Mapping[str, list[PageTruth]], shown: str
+) -> PageTruth | None:
+    hits = next((by_name[name] for name in names_of(row["uri"]) if name in by_name), [])
+    fitting = [truth for truth in hits if truth.page in (None, row["page"])]
+    if len(fitting) > 1:
+        raise _two(fitting[0], fitting[1], shown)
+    if fitting and fitting[0].page is None and (row.get("pages") or 1) > 1:
+        raise ConfigError(
+            f"truth {fitting[0].where} names no page, and {row['uri']} has {row['pages']}",
+            "name it NAME.page1.txt, NAME.page2.txt ...",
+        )
+    return fitting[0] if fitting else None
+
+
+def names_of(uri: str) -> Iterator[str]:
+    """The names under which a file may have a truth, longest first."""
+    path = uri.partition("://")[2] or uri
+    archive, inside, member = path.partition("!/")
+    spellings = [path.replace("!/", "/")]
+    if inside:
+        spellings.append(f"{archive}.{member.replace('/', '.')}")
+    for spelling in spellings:
+        parts = spelling.split("/")
+        for start in range(len(parts)):
+            tail = "/".join(parts[start:])
+            yield tail
+            if PurePosixPath(tail).suffix:
+                yield tail[: -len(PurePosixPath(tail).suffix)]
+
+
+def _nothing(matched: Matched) -> ConfigError:
+    pages = ", ".join(matched.without_truth[:_SHOWN]) or "none"
+    files = ", ".join(matched.unused[:_SHOWN]) or "none"
+    return ConfigError(
+        f"no truth fits a page of the run; pages: {pages}; truth: {files}",
+        "name the truth as the files of the run: NAME.csv, NAME.txt, NAME.pageN.txt or NAME.hocr",
+    )
+
+
+def errors_of(row: Mapping[str, Any], truth: PageTruth) -> PageErrors:
+    """Compare a row (its `lines`, `width`, `height`) with its truth."""
+    return compare(*both_sides(row, truth))
+
+
+def both_sides(row: Mapping[str, Any], truth: PageTruth) -> tuple[list[TextLine], list[TextLine]]:
+    """The lines of a row as they were read, and as they should be, both on the run's page."""
+    read = [TextLine(line["text"] or "", _box(line["polygon"])) for line in row["lines"] or ()]
+    return read, _scaled(truth, row.get("width"), row.get("height"))
+
+
+def _box(polygon: Sequence[float] | None) -> Box | None:
+    if polygon is None:
+        return None
+    xs, ys = polygon[::2], polygon[1::2]
+    return min(xs), min(ys), max(xs), max(ys)
+
+
+def _scaled(truth: PageTruth, width: int | None, height: int | None) -> list[TextLine]:
+    """The truth with its boxes on the run's page."""
+    if not truth.size or not width or not height or not all(truth.size):
+        return list(truth.lines)
+    x, y = width / truth.size[0], height / truth.size[1]
+    return [
+        TextLine(
+            line.text,
+            line.box and (line.box[0] * x, line.box[1] * y, line.box[2] * x, line.box[3] * y),
+        )
+        for line in truth.lines
+    ]

@@ -1,0 +1,80 @@
+"""Fail closed: what is not proven good goes to review."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pipelines.decisions.routing import Floors, doubts, reasons_of_failure, weigh
+
+FLOORS = Floors()
+
+
+def line(text: str, score: float | None) -> dict[str, Any]:
+    return {"text": text, "score": score, "polygon": [0.0] * 8}
+
+
+def whole(ink: float | None = 0.1, covered: float | None = 0.9, outside: float | None = None):
+    return {"ink_share": ink, "ink_covered": covered, "text_outside": outside}
+
+
+def judged(lines: list[dict[str, Any]], *of_page: float | None, covered: float | None = 0.9):
+    page = whole(*of_page) if of_page else whole(covered=covered)
+    return doubts(weigh(lines, FLOORS, page), FLOORS, blank_ink_share=0.002)
+
+
+def test_a_clean_page_has_no_doubts() -> None:
+    assert judged([line("INVOICE 2026", 0.99), line("TOTAL 12.50", 0.97)]) == []
+
+
+@pytest.mark.parametrize(
+    ("lines", "ink", "covered", "reason"),
+    [
+        ([], 0.1, 0.0, "no_text_found"),
+        ([], 0.0001, None, "blank_page"),
+        ([line("", 0.9)], 0.1, 0.9, "no_text_found"),
+        ([line("TOTAL", None)], 0.1, 0.9, "no_scores"),
+        ([line("TOTAL", 0.99), line("12.50", None)], 0.1, 0.9, "lines_without_score"),
+        ([line("a long good line", 0.99), line("weak weak", 0.5)], 0.1, 0.9, "too_many_weak_lines"),
+        ([line("TOTAL", 0.85)], 0.1, 0.9, "mean_score_below_floor"),
+        ([line("TOTAL", 0.99)], 0.1, 0.2, "ink_not_covered"),
+        ([line("TOTAL", 0.99)], 0.1, None, "ink_not_covered"),
+        ([line("T\ufffdT\ufffdL", 0.99)], 0.1, 0.9, "garbled_text"),
+    ],
+)
+def test_each_doubt_has_its_name(lines, ink, covered, reason) -> None:
+    assert reason in judged(lines, ink, covered)
+
+
+def test_lines_that_the_detector_half_saw_are_a_doubt_however_much_ink_is_explained() -> None:
+    page = [line("INVOICE 2026", 0.99), line("TOTAL 12.50", 0.97)]
+    assert judged(page, 0.1, 0.95, 0.019) == []
+    assert judged(page, 0.1, 0.95, 0.04) == ["text_outside_lines"]
+
+
+def test_a_good_mean_does_not_hide_weak_lines() -> None:
+    page = [line("x" * 60, 0.99)] * 8 + [line("y" * 60, 0.6)] * 2
+    evidence = weigh(page, FLOORS, whole())
+    assert evidence.mean_score is not None
+    assert evidence.mean_score > FLOORS.mean_score
+    assert "too_many_weak_lines" in doubts(evidence, FLOORS, 0.002)
+
+
+def test_failures_become_reasons_in_stage_order() -> None:
+    assert reasons_of_failure(None, {"kind": "ENGINE_FAULT", "message": ""}) == ["ENGINE_FAULT"]
+    assert reasons_of_failure(None, None) == []
+
+
+scores = st.one_of(st.none(), st.floats(0, 1, width=32))
+
+
+@given(st.lists(st.tuples(st.text(max_size=20), scores), max_size=20), st.floats(0, 1))
+def test_weaker_lines_never_make_a_page_more_trusted(page, covered) -> None:
+    """Monotone: lowering every score never removes a doubt about scores."""
+    before = judged([line(t, s) for t, s in page], covered=covered)
+    lowered = [line(t, None if s is None else s / 2) for t, s in page]
+    after = judged(lowered, covered=covered)
+    assert not (before and not after)
