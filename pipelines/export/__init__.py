@@ -1,1 +1,1 @@
-"""`nightjar export`: labels/ for training tools, documents/ for archives, pdf/ for searchable PDFs."""
+"""`nightjar export`: labels for training tools, documents for archives, searchable PDFs."""

@@ -1,1 +1,1 @@
-"""What a run reads: list it, look into it, freeze it as a manifest with one row per page or image."""
+"""What a run reads: list it, look into it, freeze a manifest with one row per page or image."""
