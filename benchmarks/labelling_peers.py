@@ -39,7 +39,7 @@ from parts.labelling_judge import FRESH_SEED, NAMES, Boxes, Sample, f1, opened, 
 from parts.report import head, median_and_spread, result_stem, spread_text, table, write
 from parts.together import quiet
 
-from actors.detection.grounding.weights import load
+from actors.detection.grounding.weights import load_grounding_dino
 
 HERE = Path(__file__).parent
 QUICKSTART = HERE.parent / "configs/autolabel/quickstart.yaml"
@@ -215,7 +215,7 @@ def same_answers(task: Task, sample: Sample, scratch: Path) -> dict[str, dict[st
     from 0 and 1 where it takes their logit, transformers 1e-5.
     """
     caption = ". ".join(task.names) + "."
-    loaded = load(str(task.model), None, True, "cpu")
+    loaded = load_grounding_dino(str(task.model), None, True, "cpu")
     inputs = loaded.processor(images=opened(sample.data), text=caption, return_tensors="pt")
     pixels, out = scratch / "pixels.pt", scratch / "said.pt"
     torch.save(inputs["pixel_values"][0], pixels)

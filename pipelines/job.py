@@ -36,7 +36,7 @@ def find_job(name: object) -> Job:
     return job
 
 
-def load(path: Path, overrides: Sequence[str] = ()) -> tuple[Job, JobConfig]:
+def load_job(path: Path, overrides: Sequence[str] = ()) -> tuple[Job, JobConfig]:
     """Read, override and validate a config file, and plan its flow. Raises ConfigError."""
     raw = read_yaml(path, overrides)
     job = find_job(raw.get("job"))

@@ -24,7 +24,7 @@ class GroundingDino(Actor[GroundingDinoConfig]):
     failure_column = "detect_failure"
 
     def __init__(self, config: GroundingDinoConfig) -> None:
-        """Raises SetupError: see `actors.detection.grounding.weights.load` and `prompts.pack`."""
+        """Raises SetupError: see `grounding.weights.load_grounding_dino` and `prompts.pack`."""
         super().__init__(config)
         from actors.detection.grounding.detector import Detector
 

@@ -21,7 +21,7 @@ from tenacity.wait import wait_base
 from actors.endpoint.breaker import Breaker
 from actors.endpoint.budget import Budget, Ledger
 from actors.endpoint.completion import Completion, error_text, read_completion
-from actors.endpoint.request import Request
+from actors.endpoint.request import EndpointRequest
 from actors.endpoint.settings import EndpointConfig
 from actors.failures import FailureKind, ItemFailure, failure
 
@@ -118,7 +118,7 @@ class Endpoint:
         )
         return failure(FailureKind.VLM_UNREACHABLE, self.redacted(message))
 
-    async def ask(self, question: Request) -> Answer:
+    async def ask(self, question: EndpointRequest) -> Answer:
         """The endpoint's answer. Whatever goes wrong is in its `failure`."""
         answer = Answer()
         async with self._slots:
@@ -148,7 +148,7 @@ class Endpoint:
         """`message` without the key: endpoints quote it in their errors."""
         return message.replace(self._key, "***") if self._key else message
 
-    async def _persist(self, question: Request, answer: Answer) -> None:
+    async def _persist(self, question: EndpointRequest, answer: Answer) -> None:
         retrying = AsyncRetrying(
             stop=stop_after_attempt(self._config.attempts),
             wait=_Patience(self._config.first_wait_s, self._config.longest_wait_s),
@@ -157,7 +157,7 @@ class Endpoint:
         )
         await retrying(self._attempt, question, answer)
 
-    async def _attempt(self, question: Request, answer: Answer) -> None:
+    async def _attempt(self, question: EndpointRequest, answer: Answer) -> None:
         content = question.body(self._config)
         spent = self.ledger.take_request()
         if spent:
@@ -199,7 +199,7 @@ class Endpoint:
             return Completion(fault=ItemFailure(FailureKind.VLM_GARBAGE, message))
         return read_completion(bytes(body), max_tokens)
 
-    def _charge(self, question: Request, completion: Completion, answer: Answer) -> None:
+    def _charge(self, question: EndpointRequest, completion: Completion, answer: Answer) -> None:
         """What the answer does not count is charged at its upper bound: a budget is a promise."""
         prompt, completed = completion.prompt_tokens, completion.completion_tokens
         answer.prompt_tokens, answer.completion_tokens = prompt, completed

@@ -7,7 +7,7 @@ from typing import Protocol
 from actors.endpoint.settings import EndpointConfig
 
 
-class Request(Protocol):
+class EndpointRequest(Protocol):
     """What an endpoint can be asked."""
 
     def body(self, config: EndpointConfig) -> bytes:

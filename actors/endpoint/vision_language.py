@@ -50,7 +50,7 @@ class Question:
 
 
 @dataclass(frozen=True)
-class Answer:
+class Generated:
     """What the model said. `finish_reason`: ``stop``, or ``length`` where it was cut off."""
 
     text: str
@@ -91,7 +91,7 @@ class VisionLanguage:
         }
 
     @torch.inference_mode()
-    def answer(self, questions: Sequence[Question]) -> list[Answer]:
+    def answer(self, questions: Sequence[Question]) -> list[Generated]:
         """One answer per question, greedily decoded, all in one batch."""
         inputs = self._processor.apply_chat_template(
             [question.messages for question in questions],
@@ -110,14 +110,14 @@ class VisionLanguage:
             for tokens, question, count in zip(new, questions, prompt, strict=True)
         ]
 
-    def _answer(self, tokens: Tensor, most: int, prompt_tokens: int) -> Answer:
+    def _answer(self, tokens: Tensor, most: int, prompt_tokens: int) -> Generated:
         ends = torch.isin(tokens, torch.tensor(self._ends())).nonzero()
         end = int(ends[0]) if len(ends) else len(tokens)
         kept = tokens[: min(end, most)]
         # Whoever ended exactly at the limit was not cut off if the next token was the end.
         reason: Literal["stop", "length"] = "stop" if len(ends) and end <= most else "length"
         text = self._processor.tokenizer.decode(kept, skip_special_tokens=True)
-        return Answer(text.strip(), reason, prompt_tokens, len(kept))
+        return Generated(text.strip(), reason, prompt_tokens, len(kept))
 
     def _ends(self) -> list[int]:
         """Ids of the tokens that end an answer."""

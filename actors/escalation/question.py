@@ -7,14 +7,14 @@ import json
 from dataclasses import dataclass
 
 from actors.endpoint.settings import EndpointConfig
-from actors.escalation.regions import Picture
+from actors.escalation.regions import JpegCrop
 
 
 @dataclass(frozen=True)
 class Question:
     """A picture and what is asked about it."""
 
-    picture: Picture
+    picture: JpegCrop
     prompt: str
 
     def body(self, config: EndpointConfig) -> bytes:

@@ -23,7 +23,7 @@ _VERTICAL = 1.5
 
 
 @dataclass(frozen=True)
-class Picture:
+class JpegCrop:
     """An encoded picture and its size in pixels."""
 
     jpeg: bytes
@@ -31,14 +31,14 @@ class Picture:
     height: int
 
 
-def page_picture(data: bytes, max_side: int, quality: int) -> Picture:
+def page_picture(data: bytes, max_side: int, quality: int) -> JpegCrop:
     """The page, its longer side at most `max_side` pixels. Raises ItemFailure."""
     return _encoded(_page(data), max_side, quality)
 
 
 def line_pictures(
     data: bytes, polygons: Sequence[Sequence[float]], max_side: int, quality: int
-) -> list[Picture]:
+) -> list[JpegCrop]:
     """Upright crops of lines (x0,y0 .. x3,y3, pixels of the page), some paper around each.
 
     Raises ItemFailure.
@@ -90,7 +90,7 @@ def _cut(page: Image, quad: npt.NDArray[np.float32]) -> Image:
     return np.rot90(line) if height / width >= _VERTICAL else line
 
 
-def _encoded(image: Image, max_side: int, quality: int) -> Picture:
+def _encoded(image: Image, max_side: int, quality: int) -> JpegCrop:
     height, width = image.shape[:2]
     scale = max_side / max(height, width)
     if scale < 1:
@@ -99,4 +99,4 @@ def _encoded(image: Image, max_side: int, quality: int) -> Picture:
     done, data = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, quality])
     if not done:
         raise ItemFailure(FailureKind.CORRUPT_IMAGE, "OpenCV cannot encode it again as JPEG")
-    return Picture(data.tobytes(), image.shape[1], image.shape[0])
+    return JpegCrop(data.tobytes(), image.shape[1], image.shape[0])

@@ -24,7 +24,7 @@ Box = tuple[int, int, int, int]
 Size = tuple[int, int]
 
 
-class Picture:
+class EncodedImage:
     """An encoded upright image, of which only the header is read until its pixels are asked for.
 
     Its pixels are dropped after `crops` crops, so that a batch of large photographs is never in

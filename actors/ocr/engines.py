@@ -37,7 +37,9 @@ class Networks(Protocol):
 Probability = Callable[[npt.NDArray[np.bool_]], npt.NDArray[np.float32]]
 
 
-def load(engine: Engine, precision: Precision, threads: int, det: Path, rec: Path) -> Networks:
+def load_networks(
+    engine: Engine, precision: Precision, threads: int, det: Path, rec: Path
+) -> Networks:
     """Raises SetupError where a file, a package or a device is missing."""
     for path in (det, rec):
         if not path.is_file():

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from pydantic import Field
 
 from actors.ocr.detection import FoundLines, Image, line_quads, text_outside
-from actors.ocr.engines import Engine, Networks, Precision, load
+from actors.ocr.engines import Engine, Networks, Precision, load_networks
 from actors.ocr.line_reader import (
     LineReader,
     LineReaderConfig,
@@ -45,7 +45,7 @@ class RapidOcr(LineReader[RapidOcrConfig]):
             "det": config.det_model or wheel / "PP-OCRv6_det_small.onnx",
             "rec": config.rec_model or wheel / "PP-OCRv6_rec_small.onnx",
         }
-        self._networks: Networks = load(
+        self._networks: Networks = load_networks(
             config.engine, config.precision, config.threads, *self._files.values()
         )
         models = self._files["rec"].stem.replace("_rec", "")

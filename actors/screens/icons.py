@@ -149,11 +149,11 @@ class UltralyticsIcons:
     """The older detectors (AGPL-3.0), by the loader and the forward of `actors.detection.yolo`."""
 
     def __init__(self, path: Path, size: int, min_score: float, device: torch.device) -> None:
-        """Raises SetupError: see `actors.detection.closed_set.checkpoint.load`."""
-        from actors.detection.closed_set.checkpoint import load
+        """Raises SetupError: see `actors.detection.closed_set.checkpoint.load_yolo`."""
+        from actors.detection.closed_set.checkpoint import load_yolo
         from actors.detection.closed_set.forward import Forward
 
-        checkpoint = load(str(path), with_masks=False, nms_free=False)
+        checkpoint = load_yolo(str(path), with_masks=False, nms_free=False)
         if size % checkpoint.stride:
             raise SetupError(
                 f"image_size {size} is no multiple of {checkpoint.stride} px, the stride of {path}",

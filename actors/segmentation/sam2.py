@@ -26,12 +26,12 @@ class Sam2(Actor[Sam2Config]):
     failure_column = "segment_failure"
 
     def __init__(self, config: Sam2Config) -> None:
-        """Raises SetupError: see `actors.segmentation.sam2_checkpoint.load`."""
+        """Raises SetupError: see `actors.segmentation.sam2_checkpoint.load_sam2`."""
         super().__init__(config)
         # torch: seconds, and not for the driver
-        from actors.segmentation.sam2_segmenter import Request, Segmenter
+        from actors.segmentation.sam2_segmenter import Segmenter, ToSegment
 
-        self._request = Request
+        self._request = ToSegment
         self._segmenter = Segmenter(config, self.timed)
 
     def provenance(self) -> dict[str, str]:

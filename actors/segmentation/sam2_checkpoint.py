@@ -33,7 +33,7 @@ class Checkpoint:
     provenance: dict[str, str]
 
 
-def load(
+def load_sam2(
     name: str, meta_config: str | None, revision: str | None, local_files_only: bool
 ) -> Checkpoint:
     """Load a checkpoint.

@@ -18,8 +18,8 @@ from actors.checkpoints import best_on_cpu, pick_device, pick_dtype
 from actors.failures import FailureKind, ItemFailure
 from actors.images.batches import ahead, halving, in_batches, parts
 from actors.images.rle import Rle, box_agreement, encode
-from actors.images.views import Picture
-from actors.segmentation.sam2_checkpoint import load
+from actors.images.views import EncodedImage
+from actors.segmentation.sam2_checkpoint import load_sam2
 from actors.segmentation.sam2_packed import BoxPrompt, Features, PackedSam2, RawMask
 from actors.segmentation.settings import Sam2Config
 
@@ -35,7 +35,7 @@ Masks = list[dict[str, Any]]
 
 
 @dataclass(frozen=True)
-class Request:
+class ToSegment:
     """One image to segment. `boxes`: x0, y0, x1, y1, pixels of the upright image; at least one."""
 
     image: bytes
@@ -62,7 +62,9 @@ class Segmenter:
         device = pick_device(config.device)
         on_gpu = device.type == "cuda"
         dtype = pick_dtype(config.dtype, device, on_cpu=best_on_cpu())
-        loaded = load(config.model, config.meta_config, config.revision, config.local_files_only)
+        loaded = load_sam2(
+            config.model, config.meta_config, config.revision, config.local_files_only
+        )
         self._timed = timed
         self._processor = loaded.processor
         self._size = loaded.processor.size["height"]
@@ -76,7 +78,7 @@ class Segmenter:
             "engine": f"transformers {transformers.__version__}, torch {torch.__version__}",
         }
 
-    def segment(self, requests: Sequence[Request]) -> list[Masks | ItemFailure]:
+    def segment(self, requests: Sequence[ToSegment]) -> list[Masks | ItemFailure]:
         """For each image the values of `actors.instances.MASKS`, or what is wrong with it."""
         windows = parts(requests, WINDOW)
         results: list[Masks | ItemFailure] = []
@@ -86,14 +88,14 @@ class Segmenter:
             results += [i if isinstance(i, ItemFailure) else next(masks) for i in window]
         return results
 
-    def _prepared(self, requests: Sequence[Request]) -> list[Prepared | ItemFailure]:
+    def _prepared(self, requests: Sequence[ToSegment]) -> list[Prepared | ItemFailure]:
         """Runs in a thread beside the model."""
         with self._timed("decode"):
             return list(self._threads.map(self._prepare, requests))
 
-    def _prepare(self, request: Request) -> Prepared | ItemFailure:
+    def _prepare(self, request: ToSegment) -> Prepared | ItemFailure:
         try:
-            picture = Picture(request.image)
+            picture = EncodedImage(request.image)
         except ItemFailure as fault:
             return fault
         rgb = picture.crop((0, 0, picture.width, picture.height))

@@ -27,7 +27,7 @@ class Checkpoint:
     provenance: dict[str, str]
 
 
-def load(name: str, revision: str | None, local_files_only: bool) -> Checkpoint:
+def load_sam3(name: str, revision: str | None, local_files_only: bool) -> Checkpoint:
     """Load the model `name`: a local directory, or a hub id at `revision`.
 
     Raises SetupError for everything that keeps the weights from being exactly those of the

@@ -19,8 +19,8 @@ from actors.detection.boxes import Candidates, Selector
 from actors.failures import FailureKind, ItemFailure
 from actors.images.batches import ahead, halving, in_batches, parts
 from actors.images.rle import encode, unestimated
-from actors.images.views import Picture
-from actors.segmentation.sam3_checkpoint import load
+from actors.images.views import EncodedImage
+from actors.segmentation.sam3_checkpoint import load_sam3
 from actors.segmentation.sam3_packed import Maps, Outline, PackedSam3, Pair, Sighting
 from actors.segmentation.sam3_prompts import tokens_of
 from actors.segmentation.settings import Sam3Config
@@ -74,7 +74,7 @@ class Finder:
         device = pick_device(config.device)
         on_gpu = device.type == "cuda"
         dtype = pick_dtype(config.dtype, device, on_cpu=best_on_cpu())
-        loaded = load(config.model, config.revision, config.local_files_only)
+        loaded = load_sam3(config.model, config.revision, config.local_files_only)
         text: Any = loaded.model.config.text_config
         prompts = tokens_of(
             list(config.ontology.prompts()),
@@ -118,7 +118,7 @@ class Finder:
 
     def _prepare(self, image: bytes) -> Prepared | ItemFailure:
         try:
-            picture = Picture(image)
+            picture = EncodedImage(image)
         except ItemFailure as fault:
             return fault
         rgb = picture.crop((0, 0, picture.width, picture.height))

@@ -12,7 +12,7 @@ from transformers import AutoProcessor, pipeline
 
 from actors.detection.grounding.settings import GroundingDinoConfig
 from actors.detection.grounding_dino import GroundingDino
-from actors.images.views import Picture
+from actors.images.views import EncodedImage
 from parts.labelling_judge import (
     NMS_IOU,
     Boxes,
@@ -197,7 +197,7 @@ def floor(
     ((input_ids, _, _),) = forward._texts  # 20 names are one chunk
 
     def prepare(samples: Sequence[Sample]) -> Callable[[], Any]:
-        pictures = {row: Picture(sample.data) for row, sample in enumerate(samples)}
+        pictures = {row: EncodedImage(sample.data) for row, sample in enumerate(samples)}
         batches: Any = []
         for group in detector._groups(pictures):
             rows = [(view.row, pictures[view.row]) for view in group]

@@ -91,13 +91,13 @@ def _ours(actor: Sam2, boxes: Sequence[Corners], batch: int, reference: list[Mas
 def floor(actor: Sam2, boxes: Sequence[Corners]) -> Contestant:
     """Every forward as full as ours is at most; the features of 16 images are kept at a time."""
     from actors.segmentation.sam2_packed import BoxPrompt
-    from actors.segmentation.sam2_segmenter import WINDOW, Prepared, Request
+    from actors.segmentation.sam2_segmenter import WINDOW, Prepared, ToSegment
 
     segmenter = actor._segmenter
     sam2 = segmenter._sam2
 
     def prepare(samples: Sequence[Sample]) -> Callable[[], Any]:
-        asked = [Request(s.data, b) for s, b in zip(samples, boxes, strict=False) if b]
+        asked = [ToSegment(s.data, b) for s, b in zip(samples, boxes, strict=False) if b]
         ready = [segmenter._prepare(request) for request in asked]
         inputs = [(one.pixels, segmenter._boxes(one)) for one in ready if isinstance(one, Prepared)]
 

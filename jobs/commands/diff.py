@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from jobs.console.live import SparseLog, figures_table, say
-from pipelines.diff.labels import SAME_SCORE, STILL_IOU, Kind
+from pipelines.diff.labels import SAME_SCORE, STILL_IOU, ChangeKind
 from pipelines.diff.runs import DiffSummary, diff_runs
 from pipelines.errors import ConfigError
 from pipelines.runs.directory import RunDir
@@ -85,7 +85,7 @@ def _outcomes(found: DiffSummary, unit: str) -> Table:
 
 
 def _print_labels(console: Console, found: DiffSummary) -> None:
-    kinds = ["same", *(kind.value for kind in Kind)]
+    kinds = ["same", *(kind.value for kind in ChangeKind)]
     classes = sorted({name for _, name in found.labels})
     table = figures_table("labels", *kinds)
     for name in classes[:_CLASSES]:

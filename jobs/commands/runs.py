@@ -19,7 +19,7 @@ from jobs.console.tables import print_run, print_scores
 from pipelines.config import JobConfig
 from pipelines.config_files import validated
 from pipelines.errors import ConfigError, NightjarError
-from pipelines.job import MODULES, Job, find_job, load
+from pipelines.job import MODULES, Job, find_job, load_job
 from pipelines.run import execute, open_run, run_dir_of
 from pipelines.run import plan as freeze_plan
 from pipelines.runs.directory import RunDir
@@ -29,7 +29,7 @@ from pipelines.sources.manifest import ManifestSummary, load_summary
 
 def plan(console: Console, path: Path, overrides: Sequence[str], *, new: bool, sample: int) -> None:
     """`nightjar plan`."""
-    job, config = load(path, overrides)
+    job, config = load_job(path, overrides)
     run = run_dir_of(config, new=new)
     with run.locked():
         open_run(job, config, run)
@@ -77,7 +77,7 @@ def _print_manifest(console: Console, summary: ManifestSummary, unit: str) -> No
 
 def run(console: Console, path: Path, overrides: Sequence[str], *, new: bool, report: bool) -> None:
     """`nightjar run`."""
-    job, config = load(path, overrides)
+    job, config = load_job(path, overrides)
     run = run_dir_of(config, new=new)
     with run.locked():
         open_run(job, config, run)
@@ -164,7 +164,7 @@ def export(
 
 def check(console: Console, path: Path, overrides: Sequence[str]) -> None:
     """`nightjar config check`."""
-    job, config = load(path, overrides)
+    job, config = load_job(path, overrides)
     table = Table("stage", "reads", "writes", "where", title=f"{path}: {job.name}", box=None)
     for line in job.flow(config).explain():
         table.add_row(*line)

@@ -20,7 +20,7 @@ from jobs.console.live import duration, figures_table, say
 from pipelines.config import JobConfig
 from pipelines.config_files import read_yaml
 from pipelines.errors import ClusterUnreachable, ConfigError
-from pipelines.job import load
+from pipelines.job import load_job
 from pipelines.storage.objects import is_s3
 
 if TYPE_CHECKING:  # they import Ray: 2 s that a config with a fault does not pay
@@ -48,7 +48,7 @@ class Asked:
 
 def submit(console: Console, path: Path, asked: Asked) -> None:
     """`nightjar submit`. Leaves with the run's own exit code where it knows it."""
-    job, config = load(path, asked.overrides)
+    job, config = load_job(path, asked.overrides)
     run_dir = _run_dir_on_a_cluster(config)
     env = _chosen(asked.env)
     raw = read_yaml(path, asked.overrides)

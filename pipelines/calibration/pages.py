@@ -16,7 +16,7 @@ import numpy as np
 from pipelines.calibration.fit import best_of, estimates, fit_pages, folds_of, out_of_fold
 from pipelines.calibration.sample import Sample
 from pipelines.decisions.error_model import Calibration, HeldOut, PageModel
-from pipelines.decisions.routing import Outcome
+from pipelines.decisions.routing import PageOutcome
 from pipelines.errors import ConfigError
 from pipelines.measures.intervals import Bools, Floats, Interval, Ints, ratio
 from pipelines.measures.risk import area, first_pages, floor_for
@@ -193,7 +193,7 @@ def _warnings(calibration: Calibration, sample: Sample) -> list[str]:
             f"{calibration.files} files are a small sample: from {ENOUGH} on the figures begin to "
             "mean something"
         )
-    if sample.reviewed == len(sample) and Outcome.OCR not in sample.outcomes:
+    if sample.reviewed == len(sample) and PageOutcome.OCR not in sample.outcomes:
         found.append(
             "all truth comes from the review queue, which holds the pages in doubt: add truth of "
             "pages that were accepted, or the figures are of doubtful pages only"

@@ -28,8 +28,8 @@ from pipelines.curation.samples import (
     row_digest,
     sample_values,
 )
-from pipelines.decisions.routing import Outcome as PageOutcome
-from pipelines.decisions.triage import Outcome as ImageOutcome
+from pipelines.decisions.routing import PageOutcome as PageOutcome
+from pipelines.decisions.triage import ImageOutcome as ImageOutcome
 from pipelines.errors import ConfigError
 from pipelines.review.queue import gain_function, is_labelled
 from pipelines.runs.directory import RunDir

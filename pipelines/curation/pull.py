@@ -17,7 +17,7 @@ from pipelines.curation.changes import IMAGE_PARTS, PAGE_PARTS
 from pipelines.curation.dataset import fiftyone, is_labelled, load_dataset
 from pipelines.curation.masks import Bits, cropped, whole
 from pipelines.errors import ConfigError
-from pipelines.review.importing import Judged, ReviewImport, judge, write_reviewed
+from pipelines.review.importing import CheckedAnswers, ReviewImport, checked_answers, write_reviewed
 from pipelines.review.items import Filled
 from pipelines.review.judge import REVIEWER
 from pipelines.runs.directory import RunDir
@@ -110,9 +110,9 @@ class _Counter:
                 self._on_samples(self._done, self._total)
 
 
-def _judged(run: RunDir, answers: SampleAnswers) -> Judged:
+def _judged(run: RunDir, answers: SampleAnswers) -> CheckedAnswers:
     """The answers held against the run, with masks that people drew."""
-    judged = judge(run, answers.filled, np.array(list(answers.filled), np.int64))
+    judged = checked_answers(run, answers.filled, np.array(list(answers.filled), np.int64))
     faults = [(row_id, f"row {row_id}: {fault}") for row_id, fault in answers.faults]
     judged.faults += faults
     for row, found in zip(judged.rows, judged.found, strict=True):
@@ -163,7 +163,9 @@ def _refuse(faults: Sequence[tuple[int, str]], name: str) -> None:
     )
 
 
-def _written(run: RunDir, answers: SampleAnswers, judged: Judged, reviewer: str | None) -> Pulled:
+def _written(
+    run: RunDir, answers: SampleAnswers, judged: CheckedAnswers, reviewer: str | None
+) -> Pulled:
     verdicts = Counter(str(item.verdict) for item in answers.filled.values())
     counts = ReviewImport(verdicts=verdicts, waiting=answers.untouched)
     write_reviewed(run, judged.rows, reviewer, counts)

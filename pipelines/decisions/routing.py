@@ -23,7 +23,7 @@ from pipelines.decisions.escalation import VlmRules
 from pipelines.pages.native_text import garbled_share
 
 
-class Outcome(StrEnum):
+class PageOutcome(StrEnum):
     """Where a page ends; each ends in exactly one."""
 
     NATIVE_TEXT = "native_text"  # the PDF's own text layer, accepted
@@ -87,14 +87,16 @@ class Evidence:
     expected_cer: float | None = None  # share of wrong characters; null without a calibration
 
 
-def judge(page: Mapping[str, Any], config: RoutingConfig) -> tuple[Evidence, list[str]]:
+def measured_and_doubted(
+    page: Mapping[str, Any], config: RoutingConfig
+) -> tuple[Evidence, list[str]]:
     """What is measured about the OCR reading of a page, and why it is not to be trusted.
 
     `page`: a row with ocr_lines (not null), ocr_engine, ink_share, ink_covered and text_outside.
     """
     lines, engine = page["ocr_lines"], page["ocr_engine"]
     floors = config.floors.get(engine.split()[0], Floors())
-    evidence = weigh(lines, floors, page)
+    evidence = measured(lines, floors, page)
     calibration = config.accept.of(engine) if config.accept else None
     if config.accept is None or calibration is None:
         return evidence, doubts(evidence, floors, config.blank_ink_share)
@@ -105,7 +107,7 @@ def judge(page: Mapping[str, Any], config: RoutingConfig) -> tuple[Evidence, lis
     )
 
 
-def weigh(
+def measured(
     lines: Sequence[dict[str, Any]],
     floors: Floors,
     page: Mapping[str, Any],

@@ -12,7 +12,13 @@ from actors.escalation.vlm import Vlm
 from actors.failures import FAILURE
 from actors.lines import LINES
 from pipelines.decisions.escalation import against_answer
-from pipelines.decisions.routing import Evidence, Outcome, RoutingConfig, judge, reasons_of_failure
+from pipelines.decisions.routing import (
+    Evidence,
+    PageOutcome,
+    RoutingConfig,
+    measured_and_doubted,
+    reasons_of_failure,
+)
 from pipelines.flow import step
 
 EVIDENCE = pa.struct(
@@ -103,7 +109,7 @@ def weigh_page(page: dict[str, Any], config: RoutingConfig) -> dict[str, Any]:
     unread = page["native_text"] is not None or page["ocr_lines"] is None
     if unread or page["fetch_failure"]:
         return {"evidence": None, "doubts": []}
-    evidence, doubts = judge(page, config)
+    evidence, doubts = measured_and_doubted(page, config)
     # A reader may have read a part of the page, and say what became of the rest (surya).
     return {
         "evidence": asdict(evidence),
@@ -116,13 +122,13 @@ def settle_page(page: dict[str, Any]) -> dict[str, Any]:
     if page["native_text"] is not None:
         native = "native"
         return verdict(
-            Outcome.NATIVE_TEXT, [], page["native_text"], native, page["native_lines"], native
+            PageOutcome.NATIVE_TEXT, [], page["native_text"], native, page["native_lines"], native
         )
     failed = reasons_of_failure(page["fetch_failure"], page["ocr_failure"])
     if page["fetch_failure"] or page["ocr_lines"] is None:
-        return verdict(Outcome.FAILED, failed or ["no_reading"], None, None, None, None)
+        return verdict(PageOutcome.FAILED, failed or ["no_reading"], None, None, None, None)
     lines, engine = page["ocr_lines"], page["ocr_engine"]
-    outcome = Outcome.REVIEW if page["doubts"] else Outcome.OCR
+    outcome = PageOutcome.REVIEW if page["doubts"] else PageOutcome.OCR
     text = "\n".join(line["text"] for line in lines if line["text"])
     return verdict(outcome, page["doubts"], text, engine, lines, engine)
 
@@ -134,21 +140,21 @@ def settle_second(page: dict[str, Any], config: RoutingConfig) -> dict[str, Any]
     second reading join them, and the text stays that of the first.
     """
     settled = settle_page(page)
-    if settled["outcome"] != Outcome.REVIEW.value:
+    if settled["outcome"] != PageOutcome.REVIEW.value:
         return settled
     against = against_answer(page, config.vlm)
     if against:
         return settled | {"reasons": [*dict.fromkeys([*page["doubts"], *against])]}
     source = f"vlm {page['vlm_model']}"
     return settled | {
-        "outcome": Outcome.VLM.value,
+        "outcome": PageOutcome.VLM.value,
         "text": page["vlm_text"],
         "text_source": source,
     }
 
 
 def verdict(
-    outcome: Outcome,
+    outcome: PageOutcome,
     reasons: list[str],
     text: str | None,
     source: str | None,

@@ -24,7 +24,7 @@ from pipelines.decisions.routing import reasons_of_failure
 from pipelines.flow import step
 
 
-class Outcome(StrEnum):
+class ImageOutcome(StrEnum):
     """Where an image ends; each ends in exactly one."""
 
     ACCEPTED = "accepted"  # labelled, nothing speaks against it
@@ -130,20 +130,20 @@ LABELS = pa.list_(LABEL)
 def triage(rows: pa.Table, settings: Triage) -> pa.Table:
     """Give every image its outcome, its reasons and its labels."""
     wanted = triage.reads.names
-    verdicts = [judge(image, settings) for image in rows.select(wanted).to_pylist()]
+    verdicts = [triage_image(image, settings) for image in rows.select(wanted).to_pylist()]
     for column in triage.writes:
         values = [verdict[column.name] for verdict in verdicts]
         rows = rows.append_column(column, pa.array(values, column.type))
     return rows
 
 
-def judge(image: dict[str, Any], settings: Triage) -> dict[str, Any]:
+def triage_image(image: dict[str, Any], settings: Triage) -> dict[str, Any]:
     """The columns that `triage` writes for one image: a dict of the columns that it reads."""
     failed = reasons_of_failure(
         image["fetch_failure"], image["detect_failure"], image["segment_failure"]
     )
     if failed or image["boxes"] is None:
-        return verdict(Outcome.FAILED, failed or [Reason.NO_LABELS], None)
+        return verdict(ImageOutcome.FAILED, failed or [Reason.NO_LABELS], None)
     labels = joined(image["boxes"], image["masks"])
     kept = [label for label in labels if Reason.BELOW_THRESHOLD not in label["reasons"]]
     for box, label in zip(image["boxes"], labels, strict=True):
@@ -158,12 +158,12 @@ def judge(image: dict[str, Any], settings: Triage) -> dict[str, Any]:
         found.add(Reason.TOO_MANY)
     why = [reason for reason in Reason if reason in found]
     if why:
-        return verdict(Outcome.REVIEW, why, labels)
-    return verdict(Outcome.ACCEPTED if kept else Outcome.EMPTY, [], labels)
+        return verdict(ImageOutcome.REVIEW, why, labels)
+    return verdict(ImageOutcome.ACCEPTED if kept else ImageOutcome.EMPTY, [], labels)
 
 
 def verdict(
-    outcome: Outcome, reasons: Sequence[str], labels: list[dict[str, Any]] | None
+    outcome: ImageOutcome, reasons: Sequence[str], labels: list[dict[str, Any]] | None
 ) -> dict[str, Any]:
     """The columns that `triage` writes for one image."""
     return {"outcome": outcome.value, "reasons": list(reasons), "instances": labels}

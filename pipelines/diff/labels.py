@@ -21,7 +21,7 @@ STILL_IOU = 0.9
 SAME_SCORE = 0.05
 
 
-class Kind(StrEnum):
+class ChangeKind(StrEnum):
     """What happened to a label; moved, reshaped and rescored go together with others."""
 
     NEW = "new"
@@ -34,12 +34,12 @@ class Kind(StrEnum):
 
 #: How much a change weighs where no truth says whether it is good.
 WEIGHT = {
-    Kind.NEW: 1.0,
-    Kind.GONE: 1.0,
-    Kind.RELABELLED: 1.0,
-    Kind.MOVED: 0.5,
-    Kind.RESHAPED: 0.25,
-    Kind.RESCORED: 0.1,
+    ChangeKind.NEW: 1.0,
+    ChangeKind.GONE: 1.0,
+    ChangeKind.RELABELLED: 1.0,
+    ChangeKind.MOVED: 0.5,
+    ChangeKind.RESHAPED: 0.25,
+    ChangeKind.RESCORED: 0.1,
 }
 
 
@@ -53,7 +53,7 @@ class LabelChange:
             of one that is gone the score that it has so now; None where there is none.
     """
 
-    kinds: tuple[Kind, ...]
+    kinds: tuple[ChangeKind, ...]
     classes: tuple[str | None, str | None]
     scores: tuple[float | None, float | None]
     boxes: tuple[list[float] | None, list[float] | None]
@@ -119,8 +119,8 @@ def diff_labels(before: Instances | None, after: Instances | None) -> LabelDiff:
             same.append(mine[a].name)
     gone = sorted(set(range(len(one))) - {a for a, _ in paired})
     new = sorted(set(range(len(other))) - {b for _, b in paired})
-    changes += [_alone(Kind.GONE, one[a], mine[a], after) for a in gone]
-    changes += [_alone(Kind.NEW, other[b], yours[b], before) for b in new]
+    changes += [_alone(ChangeKind.GONE, one[a], mine[a], after) for a in gone]
+    changes += [_alone(ChangeKind.NEW, other[b], yours[b], before) for b in new]
     return LabelDiff(tuple(changes), tuple(same))
 
 
@@ -146,10 +146,10 @@ def _changed(before: Mapping[str, Any], after: Mapping[str, Any], iou: float) ->
     reshaped = masks[0] != masks[1] or (all(masks) and (shape is None or shape < STILL_IOU))
     renamed = before["class"] != after["class"]
     there = (
-        (Kind.RELABELLED, renamed),
-        (Kind.MOVED, iou < STILL_IOU),
-        (Kind.RESHAPED, iou >= STILL_IOU and reshaped),
-        (Kind.RESCORED, not renamed and _rescored(before["score"], after["score"])),
+        (ChangeKind.RELABELLED, renamed),
+        (ChangeKind.MOVED, iou < STILL_IOU),
+        (ChangeKind.RESHAPED, iou >= STILL_IOU and reshaped),
+        (ChangeKind.RESCORED, not renamed and _rescored(before["score"], after["score"])),
     )
     return LabelChange(
         kinds=tuple(kind for kind, yes in there if yes),
@@ -168,7 +168,7 @@ def _rescored(before: float | None, after: float | None) -> bool:
 
 
 def _alone(
-    kind: Kind, label: Mapping[str, Any], thing: Thing, there: Instances | None
+    kind: ChangeKind, label: Mapping[str, Any], thing: Thing, there: Instances | None
 ) -> LabelChange:
     """A label without a partner; `there`: everything on the image in the other run."""
     near = [
@@ -180,6 +180,6 @@ def _alone(
         and overlaps([thing], [Thing(one["class"], tuple(one["box"]))])[0, 0] > SAME_IOU
     ]
     values = (label["class"], label["score"], label["box"])
-    first = kind is Kind.GONE
+    first = kind is ChangeKind.GONE
     classes, scores, boxes = ((one, None) if first else (None, one) for one in values)
     return LabelChange((kind,), classes, scores, boxes, candidate=max(near, default=None))

@@ -17,7 +17,7 @@ import numpy as np
 WORST = 10
 
 
-class Spool:
+class RankedLines:
     """Lines on disk, and what order they go out in."""
 
     def __init__(self, file: IO[bytes] | None) -> None:

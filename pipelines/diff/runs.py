@@ -21,7 +21,7 @@ from pipelines.config import changed_keys
 from pipelines.diff.labels import LabelDiff, diff_labels
 from pipelines.diff.pages import TextDiff, diff_text
 from pipelines.diff.pairs import Row, pairs
-from pipelines.diff.ranked_lines import Spool
+from pipelines.diff.ranked_lines import RankedLines
 from pipelines.diff.truth import Judge, Verdict, judge_of
 from pipelines.errors import ConfigError
 from pipelines.runs.directory import RunDir
@@ -47,7 +47,7 @@ class DiffSummary:
         changed: of `both`, those that differ in anything.
         new_files: of `both`, those whose file is another version; `unknown_files`: an etag lacks.
         outcomes: (before, after) -> rows of both.
-        labels: (kind, class) -> labels, of `pipelines.diff.labels.Kind` and "same"; relabelled ones
+        labels: (kind, class) -> labels, of `diff.labels.ChangeKind` and "same"; relabelled ones
             under the class that they had.
         relabelled: (before, after) -> labels.
         texts: same, changed, of these spacing (or case) only.
@@ -111,7 +111,7 @@ def diff_runs(
     with output_errors(where):
         where.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(prefix=".nightjar-diff-", dir=where) as spooled:
-            spool = Spool(spooled if out else None)
+            spool = RankedLines(spooled if out else None)
             rows = pairs(one, other, (columns[0], columns[1]), scratch=where)
             for count, (before, after) in enumerate(rows, 1):
                 differ.take(before, after, spool)
@@ -181,7 +181,7 @@ class _Differ:
         if judge:
             summary.unit, summary.warnings = judge.unit, list(judge.warnings)
 
-    def take(self, before: Row | None, after: Row | None, spool: Spool) -> None:
+    def take(self, before: Row | None, after: Row | None, spool: RankedLines) -> None:
         """One row of each run, or of one of them."""
         if before is None or after is None:
             self._alone(before, after, spool)
@@ -211,7 +211,7 @@ class _Differ:
         extra = {"truth": verdict.detail} if verdict else {}
         spool.add(*_rank(verdict, weight + moved), head | record | extra)
 
-    def _alone(self, before: Row | None, after: Row | None, spool: Spool) -> None:
+    def _alone(self, before: Row | None, after: Row | None, spool: RankedLines) -> None:
         row, side = (before, 0) if before is not None else (after, 1)
         if row is None:
             raise ValueError("a pair holds a row")

@@ -19,7 +19,7 @@ from pycocotools.cocoeval import COCOeval
 from pipelines.calibration.labels import Figures
 from pipelines.evaluation.confusion import Confusion, confusion
 from pipelines.evaluation.thresholds import HeldOut, Thresholds, figures, held_out
-from pipelines.evaluation.weighted_ap import DRAWS, judge, mean_over, precisions, ranked
+from pipelines.evaluation.weighted_ap import DRAWS, coco_evaluation, mean_over, precisions, ranked
 from pipelines.measures.intervals import Bools, Floats, Interval, Ints, Pages, interval
 from pipelines.runs.directory import RunDir
 from pipelines.truth.average_precision import mean_precision
@@ -192,7 +192,7 @@ class _Evaluating:
         spoken_of = {number + 1 for number in self._names.values()}
         self._results = [row for row in found.results if row["category_id"] in spoken_of]
         self._kept = [row for row in self._results if row["kept"]]
-        self._labels = _Precision(judge(found.truth, self._kept, "bbox"), self._draws)
+        self._labels = _Precision(coco_evaluation(found.truth, self._kept, "bbox"), self._draws)
         # A run without any result has not been judged, yet its objects are missed.
         self._seen = replace(judged(found), objects=self._labels.objects())
 
@@ -201,7 +201,9 @@ class _Evaluating:
         below = len(self._results) - len(self._kept)
         everything = self._labels
         if below:
-            everything = _Precision(judge(found.truth, self._results, "bbox"), self._draws)
+            everything = _Precision(
+                coco_evaluation(found.truth, self._results, "bbox"), self._draws
+            )
         there = self._there()
         return LabelEvaluation(
             images=len(beside.units),
@@ -264,7 +266,7 @@ class _Evaluating:
         with_mask = [row for row in self._kept if "segmentation" in row]
         if not with_mask or not all(one.get("segmentation") for one in objects):
             return {}
-        made = _Precision(judge(self._found.truth, with_mask, "segm"), self._draws)
+        made = _Precision(coco_evaluation(self._found.truth, with_mask, "segm"), self._draws)
         return {name: made.of_size(area) for area, name in enumerate(("all", *SIZES))}
 
     def _thresholds(self) -> Thresholds:

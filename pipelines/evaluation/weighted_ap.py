@@ -53,7 +53,7 @@ class Ranked:
         )
 
 
-def judge(truth: COCO, results: Sequence[dict[str, Any]], kind: str) -> COCOeval:
+def coco_evaluation(truth: COCO, results: Sequence[dict[str, Any]], kind: str) -> COCOeval:
     """pycocotools on COCO results, evaluated and accumulated. `kind`: bbox or segm.
 
     The area of a mask is that of the mask, so its box is left out.

@@ -10,8 +10,8 @@ from typing import Any, Literal, Protocol
 
 from rapidfuzz.distance import Indel
 
-from pipelines.decisions.routing import Outcome
-from pipelines.review.answers import Answer
+from pipelines.decisions.routing import PageOutcome
+from pipelines.review.answers import ReviewAnswer
 
 #: Columns that a page is made of; what a run lacks is left out.
 COLUMNS = (
@@ -30,7 +30,7 @@ _SAME_LINE = 0.5
 class Answers(Protocol):
     """What people said, by row id (`pipelines.review.answers.ReviewAnswers`)."""
 
-    def of(self, row_id: int) -> Answer | None: ...
+    def of(self, row_id: int) -> ReviewAnswer | None: ...
 
 
 @dataclass(frozen=True)
@@ -110,7 +110,7 @@ def page_of(row: Mapping[str, Any], answers: Answers | None, include: Include) -
     answer = None if answers is None else answers.of(row["row_id"])
     verdict = answer.verdict if answer else None
     text, source = row["text"], row["text_source"]
-    doubtful = row["outcome"] == Outcome.REVIEW or verdict == "reject"
+    doubtful = row["outcome"] == PageOutcome.REVIEW or verdict == "reject"
     if answer and answer.truth is not None:
         doubtful = False
         if answer.truth != text:

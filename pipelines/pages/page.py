@@ -26,7 +26,7 @@ class RenderOptions(Settings):
     passwords: tuple[str, ...] = ()
 
 
-class Line(BaseModel):
+class TextLine(BaseModel):
     """One line of native text; the value of `actors.lines.LINE`."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
@@ -46,7 +46,7 @@ class Page(BaseModel):
     width: Annotated[int, Field(ge=1)]  #: pixels of the upright page
     height: Annotated[int, Field(ge=1)]
     native_text: str | None = None  #: lines in the order of the PDF, joined by newlines
-    native_lines: list[Line] | None = None  #: polygons in pixels of `width` x `height`
+    native_lines: list[TextLine] | None = None  #: polygons in pixels of `width` x `height`
     native_reason: str | None = None  #: why the text layer was taken or refused; None for images
 
 

@@ -13,7 +13,7 @@ from actors.failures import FailureKind, ItemFailure
 from pipelines.pages import pdf_text
 from pipelines.pages.image import encode
 from pipelines.pages.native_text import NO_TEXT, decide
-from pipelines.pages.page import Line, Page, RenderOptions, page_missing, too_many_pixels
+from pipelines.pages.page import Page, RenderOptions, TextLine, page_missing, too_many_pixels
 
 _POINTS_PER_INCH = 72
 _LOCKED = (pdfium_c.FPDF_ERR_PASSWORD, pdfium_c.FPDF_ERR_SECURITY)
@@ -44,7 +44,7 @@ def render_pdf_page(data: bytes, page: int, options: RenderOptions) -> Page:
 def _rendered(page: pdfium.PdfPage, options: RenderOptions) -> Page:
     scale, width, height = _size(page, options)
     wanted = options.native_text
-    lines: list[Line] = []
+    lines: list[TextLine] = []
     layer = NO_TEXT
     if wanted.enabled:
         lines, layer = pdf_text.read(page, scale, trust_hidden=wanted.trust_hidden)

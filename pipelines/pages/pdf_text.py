@@ -16,7 +16,7 @@ import pypdfium2.raw as pdfium_c
 from cv2.typing import MatLike
 
 from pipelines.pages.native_text import NO_TEXT, TextLayer, garbled_share
-from pipelines.pages.page import Line
+from pipelines.pages.page import TextLine
 
 Box = tuple[float, float, float, float]  #: left, top, right, bottom; top < bottom in pixels
 
@@ -94,7 +94,9 @@ class _Projection:
         return x0 <= x <= x1 and y0 <= y <= y1
 
 
-def read(page: pdfium.PdfPage, scale: float, *, trust_hidden: bool) -> tuple[list[Line], TextLayer]:
+def read(
+    page: pdfium.PdfPage, scale: float, *, trust_hidden: bool
+) -> tuple[list[TextLine], TextLayer]:
     """Lines in the order of the PDF, and the measures by which `native_text.decide` judges them.
 
     Polygons are upright boxes in pixels of the page rendered at `scale` pixels per point.
@@ -123,7 +125,7 @@ def read(page: pdfium.PdfPage, scale: float, *, trust_hidden: bool) -> tuple[lis
         coverage=_coverage(ink, [to_sketch(run.box) for run in used]),
         annotated=_annotated(page, sketch, ink, scale_of_sketch),
     )
-    return [Line(text=run.text, polygon=_polygon(to_pixels(run.box))) for run in used], layer
+    return [TextLine(text=run.text, polygon=_polygon(to_pixels(run.box))) for run in used], layer
 
 
 def _chars(runs: list[_Run]) -> int:

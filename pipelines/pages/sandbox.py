@@ -32,7 +32,7 @@ from pydantic import Field, ValidationError
 from actors.contract import Settings
 from actors.failures import FailureKind, ItemFailure, SetupError
 from pipelines.pages.page import Page, RenderOptions, page_missing
-from pipelines.pages.sandbox_child import LENGTHS, Reply, Request, frame
+from pipelines.pages.sandbox_child import LENGTHS, ChildRequest, Reply, frame
 
 T = TypeVar("T")
 
@@ -91,7 +91,7 @@ class Sandbox:
     ) -> None:
         limited = options.model_copy(update={"max_pixels": limits.max_pixels})
         renderer = renderer or _OWN_RENDERER
-        self._configured = Request(what="start", renderer=renderer, options=limited)
+        self._configured = ChildRequest(what="start", renderer=renderer, options=limited)
         self._limits = limits
         self._child: _Child | None = None
         #: Key of the last document that could not be opened, and why.
@@ -172,19 +172,19 @@ class Sandbox:
         child = self._ready()
         if child.document is None or child.document[0] != key:
             child.document = None
-            reply, _ = self._ask(child, Request(what="open"), data)
+            reply, _ = self._ask(child, ChildRequest(what="open"), data)
             child.document = (key, reply.pages or 0)
         return child, child.document[1]
 
     def _page(self, key: str, data: bytes, page: int) -> Page:
         child, _ = self._open(key, data)
-        reply, image = self._ask(child, Request(what="page", page=page))
+        reply, image = self._ask(child, ChildRequest(what="page", page=page))
         if reply.page is None:
             raise self._nonsense("no page in the reply")
         return reply.page.model_copy(update={"image": image or None})
 
     def _ask(
-        self, child: _Child, request: Request, body: bytes = b"", wall_s: float | None = None
+        self, child: _Child, request: ChildRequest, body: bytes = b"", wall_s: float | None = None
     ) -> tuple[Reply, bytes]:
         try:
             answer = child.exchange(frame(request, body), wall_s or self._limits.wall_s)

@@ -34,7 +34,7 @@ class _Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class Request(_Strict):
+class ChildRequest(_Strict):
     """Configure the child, open the document in the body, or render a page of the last one."""
 
     what: Literal["start", "open", "page"]
@@ -77,7 +77,7 @@ def serve(channel_fd: int, lifeline_fd: int) -> None:
         served = _Served()
         while head := requests.read(LENGTHS.size):
             header, body = (requests.read(size) for size in LENGTHS.unpack(head))
-            reply, image = served.answer(Request.model_validate_json(header), body)
+            reply, image = served.answer(ChildRequest.model_validate_json(header), body)
             for piece in frame(reply, image):
                 channel.sendall(piece)
 
@@ -106,7 +106,7 @@ class _Served:
         self._options = RenderOptions()
         self._document = b""
 
-    def answer(self, request: Request, body: bytes) -> tuple[Reply, bytes]:
+    def answer(self, request: ChildRequest, body: bytes) -> tuple[Reply, bytes]:
         """What goes back, and the image."""
         try:
             return self._attempt(request, body)
@@ -120,7 +120,7 @@ class _Served:
             fault = Fault(kind=kind, message=traceback.format_exc()[-2000:])
         return Reply(fault=fault), b""
 
-    def _attempt(self, request: Request, body: bytes) -> tuple[Reply, bytes]:
+    def _attempt(self, request: ChildRequest, body: bytes) -> tuple[Reply, bytes]:
         if request.what == "start":
             self._renderer = importlib.import_module(request.renderer)
             importlib.import_module("pipelines.pages.pdf")  # decoders load on nobody's clock

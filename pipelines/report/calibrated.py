@@ -12,7 +12,7 @@ from PIL import Image
 from pipelines.decisions.error_model import Calibration, HeldOut, load_calibration
 from pipelines.measures.intervals import Interval
 from pipelines.report.charts import Chart, Table, curves
-from pipelines.report.pictures import Picture
+from pipelines.report.pictures import Thumbnail
 from pipelines.runs.directory import RunDir
 from pipelines.storage.paths import RunPath, listed
 
@@ -36,7 +36,7 @@ class Calibrated:
     summary: str = ""
     held_out: Table | None = None
     lines: Chart | None = None
-    picture: Picture | None = None
+    picture: Thumbnail | None = None
 
 
 def calibrations(run: RunDir) -> list[Calibrated]:
@@ -98,7 +98,7 @@ def _lines(made: Calibration) -> Chart | None:
     )
 
 
-def picture(path: RunPath) -> Picture | None:
+def picture(path: RunPath) -> Thumbnail | None:
     """A PNG, decoded and written anew: nothing but pixels gets into the report."""
     try:
         image = Image.open(io.BytesIO(path.read_bytes()), formats=["PNG"]).convert("RGB")
@@ -108,4 +108,4 @@ def picture(path: RunPath) -> Picture | None:
     except (OSError, ValueError, Image.DecompressionBombError):
         return None
     url = "data:image/webp;base64," + base64.b64encode(file.getvalue()).decode()
-    return Picture(url, image.width, image.height)
+    return Thumbnail(url, image.width, image.height)

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from pipelines.report.pictures import NoPicture, Picture
+from pipelines.report.pictures import NoPicture, Thumbnail
 from pipelines.report.shapes import (
     MOST_LABELS,
     MOST_LINES,
@@ -98,7 +98,7 @@ class Card:
     classes: list[str]
     failures: list[Failure]
     weakest: float = 1.0
-    picture: Picture | NoPicture = field(default_factory=lambda: NoPicture("not fetched"))
+    picture: Thumbnail | NoPicture = field(default_factory=lambda: NoPicture("not fetched"))
     summary: str = ""
     left_out: str = ""
     shapes: Sequence[Shape] = ()

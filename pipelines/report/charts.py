@@ -63,7 +63,7 @@ class Mark:
 
 
 @dataclass(frozen=True)
-class Line:
+class ChartLine:
     """A line through points (`x,y x,y`)."""
 
     points: str
@@ -97,7 +97,7 @@ class Chart:
     y_ticks: Sequence[tuple[float, str]]
     table: Table
     bars: Sequence[Bar] = ()
-    lines: Sequence[Line] = ()
+    lines: Sequence[ChartLine] = ()
     marks: Sequence[Mark] = ()
     legend: Sequence[tuple[str, str]] = ()
 
@@ -262,7 +262,7 @@ def curves(
     size = LARGE
     top, ticks = _scale(max((y for points in lines.values() for _, y in points), default=1), size)
     drawn = [
-        Line(
+        ChartLine(
             " ".join(f"{size.x((x - left) / (1 - left))},{size.y(y / top)}" for x, y in points),
             f"l{number % 4}",
         )

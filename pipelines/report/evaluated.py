@@ -14,7 +14,7 @@ from typing import Any
 
 from pipelines.report.calibrated import picture
 from pipelines.report.charts import Table
-from pipelines.report.pictures import Picture
+from pipelines.report.pictures import Thumbnail
 from pipelines.runs.directory import RunDir
 from pipelines.storage.paths import listed
 
@@ -44,7 +44,7 @@ class Evaluation:
     """
 
     figures: Sequence[Figures] = ()
-    pictures: Sequence[tuple[str, Picture]] = ()
+    pictures: Sequence[tuple[str, Thumbnail]] = ()
     fault: str = ""
 
 

@@ -27,7 +27,7 @@ _BASE64 = 4 / 3
 
 
 @dataclass(frozen=True)
-class Picture:
+class Thumbnail:
     """A WebP as a data URL, `width` x `height` pixels."""
 
     url: str
@@ -47,7 +47,7 @@ TIME_IS_UP = NoPicture("not fetched: the time for pictures was up")
 
 def pictures(
     run: RunDir, rows: Sequence[dict[str, Any]], most_bytes: int, until: float
-) -> Iterator[Picture | NoPicture]:
+) -> Iterator[Thumbnail | NoPicture]:
     """A picture of each row, in order.
 
     Args:
@@ -66,12 +66,12 @@ def pictures(
             yield NoPicture(f"{fault['kind']}: it could not be fetched")
             continue
         made = _made(pages.next(), int(left / to_come / _BASE64))
-        left -= len(made.url) if isinstance(made, Picture) else 0
+        left -= len(made.url) if isinstance(made, Thumbnail) else 0
         to_come -= 1
         yield made
 
 
-def _made(page: dict[str, Any] | NoPicture, most_bytes: int) -> Picture | NoPicture:
+def _made(page: dict[str, Any] | NoPicture, most_bytes: int) -> Thumbnail | NoPicture:
     if isinstance(page, NoPicture):
         return page
     fault = page["fetch_failure"]
@@ -83,7 +83,7 @@ def _made(page: dict[str, Any] | NoPicture, most_bytes: int) -> Picture | NoPict
         return NoPicture(f"it cannot be decoded: {error}")
 
 
-def thumbnail(data: bytes, most_bytes: int) -> Picture | NoPicture:
+def thumbnail(data: bytes, most_bytes: int) -> Thumbnail | NoPicture:
     """A WebP of at most `most_bytes` of the JPEG or PNG file `data`; smaller until it fits.
 
     Raises OSError, ValueError or Image.DecompressionBombError for what is no picture.
@@ -99,7 +99,7 @@ def thumbnail(data: bytes, most_bytes: int) -> Picture | NoPicture:
         small.save(made, "WEBP", quality=quality, method=3)
         if made.tell() <= most_bytes:
             url = "data:image/webp;base64," + base64.b64encode(made.getvalue()).decode()
-            return Picture(url, small.width, small.height)
+            return Thumbnail(url, small.width, small.height)
     return NoPicture("left out: the pictures of this report are at their limit of size")
 
 

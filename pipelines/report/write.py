@@ -11,7 +11,7 @@ from typing import Any
 from pipelines.report.cards import COLUMNS, Card, Failure, card_of, failures_of
 from pipelines.report.content import content, ordered
 from pipelines.report.page import render
-from pipelines.report.pictures import Picture, pictures
+from pipelines.report.pictures import Thumbnail, pictures
 from pipelines.report.sample import read_chosen
 from pipelines.report.scan import Scan, scan
 from pipelines.runs.directory import RunDir
@@ -89,7 +89,7 @@ def write_report(
         rows=found.tally.rows,
         all_rows=found.rows,
         samples=len(cards),
-        pictures=sum(isinstance(card.picture, Picture) for card in cards),
+        pictures=sum(isinstance(card.picture, Thumbnail) for card in cards),
     )
 
 

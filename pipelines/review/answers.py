@@ -14,7 +14,7 @@ from pipelines.review.importing import reviewed_rows
 from pipelines.runs.directory import RunDir
 
 
-class Answer(NamedTuple):
+class ReviewAnswer(NamedTuple):
     """One answer.
 
     Attributes:
@@ -49,9 +49,9 @@ class ReviewAnswers:
     def __len__(self) -> int:
         return len(self._ids)
 
-    def of(self, row_id: int) -> Answer | None:
+    def of(self, row_id: int) -> ReviewAnswer | None:
         """What stands for a row."""
         place = int(np.searchsorted(self._ids, row_id))
         if place == len(self._ids) or self._ids[place] != row_id:
             return None
-        return Answer(self._verdicts[place].as_py(), self._truths[place].as_py())
+        return ReviewAnswer(self._verdicts[place].as_py(), self._truths[place].as_py())

@@ -79,7 +79,7 @@ class ReviewImport:
 
 
 @dataclass
-class Judged:
+class CheckedAnswers:
     """What answers say about the rows of a run.
 
     Attributes:
@@ -107,7 +107,7 @@ def import_review(run: RunDir, folder: Path, reviewer: str | None = None) -> Rev
     """
     answers = read_answers(folder)
     filled = {row_id: item for row_id, (_, item) in answers.reviewed.items()}
-    judged = judge(run, filled, np.array(answers.row_ids, np.int64))
+    judged = checked_answers(run, filled, np.array(answers.row_ids, np.int64))
     wrong = {row_id for row_id, _ in judged.faults}
     at = {
         row_id: line
@@ -129,7 +129,9 @@ def import_review(run: RunDir, folder: Path, reviewer: str | None = None) -> Rev
     return summary
 
 
-def judge(run: RunDir, filled: Mapping[int, Filled], listed: npt.NDArray[np.int64]) -> Judged:
+def checked_answers(
+    run: RunDir, filled: Mapping[int, Filled], listed: npt.NDArray[np.int64]
+) -> CheckedAnswers:
     """What people answered, held against the run that was shown to them.
 
     Args:
@@ -143,7 +145,7 @@ def judge(run: RunDir, filled: Mapping[int, Filled], listed: npt.NDArray[np.int6
     classes = list(config.get("detector", {}).get("ontology", {}).get("classes", ()))
     answered = np.array(list(filled), np.int64)
     known = np.zeros(len(listed), bool)
-    judged = Judged()
+    judged = CheckedAnswers()
     for path in run.shard_files():
         ids = parquet(path).read(columns=["row_id"])["row_id"].to_numpy()
         known |= np.isin(listed, ids)

@@ -37,7 +37,7 @@ _MAX_LIST_BYTES = 64 << 30
 _BATCH_ROWS = 10_000
 
 
-class Line(NamedTuple):
+class ListedUri(NamedTuple):
     """One row of a list. `number`: from 1, for people. `page`: from 1; None: all pages."""
 
     number: int
@@ -122,7 +122,7 @@ def _opened(path: str, storage: Storage) -> Iterator[IO[bytes]]:
 
 def _absolute(
     path: str, folder: str, roots: Sequence[str], lines: Iterator[tuple[int, Any, Any]]
-) -> Iterator[Line]:
+) -> Iterator[ListedUri]:
     while True:
         try:
             number, uri, page = next(lines)
@@ -133,7 +133,7 @@ def _absolute(
         try:
             if not isinstance(uri, str) or not uri:
                 raise ValueError("no uri")
-            line = Line(number, resolved(uri, folder, roots), _page(page))
+            line = ListedUri(number, resolved(uri, folder, roots), _page(page))
         except ValueError as error:
             raise _unreadable(path, f"row {number}: {error}") from None
         yield line

@@ -30,7 +30,7 @@ from ray.serve.schema import ServeDeploySchema
 
 from actors.contract import Pool
 from pipelines.flow import Flow
-from pipelines.job import load
+from pipelines.job import load_job
 from pipelines.serving.settings import ServeVlmConfig
 
 #: Where the images keep the repository's configs (infra/docker).
@@ -51,7 +51,7 @@ def planned(entrypoint: str) -> tuple[Flow, Any]:
     options = command[3:]
     overrides = [value for option, value in pairwise(options) if option == "--set"]
     assert len(options) == 2 * len(overrides), "only --set is known here"
-    job, config = load(REPOSITORY / command[2].removeprefix(IN_THE_IMAGE), overrides)
+    job, config = load_job(REPOSITORY / command[2].removeprefix(IN_THE_IMAGE), overrides)
     return job.flow(config), config
 
 

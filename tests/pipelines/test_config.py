@@ -10,7 +10,7 @@ from conftest import REPOSITORY, write_config
 
 from pipelines.config import changed_keys, result_keys
 from pipelines.errors import ConfigError
-from pipelines.job import load
+from pipelines.job import load_job
 
 
 @pytest.mark.parametrize(
@@ -19,7 +19,7 @@ from pipelines.job import load
     ids=lambda p: f"{p.parent.name}/{p.name}",
 )
 def test_every_config_in_the_repository_plans_its_flow(path: Path) -> None:
-    job, config = load(path)
+    job, config = load_job(path)
     flow = job.flow(config)
     assert {"row_id", "uri", "outcome", "reasons"} <= set(flow.schema.names)
     assert "image" not in flow.schema.names
@@ -37,7 +37,7 @@ def test_every_config_in_the_repository_plans_its_flow(path: Path) -> None:
 )
 def test_each_fault_is_named_by_its_key(tmp_path: Path, change: dict, message: str) -> None:
     with pytest.raises(ConfigError) as caught:
-        load(write_config(tmp_path, tmp_path, **change))
+        load_job(write_config(tmp_path, tmp_path, **change))
     assert message in caught.value.message
 
 
@@ -53,7 +53,7 @@ def test_each_fault_is_named_by_its_key(tmp_path: Path, change: dict, message: s
 )
 def test_faults_of_a_choice_of_engines_are_named_by_their_key(overrides, message: str) -> None:
     with pytest.raises(ConfigError) as caught:
-        load(REPOSITORY / "configs/autolabel/quickstart.yaml", overrides)
+        load_job(REPOSITORY / "configs/autolabel/quickstart.yaml", overrides)
     assert message in caught.value.message
 
 
@@ -68,37 +68,37 @@ def test_faults_of_a_choice_of_engines_are_named_by_their_key(overrides, message
     ],
 )
 def test_the_models_of_a_labelling_flow_are_those_of_its_config(overrides, stages) -> None:
-    job, config = load(REPOSITORY / "configs/autolabel/quickstart.yaml", overrides)
+    job, config = load_job(REPOSITORY / "configs/autolabel/quickstart.yaml", overrides)
     assert [stage.name for stage in job.flow(config).stages] == stages
 
 
 def test_all_faults_come_at_once(tmp_path: Path) -> None:
     with pytest.raises(ConfigError) as caught:
-        load(write_config(tmp_path, tmp_path, fetch={"dpi": 1}, sink={"flush": 3}))
+        load_job(write_config(tmp_path, tmp_path, fetch={"dpi": 1}, sink={"flush": 3}))
     assert "fetch.dpi" in caught.value.message
     assert "sink.flush" in caught.value.message
 
 
 def test_what_is_no_config_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="no config file"):
-        load(tmp_path / "none.yaml")
+        load_job(tmp_path / "none.yaml")
     (tmp_path / "list.yaml").write_text("- 1")
     with pytest.raises(ConfigError, match="mapping of keys"):
-        load(tmp_path / "list.yaml")
+        load_job(tmp_path / "list.yaml")
     (tmp_path / "broken.yaml").write_text("a: [")
     with pytest.raises(ConfigError, match="not valid YAML"):
-        load(tmp_path / "broken.yaml")
+        load_job(tmp_path / "broken.yaml")
 
 
 def test_overrides_reach_nested_keys_and_are_typed(tmp_path: Path) -> None:
     path = write_config(tmp_path, tmp_path)
-    _, config = load(path, ["fetch.dpi=150", "ocr_pool.max_size=null", "fetch.oversize=shrink"])
+    _, config = load_job(path, ["fetch.dpi=150", "ocr_pool.max_size=null", "fetch.oversize=shrink"])
     assert config.fetch.dpi == 150
     assert config.fetch.oversize == "shrink"
 
 
 def keys_of(tmp_path: Path, *overrides: str) -> dict:
-    return result_keys(load(write_config(tmp_path, tmp_path), overrides)[1])
+    return result_keys(load_job(write_config(tmp_path, tmp_path), overrides)[1])
 
 
 @pytest.mark.parametrize(
@@ -125,4 +125,4 @@ def test_result_keys_are_named_with_both_values(tmp_path: Path, override: str, n
 
 def test_the_written_config_is_what_was_asked_for(tmp_path: Path) -> None:
     path = write_config(tmp_path, tmp_path, fetch={"dpi": 123})
-    assert yaml.safe_load(path.read_text())["fetch"]["dpi"] == load(path)[1].fetch.dpi
+    assert yaml.safe_load(path.read_text())["fetch"]["dpi"] == load_job(path)[1].fetch.dpi

@@ -18,7 +18,7 @@ import pyarrow as pa
 from hand_made_runs import write_run
 
 from actors.lines import LINES
-from pipelines.decisions.routing import Floors, weigh
+from pipelines.decisions.routing import Floors, measured
 from pipelines.decisions.settling import EVIDENCE
 from pipelines.runs.directory import RunDir
 from pipelines.sources.manifest import MANIFEST
@@ -77,7 +77,7 @@ def row_of(
         "text_source": "rapid_ocr 3.10",
         "lines": read,
         "lines_source": "rapid_ocr 3.10",
-        "evidence": asdict(weigh(read, Floors(), whole)),
+        "evidence": asdict(measured(read, Floors(), whole)),
     }
     return row | changes
 

@@ -42,7 +42,7 @@ class Checkpoint:
     provenance: dict[str, str]
 
 
-def load(name: str, with_masks: bool, nms_free: bool) -> Checkpoint:
+def load_yolo(name: str, with_masks: bool, nms_free: bool) -> Checkpoint:
     """Load the file `name`, without running anything that it brings along.
 
     Args:

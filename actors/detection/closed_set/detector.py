@@ -14,8 +14,8 @@ from torch import Tensor
 
 from actors.checkpoints import pick_device, pick_dtype
 from actors.detection.boxes import Candidates, Selector
-from actors.detection.closed_set.checkpoint import Checkpoint, load
-from actors.detection.closed_set.forward import Answer, Forward
+from actors.detection.closed_set.checkpoint import Checkpoint, load_yolo
+from actors.detection.closed_set.forward import Forward, ModelOutput
 from actors.detection.closed_set.masks import masks_of
 from actors.detection.closed_set.names import matched
 from actors.detection.closed_set.settings import YoloConfig
@@ -23,7 +23,7 @@ from actors.failures import FailureKind, ItemFailure, SetupError
 from actors.images.batches import ahead, halving
 from actors.images.letterbox import Letterbox
 from actors.images.rle import unestimated
-from actors.images.views import Picture, View, grouped
+from actors.images.views import EncodedImage, View, grouped
 
 #: Pixels of one forward on a CPU, grey borders included; a single larger image goes alone. One
 #: thread takes for yolo11n at 640 x 640 47 ms per image at batch 1, 45 at 2, 43 at 4 and 8.
@@ -54,7 +54,7 @@ class Detector:
         device = pick_device(config.device)
         on_gpu = device.type == "cuda"
         dtype = pick_dtype(config.dtype, device, on_gpu="float16")
-        loaded = load(config.model, with_masks, config.nms_free)
+        loaded = load_yolo(config.model, with_masks, config.nms_free)
         _check_size(config, loaded)
         ontology, prompts = matched(config.ontology, loaded.names, config.model)
         self._timed, self._with_masks = timed, with_masks
@@ -75,11 +75,11 @@ class Detector:
     def find(self, images: Sequence[bytes | None]) -> list[Finding]:
         """For each image its instances and their masks, or what is wrong; None where it is None."""
         findings = [Finding(None, None) for _ in images]
-        pictures: dict[int, Picture] = {}
+        pictures: dict[int, EncodedImage] = {}
         for row, data in enumerate(images):
             try:
                 if data is not None:
-                    pictures[row] = Picture(data)
+                    pictures[row] = EncodedImage(data)
             except ItemFailure as fault:
                 findings[row] = Finding(fault, None)
         frames = {
@@ -98,7 +98,7 @@ class Detector:
         return findings
 
     def _filled(
-        self, group: Sequence[View], pictures: dict[int, Picture], frames: dict[int, Letterbox]
+        self, group: Sequence[View], pictures: dict[int, EncodedImage], frames: dict[int, Letterbox]
     ) -> tuple[list[int], list[Canvas | ItemFailure]]:
         """Rows and their model inputs, uint8 (height, width, 3). Runs in a thread."""
         with self._timed("decode"):
@@ -109,11 +109,11 @@ class Detector:
                 for row, crop in crops
             ]
 
-    def _answers(self, canvases: Sequence[Canvas]) -> list[Answer | None]:
+    def _answers(self, canvases: Sequence[Canvas]) -> list[ModelOutput | None]:
         with self._timed("forward"):
             return halving(self._forward, canvases) if canvases else []
 
-    def _finding(self, frame: Letterbox, answer: Answer | None) -> Finding:
+    def _finding(self, frame: Letterbox, answer: ModelOutput | None) -> Finding:
         if answer is None:
             what = f"{frame.padded[1]} x {frame.padded[0]} px do not fit the device's memory alone"
             return Finding(ItemFailure(FailureKind.OUT_OF_MEMORY, what), None)
@@ -127,7 +127,9 @@ class Detector:
         with self._timed("encode_masks"):
             return Finding(instances, _masks(frame, answer, places, instances))
 
-    def _chosen(self, frame: Letterbox, answer: Answer) -> tuple[list[int], list[dict[str, Any]]]:
+    def _chosen(
+        self, frame: Letterbox, answer: ModelOutput
+    ) -> tuple[list[int], list[dict[str, Any]]]:
         """Values of `actors.instances.INSTANCE`, and the place of each among the candidates.
 
         Boxes are compared before they are clipped, as the library does: of two objects that the
@@ -151,7 +153,10 @@ class Detector:
 
 
 def _masks(
-    frame: Letterbox, answer: Answer, places: Sequence[int], instances: Sequence[dict[str, Any]]
+    frame: Letterbox,
+    answer: ModelOutput,
+    places: Sequence[int],
+    instances: Sequence[dict[str, Any]],
 ) -> list[dict[str, Any]] | ItemFailure:
     """Values of `actors.instances.MASKS`. `places`: of the instances among the candidates."""
     prototypes = answer.prototypes

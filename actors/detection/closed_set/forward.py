@@ -17,7 +17,7 @@ from actors.images.letterbox import stacked
 
 
 @dataclass(frozen=True)
-class Answer:
+class ModelOutput:
     """What the model says of one image.
 
     Attributes:
@@ -62,7 +62,7 @@ class Forward:
         checkpoint.head.float().register_forward_pre_hook(_in_float)
 
     @torch.inference_mode()
-    def __call__(self, canvases: Sequence[npt.NDArray[np.uint8]]) -> list[Answer]:
+    def __call__(self, canvases: Sequence[npt.NDArray[np.uint8]]) -> list[ModelOutput]:
         """Candidates of each image, in the model's order.
 
         Args:
@@ -78,7 +78,7 @@ class Forward:
         planes = [None] * len(out) if prototypes is None else list(prototypes)
         return [self._answer(*one) for one in zip(out, planes, finite, strict=True)]
 
-    def _answer(self, out: Tensor, prototypes: Tensor | None, finite: bool) -> Answer:
+    def _answer(self, out: Tensor, prototypes: Tensor | None, finite: bool) -> ModelOutput:
         if self._nms_free:
             boxes, scores, classes = out[:, :4], out[:, 4], out[:, 5].long()
             coefficients = out[:, 6:]
@@ -88,7 +88,7 @@ class Forward:
             boxes, coefficients = rows[:, :4], rows[:, end:]
         wanted = (scores >= self._floors[classes]).nonzero()[:, 0]
         boxes = boxes[wanted] if self._nms_free else box_convert(boxes[wanted], "cxcywh", "xyxy")
-        return Answer(
+        return ModelOutput(
             boxes.cpu(),
             scores[wanted].cpu(),
             classes[wanted].cpu(),

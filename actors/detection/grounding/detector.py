@@ -17,10 +17,10 @@ from actors.detection.boxes import Candidates, Selector, in_view
 from actors.detection.grounding.forward import ChunkScores, Forward
 from actors.detection.grounding.prompts import PromptChunk, pack
 from actors.detection.grounding.settings import GroundingDinoConfig
-from actors.detection.grounding.weights import Loaded, load
+from actors.detection.grounding.weights import Loaded, load_grounding_dino
 from actors.failures import FailureKind, ItemFailure
 from actors.images.batches import ahead, halving
-from actors.images.views import Picture, SizeRule, View, grouped, views_of
+from actors.images.views import EncodedImage, SizeRule, View, grouped, views_of
 
 log = logging.getLogger(__name__)
 
@@ -41,7 +41,9 @@ class Detector:
         self, config: GroundingDinoConfig, timed: Callable[[str], AbstractContextManager[None]]
     ) -> None:
         """`timed` names the step that its block's wall time is booked on. Raises SetupError."""
-        loaded = load(config.model, config.revision, config.local_files_only, config.device)
+        loaded = load_grounding_dino(
+            config.model, config.revision, config.local_files_only, config.device
+        )
         on_gpu = loaded.device.type == "cuda"
         dtype = pick_dtype(config.dtype, loaded.device, on_cpu=best_on_cpu())
         chunks = _chunks(config, loaded)
@@ -66,12 +68,12 @@ class Detector:
     @torch.inference_mode()
     def find(self, images: Sequence[bytes | None]) -> list[Instances | ItemFailure | None]:
         """For each image its instances, what is wrong with it, or None where it is None."""
-        pictures: dict[int, Picture] = {}
+        pictures: dict[int, EncodedImage] = {}
         failed: dict[int, ItemFailure] = {}
         for row, data in enumerate(images):
             try:
                 if data is not None:
-                    pictures[row] = Picture(data)
+                    pictures[row] = EncodedImage(data)
             except ItemFailure as fault:
                 failed[row] = fault
         found: dict[int, list[Candidates]] = {row: [] for row in pictures}
@@ -88,7 +90,7 @@ class Detector:
             }
         return [failed.get(row, instances.get(row)) for row in range(len(images))]
 
-    def _groups(self, pictures: dict[int, Picture]) -> list[list[View]]:
+    def _groups(self, pictures: dict[int, EncodedImage]) -> list[list[View]]:
         views: list[View] = []
         for row, picture in pictures.items():
             own = views_of(row, picture.width, picture.height, self._rule, self._tiles)
@@ -96,13 +98,13 @@ class Detector:
             views += own
         return grouped(views, self._forward_pixels)
 
-    def _cropped(self, views: Sequence[View], pictures: dict[int, Picture]) -> list[Crop]:
+    def _cropped(self, views: Sequence[View], pictures: dict[int, EncodedImage]) -> list[Crop]:
         """The pixels of each view, uint8 (3, height, width). Runs in a thread."""
         with self._timed("decode"):
             return [(view, pictures[view.row].crop(view.box)) for view in views]
 
     def _seen(
-        self, group: Sequence[Crop], pictures: dict[int, Picture]
+        self, group: Sequence[Crop], pictures: dict[int, EncodedImage]
     ) -> list[tuple[View, Candidates | ItemFailure]]:
         """Candidates of each readable view of one group."""
         ready = [(view, crop) for view, crop in group if isinstance(crop, Tensor)]
@@ -114,7 +116,7 @@ class Detector:
         ]
 
     def _candidates(
-        self, view: View, picture: Picture, answer: list[ChunkScores] | None
+        self, view: View, picture: EncodedImage, answer: list[ChunkScores] | None
     ) -> Candidates | ItemFailure:
         if answer is None:
             what = f"{view.size[1]} x {view.size[0]} px do not fit the device's memory alone"

@@ -55,7 +55,9 @@ class RememberedText(nn.Module):
         return type(answer)(last_hidden_state=features)
 
 
-def load(name: str, revision: str | None, local_files_only: bool, wanted: Device) -> Loaded:
+def load_grounding_dino(
+    name: str, revision: str | None, local_files_only: bool, wanted: Device
+) -> Loaded:
     """Load the model `name`: a local directory, or a hub id at `revision`.
 
     Raises SetupError for everything that keeps the weights from being exactly those of the

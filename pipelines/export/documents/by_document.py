@@ -37,7 +37,7 @@ def bucket_of(uri: str, buckets: int) -> int:
     return int.from_bytes(digest, "big") % buckets
 
 
-class Spool:
+class DocumentBuckets:
     """The rows of a run by bucket, in files of a folder."""
 
     def __init__(self, folder: Path, buckets: int) -> None:

@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from pipelines.errors import RunBusy
-from pipelines.export.documents.by_document import Spool
+from pipelines.export.documents.by_document import DocumentBuckets
 from pipelines.export.documents.ledger import HIDDEN, Ledger, check_place
 from pipelines.export.documents.names import absolute
 from pipelines.export.documents.plan import (
@@ -73,7 +73,7 @@ def export_documents(
     }
     with _held(out), _scratch(out) as folder, output_errors(folder):
         ledger = Ledger(target, out, state)
-        spool = Spool(folder, ledger.buckets)
+        spool = DocumentBuckets(folder, ledger.buckets)
         on_read(0, planned)
         spool.deal(run, source.columns, lambda rows: on_read(rows, max(rows, planned)))
         writer = DocumentWriter(source, config, target, ledger, spool.rows, on_pages)

@@ -19,11 +19,11 @@ from typing import Any, Literal
 from pydantic import Field
 
 from actors.contract import Settings
-from pipelines.decisions.triage import Outcome, Reason
+from pipelines.decisions.triage import ImageOutcome, Reason
 from pipelines.errors import ConfigError
 from pipelines.export.labels.formats import WRITERS
 from pipelines.export.labels.image import LabelledImage
-from pipelines.review.answers import Answer, ReviewAnswers
+from pipelines.review.answers import ReviewAnswer, ReviewAnswers
 from pipelines.runs.directory import RunDir
 from pipelines.runs.shards import iter_rows
 from pipelines.storage.output_errors import output_errors
@@ -35,8 +35,8 @@ COLUMNS = ("row_id", "uri", "page", "width", "height", "outcome", "instances")
 SLICE = 256
 
 EXPORTED = {
-    "accepted": frozenset({Outcome.ACCEPTED, Outcome.EMPTY}),
-    "all": frozenset({Outcome.ACCEPTED, Outcome.EMPTY, Outcome.REVIEW}),
+    "accepted": frozenset({ImageOutcome.ACCEPTED, ImageOutcome.EMPTY}),
+    "all": frozenset({ImageOutcome.ACCEPTED, ImageOutcome.EMPTY, ImageOutcome.REVIEW}),
 }
 
 
@@ -159,7 +159,7 @@ def _answers(run: RunDir, config: ExportConfig) -> ReviewAnswers | None:
     return answers
 
 
-def _why_not(row: dict[str, Any], answer: Answer | None, config: ExportConfig) -> str | None:
+def _why_not(row: dict[str, Any], answer: ReviewAnswer | None, config: ExportConfig) -> str | None:
     """Why an image is left out; None: it is not."""
     if answer is None and config.reviewed == "only":
         return "not reviewed"

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from actors.failures import FailureKind, ItemFailure, SetupError
-from pipelines.decisions.routing import Outcome
+from pipelines.decisions.routing import PageOutcome
 from pipelines.errors import ConfigError
 from pipelines.export.page import ExportPage
 from pipelines.export.pdf.job import packed, unpacked
@@ -89,7 +89,9 @@ def page_job(page: ExportPage) -> dict[str, Any]:
     """What `pipelines.export.pdf.text_layer.render_page` is told of a page."""
     width, height = page.size or (0, 0)
     lines = (
-        [] if page.row["outcome"] == Outcome.NATIVE_TEXT or not page.size else placed_lines(page)
+        []
+        if page.row["outcome"] == PageOutcome.NATIVE_TEXT or not page.size
+        else placed_lines(page)
     )
     return {"page": page.number, "width": width, "height": height, "lines": lines}
 

@@ -14,7 +14,7 @@ from tiny_grounding_dino import processor
 
 from actors.failures import ItemFailure
 from actors.images.tiles import Tiles
-from actors.images.views import Picture, SizeRule, grouped, views_of
+from actors.images.views import EncodedImage, SizeRule, grouped, views_of
 
 RULE = SizeRule(shortest=800, longest=1333, queries=900)
 side = st.integers(1, 20_000)
@@ -99,14 +99,14 @@ def test_groups_hold_equal_sizes_up_to_the_limit() -> None:
 
 @pytest.mark.parametrize(("mode", "kind"), [("L", "PNG"), ("CMYK", "JPEG"), ("P", "GIF")])
 def test_pixels_are_rgb_whatever_the_file_holds(mode: str, kind: str) -> None:
-    picture = Picture(encoded(8, 6, mode, kind))
+    picture = EncodedImage(encoded(8, 6, mode, kind))
     crop = picture.crop((1, 2, 5, 6))
     assert not isinstance(crop, ItemFailure)
     assert tuple(crop.shape) == (3, 4, 4)
 
 
 def test_a_truncated_file_is_a_value_at_the_crop() -> None:
-    picture = Picture(encoded(64, 64)[:2000])
+    picture = EncodedImage(encoded(64, 64)[:2000])
     assert (picture.width, picture.height) == (64, 64)
     crop = picture.crop((0, 0, 64, 64))
     assert isinstance(crop, ItemFailure)

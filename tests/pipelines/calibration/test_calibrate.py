@@ -26,9 +26,9 @@ from pipelines.calibration.pages import FEWEST, Report, calibrate, choose
 from pipelines.calibration.sample import Sample, Samples, read_samples
 from pipelines.config import result_keys
 from pipelines.decisions.error_model import FEATURES, Calibration, load_calibration, page_features
-from pipelines.decisions.routing import Evidence, RoutingConfig, judge
+from pipelines.decisions.routing import Evidence, RoutingConfig, measured_and_doubted
 from pipelines.errors import ConfigError
-from pipelines.job import load
+from pipelines.job import load_job
 from pipelines.measures.intervals import Pages
 from pipelines.measures.risk import SHARES, curve, floor_for, share_at
 from pipelines.review.importing import REVIEWED
@@ -67,7 +67,7 @@ def page(
     covered: float | None = 0.95,
     outside: float | None = None,
 ) -> dict[str, Any]:
-    """A page as `judge` sees it."""
+    """A page as `measured_and_doubted` sees it."""
     row = row_of(1, "x", [(text, score or 0.0) for text, score in lines])
     read = [line | {"score": score} for line, (_, score) in zip(row["lines"], lines, strict=True)]
     return {
@@ -90,7 +90,9 @@ def judged(
     outside: float | None = None,
 ) -> tuple[Evidence, list[str]]:
     accept = {"max_expected_cer": floor, "calibration": [calibration]}
-    return judge(page(lines, covered, outside), RoutingConfig.model_validate({"accept": accept}))
+    return measured_and_doubted(
+        page(lines, covered, outside), RoutingConfig.model_validate({"accept": accept})
+    )
 
 
 @pytest.fixture(scope="module")
@@ -365,7 +367,7 @@ def test_a_config_names_the_file_and_holds_what_is_in_it(
     raw = {"job": "ocr_backfill", "run_dir": "r", "source": {"path": "p"}}
     path = tmp_path / "config.yaml"
     path.write_text(yaml.safe_dump(raw | {"routing": {"accept": accept}}))
-    _, config = load(path, [])
+    _, config = load_job(path, [])
     routing: RoutingConfig = config.routing  # type: ignore[attr-defined]
     assert routing.accept is not None
     assert routing.accept.calibration == (calibration,)
@@ -375,18 +377,18 @@ def test_a_config_names_the_file_and_holds_what_is_in_it(
     assert again == config, "run.json needs no file"
     path.write_text(yaml.safe_dump(raw | {"routing": {"accept": accept | {"calibration": "no"}}}))
     with pytest.raises(ConfigError, match="no calibration at no: nightjar calibrate makes one"):
-        load(path, [])
+        load_job(path, [])
     accept["calibration"] = [accept["calibration"]] * 2  # type: ignore[assignment]
     path.write_text(yaml.safe_dump(raw | {"routing": {"accept": accept}}))
     with pytest.raises(ConfigError, match="one file for each engine"):
-        load(path, [])
+        load_job(path, [])
 
 
 def test_an_engine_without_a_calibration_keeps_its_floors(calibration: Calibration) -> None:
     accept = {"max_expected_cer": 1.0, "calibration": [calibration]}
     config = RoutingConfig.model_validate({"accept": accept})
     weak = page([("a line of some length", 0.5)] * 9) | {"ocr_engine": "paddle_ocr 3"}
-    evidence, why = judge(weak, config)
+    evidence, why = measured_and_doubted(weak, config)
     assert evidence.expected_cer is None
     assert "mean_score_below_floor" in why
 

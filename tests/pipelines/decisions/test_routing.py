@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipelines.decisions.routing import Floors, doubts, reasons_of_failure, weigh
+from pipelines.decisions.routing import Floors, doubts, measured, reasons_of_failure
 
 FLOORS = Floors()
 
@@ -23,7 +23,7 @@ def whole(ink: float | None = 0.1, covered: float | None = 0.9, outside: float |
 
 def judged(lines: list[dict[str, Any]], *of_page: float | None, covered: float | None = 0.9):
     page = whole(*of_page) if of_page else whole(covered=covered)
-    return doubts(weigh(lines, FLOORS, page), FLOORS, blank_ink_share=0.002)
+    return doubts(measured(lines, FLOORS, page), FLOORS, blank_ink_share=0.002)
 
 
 def test_a_clean_page_has_no_doubts() -> None:
@@ -57,7 +57,7 @@ def test_lines_that_the_detector_half_saw_are_a_doubt_however_much_ink_is_explai
 
 def test_a_good_mean_does_not_hide_weak_lines() -> None:
     page = [line("x" * 60, 0.99)] * 8 + [line("y" * 60, 0.6)] * 2
-    evidence = weigh(page, FLOORS, whole())
+    evidence = measured(page, FLOORS, whole())
     assert evidence.mean_score is not None
     assert evidence.mean_score > FLOORS.mean_score
     assert "too_many_weak_lines" in doubts(evidence, FLOORS, 0.002)

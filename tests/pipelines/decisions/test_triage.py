@@ -14,7 +14,14 @@ from pycocotools import mask as coco
 from actors.failures import FAILURE, FailureKind, failure
 from actors.instances import BOXES, MASKS
 from actors.ontology import Ontology
-from pipelines.decisions.triage import Outcome, Reason, Triage, TriageConfig, judge, triage
+from pipelines.decisions.triage import (
+    ImageOutcome,
+    Reason,
+    Triage,
+    TriageConfig,
+    triage,
+    triage_image,
+)
 
 WIDTH, HEIGHT = 200, 100
 ONTOLOGY = Ontology.model_validate(
@@ -74,7 +81,7 @@ def image(boxes: Any = (), masks: Any = (), **changes: Any) -> dict[str, Any]:
 
 
 def judged(row: dict[str, Any], **rules: Any) -> dict[str, Any]:
-    return judge(row, Triage(rules=TriageConfig(**rules), ontology=ONTOLOGY))
+    return triage_image(row, Triage(rules=TriageConfig(**rules), ontology=ONTOLOGY))
 
 
 def test_image_that_nothing_speaks_against_is_accepted() -> None:
@@ -146,7 +153,7 @@ def test_what_is_just_good_enough_is_accepted(good: dict[str, Any], rule: str) -
 def test_unknown_score_is_never_accepted(score: float | None) -> None:
     row = image([box(score=score)], [mask()])
     for rules in (TriageConfig(), OFF):
-        found = judge(row, Triage(rules=rules, ontology=ONTOLOGY))
+        found = triage_image(row, Triage(rules=rules, ontology=ONTOLOGY))
         assert (found["outcome"], found["reasons"]) == ("review", ["no_score"])
 
 
@@ -255,11 +262,11 @@ def test_nothing_is_accepted_that_lacks_evidence(drawn: list[Any]) -> None:
     ]
     found = judged(image(boxes, masks))
     kept = [label for label in found["instances"] if label["reasons"] != ["below_threshold"]]
-    if found["outcome"] == Outcome.ACCEPTED:
+    if found["outcome"] == ImageOutcome.ACCEPTED:
         for label in kept:
             assert label["score"] >= 0.6
             assert label["mask"] is not None
             assert label["mask_iou"] >= 0.7
             assert label["box_agreement"] >= 0.5
-    assert (found["outcome"] == Outcome.EMPTY) == (not kept)
-    assert (found["outcome"] == Outcome.REVIEW) == bool(found["reasons"])
+    assert (found["outcome"] == ImageOutcome.EMPTY) == (not kept)
+    assert (found["outcome"] == ImageOutcome.REVIEW) == bool(found["reasons"])

@@ -25,7 +25,7 @@ from judged_runs import (
 )
 from labelled_runs import row_of as page_row
 
-from pipelines.diff.labels import Kind, diff_labels
+from pipelines.diff.labels import ChangeKind, diff_labels
 from pipelines.diff.pages import diff_text
 from pipelines.diff.pairs import pairs
 from pipelines.diff.runs import DiffSummary, diff_runs
@@ -65,7 +65,7 @@ def test_what_happened_to_a_label_is_named(
     before: Any, after: Any, kinds: list[tuple[str, ...]]
 ) -> None:
     found = diff_labels(before, after)
-    assert [one.kinds for one in found.changes] == [tuple(map(Kind, one)) for one in kinds]
+    assert [one.kinds for one in found.changes] == [tuple(map(ChangeKind, one)) for one in kinds]
     assert len(found.same) == (
         1 if before and after and not kinds and before[0]["reasons"] == [] else 0
     )
@@ -82,7 +82,7 @@ def test_labels_of_one_class_are_paired_before_nearer_ones_of_another() -> None:
 
 def test_a_label_that_fell_below_its_threshold_says_so() -> None:
     (gone,) = diff_labels([label(STAR, LEFT, 0.6)], [label(STAR, MOVED, 0.4)]).changes
-    assert (gone.kinds, gone.candidate) == ((Kind.GONE,), 0.4)
+    assert (gone.kinds, gone.candidate) == ((ChangeKind.GONE,), 0.4)
     assert gone.as_dict() == {
         "kinds": ["gone"],
         "class": [STAR, None],
@@ -91,7 +91,7 @@ def test_a_label_that_fell_below_its_threshold_says_so() -> None:
         "candidate": 0.4,
     }
     (new,) = diff_labels([label(BLUE, LEFT, 0.4)], [label(STAR, LEFT)]).changes
-    assert (new.kinds, new.candidate) == ((Kind.NEW,), None), "another class"
+    assert (new.kinds, new.candidate) == ((ChangeKind.NEW,), None), "another class"
 
 
 def test_a_text_is_compared_by_character_and_by_line() -> None:

@@ -39,7 +39,7 @@ from pipelines.evaluation.labels import LabelEvaluation, evaluate_labels
 from pipelines.evaluation.pages import TextEvaluation, evaluate_text
 from pipelines.evaluation.scores import score_run
 from pipelines.evaluation.thresholds import Thresholds, held_out
-from pipelines.evaluation.weighted_ap import judge, mean_over, precisions, ranked
+from pipelines.evaluation.weighted_ap import coco_evaluation, mean_over, precisions, ranked
 from pipelines.measures.character_errors import TextLine
 from pipelines.measures.word_errors import word_errors
 from pipelines.runs.directory import RunDir
@@ -187,7 +187,7 @@ def _judged(objects: list[Any], results: list[Any], copies: list[int]) -> COCOev
     numbered = [one | {"id": place} for place, one in enumerate(annotations, 1)]
     categories = [{"id": 1}, {"id": 2}]
     dataset = {"images": images, "annotations": numbered, "categories": categories}
-    return judge(indexed(dataset), rows, "bbox")
+    return coco_evaluation(indexed(dataset), rows, "bbox")
 
 
 def _annotation(image_id: int, kind: int, box: Any) -> dict[str, Any]:
@@ -223,7 +223,7 @@ def test_labels_are_matched_as_pycocotools_matches_them(
             _annotation(1, kind, labels[at].box) | {"score": labels[at].score} for at in mine
         ]
         dataset = {"images": [{"id": 1}], "categories": [{"id": kind}], "annotations": annotations}
-        (one,) = judge(indexed(dataset), results, "bbox").evalImgs[:1]
+        (one,) = coco_evaluation(indexed(dataset), results, "bbox").evalImgs[:1]
         if one is not None:
             at = [mine[number - 1] for number in one["dtIds"]]
             hit, passed = one["dtMatches"][0] > 0, one["dtIgnore"][0] > 0

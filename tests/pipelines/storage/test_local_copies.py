@@ -19,7 +19,7 @@ from actors.failures import SetupError
 from actors.ocr.rapid_ocr import RapidOcr, RapidOcrConfig
 from pipelines.errors import ConfigError
 from pipelines.flow import Stage
-from pipelines.job import load
+from pipelines.job import load_job
 from pipelines.storage.local_copies import local_copy, localized
 
 if TYPE_CHECKING:
@@ -146,8 +146,8 @@ def test_a_calibration_is_read_from_a_bucket_by_the_storage_of_its_config(
     accept = {"max_expected_cer": 0.02, "calibration": uri}
     path = write_config(tmp_path, tmp_path, storage=storage, routing={"accept": accept})
     with pytest.raises(ConfigError, match="is a calibration of version 99"):
-        load(path)
+        load_job(path)
     accept["calibration"] = f"{uri}.bak"
     path = write_config(tmp_path, tmp_path, storage=storage, routing={"accept": accept})
     with pytest.raises(ConfigError, match="no calibration at s3://"):
-        load(path)
+        load_job(path)
