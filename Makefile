@@ -102,7 +102,7 @@ bench-scale: setup
 
 # Every fault, three nights each: most of an hour on two cores. Writes benchmarks/results/chaos-DATE.json.
 chaos: setup
-	PYTHONPATH=tests:tests/resources $(BIN)/python -m chaos_nights
+	PYTHONPATH=.:tests:tests/resources $(BIN)/python -m chaos_nights
 
 clean:
 	rm -rf .venv .venvs build *.egg-info .pytest_cache .mypy_cache .ruff_cache

@@ -16,8 +16,9 @@ import yaml
 TESTS = Path(__file__).parent
 REPOSITORY = TESTS.parent
 
-# Ray's workers import the doubles by name; they inherit the environment, not our sys.path.
-os.environ["PYTHONPATH"] = str(TESTS)
+# Ray's workers import the doubles by name; they inherit the environment, not our sys.path. The
+# repository comes first: tests/pipelines would shadow pipelines.
+os.environ["PYTHONPATH"] = os.pathsep.join(map(str, (REPOSITORY, TESTS)))
 os.environ.setdefault("RAY_AUTH_MODE", "token")
 os.environ.setdefault("NIGHTJAR_REPORT", "0")  # 2.4 s of CPU time for every run
 # Ray's 15 lets the tests beside it starve its workers: 36 images took over 280 s.

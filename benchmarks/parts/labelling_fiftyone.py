@@ -18,7 +18,7 @@ from parts.labelling_judge import Boxes, Contestant, Sample, f1, opened
 
 FIFTYONE = "FiftyOne's apply_model, all classes in one prompt"
 _TESTS = Path(__file__).parents[2] / "tests"
-sys.path += [str(_TESTS), str(_TESTS / "resources")]
+sys.path += [str(_TESTS.parent), str(_TESTS), str(_TESTS / "resources")]
 
 
 @contextmanager

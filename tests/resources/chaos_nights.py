@@ -76,7 +76,9 @@ class ChaosNight(Night):
         self.argv = lambda *words: [sys.executable, "-m", "chaos_job", *map(str, words)]
         self.config = folder / "config.yaml"
         self.config.write_text(yaml.safe_dump(_CONFIG | {"run_dir": str(self.run)} | changes))
-        found = os.pathsep.join([str(TESTS), str(TESTS / "resources")])  # by Ray's workers as well
+        found = os.pathsep.join(
+            map(str, (TESTS.parent, TESTS, TESTS / "resources"))
+        )  # Ray's workers too
         marks = {"PYTHONPATH": found, "NIGHTJAR_CHAOS": str(folder)}
         marks["RAY_worker_niceness"] = "0"  # 15: a busy neighbour starves the workers for minutes
         self._environment = os.environ | marks | fault.environment

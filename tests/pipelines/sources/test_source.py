@@ -178,7 +178,8 @@ def test_a_large_folder_is_not_held_in_memory(tmp_path: Path) -> None:
         "for n in (25_000, 45_000): print(peak_of_walking(Path(sys.argv[1]) / str(n), n))"
     )
     here = Path(__file__).parent
-    paths = [here, here.parent, here.parent / "resources", here.parents[1]]
+    tests = here.parents[1]
+    paths = [tests.parent, here, tests, tests / "resources"]
     done = subprocess.run(
         [sys.executable, "-c", script, str(tmp_path)],
         env={**os.environ, "PYTHONPATH": os.pathsep.join(map(str, paths))},
