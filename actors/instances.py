@@ -1,12 +1,17 @@
-"""The Arrow types of detected objects and their masks."""
+"""Detected objects and their masks: the Arrow types, and the same rows as typed dicts."""
 
 from __future__ import annotations
+
+from typing import TypedDict
 
 import pyarrow as pa
 
 #: The strongest other class on the same object; null where no other class came near.
 #: `iou`: overlap of the two boxes, 0..1.
 CONFLICT = pa.struct([("class", pa.string()), ("score", pa.float32()), ("iou", pa.float32())])
+
+#: A value of CONFLICT. `class` is a keyword, so this takes the form of a call.
+Conflict = TypedDict("Conflict", {"class": str, "score": float | None, "iou": float | None})
 
 #: One detected object.
 #:
@@ -30,6 +35,20 @@ INSTANCE = pa.struct(
     ]
 )
 
+#: A value of INSTANCE.
+Instance = TypedDict(
+    "Instance",
+    {
+        "class": str,
+        "score": float | None,
+        "box": list[float],
+        "prompt": str | None,
+        "source": str,
+        "kept": bool | None,
+        "conflict": Conflict | None,
+    },
+)
+
 #: The column `boxes`: kept before not kept, then by score, best first. Empty: nothing found. Null:
 #: not looked at (see the failures).
 BOXES = pa.list_(INSTANCE)
@@ -48,6 +67,16 @@ MASK = pa.struct(
         ("box_agreement", pa.float32()),
     ]
 )
+
+
+class MaskValue(TypedDict):
+    """A value of MASK."""
+
+    counts: str | None
+    size: list[int]
+    mask_iou: float | None
+    box_agreement: float | None
+
 
 #: The column `masks`: one entry per entry of `boxes`, in the same order; null where `boxes` is.
 MASKS = pa.list_(MASK)
