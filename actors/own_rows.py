@@ -1,7 +1,7 @@
 """Several readers in one flow: each is handed the rows that are its own.
 
-Rows are masked inside the worker; nothing is filtered out and united again, which ran the stages
-before it twice (FACTS).
+Rows are masked inside the worker, not filtered and united: Ray Data 2.60 then ran the stages before
+the filter twice, without a message.
 """
 
 from __future__ import annotations

@@ -208,7 +208,7 @@ def _rapidocr_lines(said: str) -> list[TextLine]:
 
 
 def paddleocr(program: Path, pages: Path, out: Path) -> Read:
-    """PP-OCRv6 small from the ONNX files in RapidOCR's wheel, as FACTS says."""
+    """PP-OCRv6 small from the ONNX files in RapidOCR's wheel: the same weights as ours."""
     detection, recognition = _stock_models(out / "models")
     off = ("doc_orientation_classify", "doc_unwarping", "textline_orientation")
     argv = [str(program), "ocr", "-i", str(pages), "--engine", "onnxruntime"]

@@ -1,9 +1,9 @@
 """Pure decisions: what a page's readings are worth, and where the page ends.
 
 Fail closed: no score, an empty page, ink that no line explains, or garbled text never passes as
-accepted. A page-mean score hardly predicts the error on real receipts (FACTS: 0.979 with 17 % CER,
-0.945 with 0 %), so a page is judged by its weak lines and by what was not read, not by its mean; or
-by the error rate that a calibration on a labelled sample expects
+accepted. A page-mean score hardly predicts the error of real receipts (one with 0.979 had a CER of
+17 %, one with 0.945 had 0 %), so a page is judged by its weak lines and by what was not read, not
+by its mean; or by the error rate that a calibration on a labelled sample expects
 (`pipelines.decisions.error_model`).
 """
 

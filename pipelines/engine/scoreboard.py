@@ -4,7 +4,7 @@ One small Ray actor. Workers say `begin` before a batch and `end` after it; the 
 `snapshot` once a second. A row that begins again without having ended was in the hands of a worker
 that died: it is a suspect, and the worker then takes the rows of that batch one by one. A row that
 was alone in two deaths is quarantined without touching the model a third time. So one poison row
-costs three restarts and itself, not the run. By default Ray would restart for ever (FACTS).
+costs three restarts and itself, not the run. By default Ray 2.60 restarts the worker for ever.
 """
 
 from __future__ import annotations
