@@ -54,7 +54,10 @@ class JobConfig(Settings):
 
     operational = frozenset({"run_dir", "storage"})
 
-    job: str
+    job: str = Field(
+        description="a built-in job, or the import path of your own: package.module:NAME, NAME is "
+        "JOB if left out. Its code runs here and in the workers, which must be able to import it"
+    )
     run_dir: str = Field(
         description="directory of this run, or s3://bucket/prefix; started again, it goes on"
     )

@@ -1,11 +1,14 @@
-"""What a job is, and the table of those there are."""
+"""What a job is, and how a config names one: a built-in name, or an import path."""
 
 from __future__ import annotations
 
 import importlib
+import re
+import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from pipelines.config import JobConfig
@@ -16,7 +19,7 @@ from pipelines.flow import Flow
 
 @dataclass(frozen=True)
 class Job:
-    """A main job: its config model, its dataflow, and what one row of it is called."""
+    """A job: its config model, its dataflow, and what one row of it is called."""
 
     name: str
     config: type[JobConfig]
@@ -27,13 +30,48 @@ class Job:
 #: job name -> module that holds its JOB; imported when needed, so that `nightjar --help` is quick.
 MODULES = {"ocr_backfill": "pipelines.ocr_backfill", "autolabel": "pipelines.autolabel"}
 
+#: `package.module:NAME` or `package.module`. A bare word is a built-in name, so that a typo in one
+#: is no import.
+_IMPORT_PATH = re.compile(r"(?=.*[.:])([^\W\d]\w*(?:\.[^\W\d]\w*)*)(?::([^\W\d]\w*))?")
+
 
 def find_job(name: object) -> Job:
-    """The job of this name, or ConfigError."""
-    if name not in MODULES:
-        raise ConfigError(f"job: {name!r} is none of {', '.join(MODULES)}")
-    job: Job = importlib.import_module(MODULES[str(name)]).JOB
+    """The built-in job of this name, or the Job at this import path. Raises ConfigError.
+
+    An import path (`package.module:NAME`; `package.module` means its `JOB`) runs the module's code.
+    """
+    if str(name) in MODULES:
+        built_in: Job = importlib.import_module(MODULES[str(name)]).JOB
+        return built_in
+    path = _IMPORT_PATH.fullmatch(str(name))
+    if path is None:
+        raise ConfigError(
+            f"job: {name!r} is none of {', '.join(MODULES)}, and no import path",
+            "a job of your own is package.module:JOB",
+        )
+    module, attribute = path[1], path[2] or "JOB"
+    job = getattr(_imported(module), attribute, None)
+    if not isinstance(job, Job):
+        raise ConfigError(
+            f"job: {module} has no {attribute} that is a pipelines.job.Job",
+            f"{attribute} = Job(name, config, flow, unit) in that module",
+        )
     return job
+
+
+def _imported(module: str) -> ModuleType:
+    try:
+        return importlib.import_module(module)
+    except Exception as error:
+        parents = (module[:end] for end, char in enumerate(f"{module}.") if char == ".")
+        if isinstance(error, ModuleNotFoundError) and error.name in parents:
+            raise ConfigError(
+                f"job: there is no module {error.name}",
+                "put the folder that holds it on PYTHONPATH, on the workers' machines too",
+            ) from None
+        raise ConfigError(
+            f"job: importing {module} failed\n{traceback.format_exc(limit=-3)}"
+        ) from error
 
 
 def load_job(path: Path, overrides: Sequence[str] = ()) -> tuple[Job, JobConfig]:
