@@ -63,10 +63,10 @@ def _imported(module: str) -> ModuleType:
     try:
         return importlib.import_module(module)
     except Exception as error:
-        parents = (module[:end] for end, char in enumerate(f"{module}.") if char == ".")
-        if isinstance(error, ModuleNotFoundError) and error.name in parents:
+        missing = isinstance(error, ModuleNotFoundError) and f"{error.name}."
+        if missing and f"{module}.".startswith(missing):
             raise ConfigError(
-                f"job: there is no module {error.name}",
+                f"job: there is no module {missing[:-1]}",
                 "put the folder that holds it on PYTHONPATH, on the workers' machines too",
             ) from None
         raise ConfigError(
