@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from enum import StrEnum
-from typing import Any
+from typing import Any, TypedDict
 
 import pyarrow as pa
 
@@ -47,8 +47,15 @@ class FailureKind(StrEnum):
 FAILURE = pa.struct([("kind", pa.string()), ("message", pa.string())])
 
 
-def failure(kind: FailureKind, message: str) -> dict[str, str]:
-    """A value of type FAILURE. Messages are cut at 2,000 characters (tracebacks)."""
+class FailureValue(TypedDict):
+    """A value of FAILURE. `kind`: the value of a FailureKind."""
+
+    kind: str
+    message: str
+
+
+def failure(kind: FailureKind, message: str) -> FailureValue:
+    """A value of FAILURE. Messages are cut at 2,000 characters (tracebacks)."""
     return {"kind": kind.value, "message": message[:2000]}
 
 
@@ -60,12 +67,12 @@ class ItemFailure(Exception):
         self.kind = kind
         self.message = message
 
-    def as_value(self) -> dict[str, str]:
+    def as_value(self) -> FailureValue:
         """The FAILURE struct for the row."""
         return failure(self.kind, self.message)
 
 
-def parted(answers: Sequence[Any]) -> tuple[list[Any], list[dict[str, str] | None]]:
+def parted(answers: Sequence[Any]) -> tuple[list[Any], list[FailureValue | None]]:
     """Answers, some of them ItemFailures, as two columns: (values, FAILURE values), else null."""
     values = [None if isinstance(one, ItemFailure) else one for one in answers]
     return values, [one.as_value() if isinstance(one, ItemFailure) else None for one in answers]

@@ -1,6 +1,8 @@
-"""The Arrow types of recognised text."""
+"""The types of recognised text, in Arrow and in Python."""
 
 from __future__ import annotations
+
+from typing import TypedDict
 
 import pyarrow as pa
 
@@ -17,6 +19,15 @@ LINE = pa.struct(
 
 LINES = pa.list_(LINE)
 
+
+class LineValue(TypedDict):
+    """A value of LINE. `text` is "" where a line was found but not read."""
+
+    text: str
+    score: float | None
+    polygon: list[float]
+
+
 #: What every reader writes before `ocr_failure`. `ink_share`: share (0..1) of the page's cells that
 #: hold ink; `ink_covered`: share of those inside a line, null without ink.
 #: `text_outside`: share (0..1) of what the detector takes for text that lies outside the lines,
@@ -28,3 +39,13 @@ READING = (
     ("text_outside", pa.float32()),
     ("ocr_engine", pa.string()),
 )
+
+
+class ReadingValue(TypedDict, total=False):
+    """The columns of READING of one page; a missing key is a null."""
+
+    ocr_lines: list[LineValue] | None
+    ink_share: float | None
+    ink_covered: float | None
+    text_outside: float | None
+    ocr_engine: str | None

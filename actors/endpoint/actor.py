@@ -13,7 +13,7 @@ import cv2
 
 from actors.contract import Actor, Settings
 from actors.endpoint.background import BackgroundLoop
-from actors.failures import FailureKind, failure
+from actors.failures import FailureKind, FailureValue, failure
 
 if TYPE_CHECKING:
     from actors.endpoint.client import Endpoint
@@ -49,7 +49,7 @@ class EndpointActor(Actor[C]):
             with self._seconds_lock:
                 self.seconds["ask"] += time.perf_counter() - start
 
-    def _unknown(self) -> dict[str, str]:
+    def _unknown(self) -> FailureValue:
         """The exception that is being handled, as a failure without the key in it.
 
         It must not leave the actor: the batch would be bisected, and every page paid for again.

@@ -23,7 +23,7 @@ from actors.endpoint.budget import Budget, Ledger
 from actors.endpoint.completion import Completion, error_text, read_completion
 from actors.endpoint.request import EndpointRequest
 from actors.endpoint.settings import EndpointConfig
-from actors.failures import FailureKind, ItemFailure, failure
+from actors.failures import FailureKind, FailureValue, ItemFailure, failure
 
 #: Bytes of an answer that are read; 4,096 tokens of text take about 20,000.
 MAX_BODY = 2**20
@@ -59,7 +59,7 @@ class CallFault(ItemFailure):
 
 @dataclass
 class Answer:
-    """What came of one question. `failure`: a FAILURE value; `text` may stand beside it.
+    """What came of one question. `text` may stand beside a `failure`.
 
     Counts are None where the endpoint did not say them, `probability` (mean over the tokens, 0..1)
     where it gave no logprob for one, `money` without prices. `seconds`: from sending to the end,
@@ -69,7 +69,7 @@ class Answer:
     text: str | None = None
     model: str | None = None
     probability: float | None = None
-    failure: dict[str, str] | None = None
+    failure: FailureValue | None = None
     requests: int = 0
     prompt_tokens: int | None = None
     completion_tokens: int | None = None
@@ -104,8 +104,8 @@ class Endpoint:
             trust_env=not config.is_near(),  # a proxy is for what is far away
         )
 
-    def closed(self) -> dict[str, str] | None:
-        """Why a question would not even be sent now, as a FAILURE; None if it would be."""
+    def closed(self) -> FailureValue | None:
+        """Why a question would not even be sent now; None if it would be."""
         spent = self.ledger.spent()
         if spent:
             return failure(FailureKind.VLM_BUDGET, spent)

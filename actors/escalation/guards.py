@@ -8,16 +8,16 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any
 
 import numpy as np
 from pydantic import Field
 from rapidfuzz import fuzz
 
 from actors.contract import Settings
+from actors.lines import LineValue
 
 
 class AgreementRules(Settings):
@@ -56,9 +56,9 @@ class Agreement:
 
 
 def agreement(
-    answer: str, lines: Sequence[Mapping[str, Any]], rules: AgreementRules | None = None
+    answer: str, lines: Sequence[LineValue], rules: AgreementRules | None = None
 ) -> Agreement:
-    """Compare an answer with the lines (actors.lines.LINE) of the first reader.
+    """Compare an answer with the lines of the first reader.
 
     Both are reduced to what readers agree on (`essence`). Then each line, the longest first, takes
     the stretch of the answer that is most like it (`rapidfuzz.fuzz.partial_ratio_alignment`), and

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 
 from actors.failures import FailureKind, ItemFailure
+from actors.lines import LineValue
 from actors.ocr.detection import Image
 from actors.ocr.line_reader import decoded
 
@@ -48,8 +48,8 @@ def line_pictures(
     return [_encoded(_cut(page, quad), max_side, quality) for quad in quads]
 
 
-def weak_lines(lines: Sequence[Mapping[str, Any]], line_score: float) -> list[int]:
-    """Places of the lines (actors.lines.LINE) that were not read, or not surely."""
+def weak_lines(lines: Sequence[LineValue], line_score: float) -> list[int]:
+    """Places of the lines that were not read, or not surely."""
     return [
         place
         for place, line in enumerate(lines)
@@ -57,11 +57,11 @@ def weak_lines(lines: Sequence[Mapping[str, Any]], line_score: float) -> list[in
     ]
 
 
-def spliced(lines: Sequence[Mapping[str, Any]], texts: Mapping[int, str]) -> list[dict[str, Any]]:
+def spliced(lines: Sequence[LineValue], texts: Mapping[int, str]) -> list[LineValue]:
     """`lines` with the texts at some places replaced. A replaced line has no score: who wrote it
     gives none."""
     return [
-        {**line, "text": texts[place], "score": None} if place in texts else dict(line)
+        {**line, "text": texts[place], "score": None} if place in texts else line
         for place, line in enumerate(lines)
     ]
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, TypedDict, TypeVar
 
 import pyarrow as pa
 
@@ -19,13 +19,15 @@ from actors.escalation.guards import implausible_line
 from actors.escalation.question import Question
 from actors.escalation.regions import line_pictures, page_picture, spliced, weak_lines
 from actors.escalation.settings import VlmConfig
-from actors.failures import FAILURE, FailureKind, ItemFailure, failure
-from actors.lines import LINES
+from actors.failures import FAILURE, FailureKind, FailureValue, ItemFailure, failure
+from actors.lines import LINES, LineValue
 
 if TYPE_CHECKING:
     from actors.endpoint.client import Answer
 
 __all__ = ["USAGE", "Vlm", "VlmConfig"]
+
+N = TypeVar("N", int, float)
 
 #: What one row cost. Tokens are null where the endpoint does not count them, `money` without
 #: prices. `seconds`: of its requests, summed, without waiting for a slot or between attempts.
@@ -38,6 +40,35 @@ USAGE = pa.struct(
         ("seconds", pa.float32()),
     ]
 )
+
+
+class UsageValue(TypedDict):
+    """A value of USAGE."""
+
+    requests: int
+    prompt_tokens: int | None
+    completion_tokens: int | None
+    money: float | None
+    seconds: float
+
+
+class PageInDoubt(TypedDict):
+    """What `Vlm` reads of a page that it asks about: there is an image, and some doubt."""
+
+    image: bytes
+    ocr_lines: list[LineValue] | None
+    doubts: list[str]
+
+
+class VlmRead(TypedDict, total=False):
+    """What `Vlm` writes of one page; a missing key is a null."""
+
+    vlm_text: str | None
+    vlm_lines: list[LineValue] | None
+    vlm_model: str | None
+    vlm_usage: UsageValue | None
+    vlm_failure: FailureValue | None
+
 
 #: Doubts that no crop of a found line can answer: the page is sent whole.
 _ABOUT_THE_PAGE = frozenset(
@@ -83,34 +114,36 @@ class Vlm(EndpointActor[VlmConfig]):
 
     def __call__(self, rows: pa.Table) -> pa.Table:
         wanted = [i for i, doubts in enumerate(rows["doubts"].to_pylist()) if _worth(doubts)]
-        pages = rows.select(self.reads.names).take(pa.array(wanted, pa.int64())).to_pylist()
+        pages: list[PageInDoubt] = (
+            rows.select(self.reads.names).take(pa.array(wanted, pa.int64())).to_pylist()
+        )
         asked = [(i, page) for i, page in zip(wanted, pages, strict=True) if page["image"]]
-        values: list[dict[str, Any]] = [{} for _ in range(rows.num_rows)]
+        values: list[VlmRead] = [{} for _ in range(rows.num_rows)]
         if asked:
             read = self._asked(self._read_all([page for _, page in asked]))
             for (i, _), value in zip(asked, read, strict=True):
                 values[i] = value
         return appended(rows, self.writes, values)
 
-    async def _read_all(self, pages: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    async def _read_all(self, pages: Sequence[PageInDoubt]) -> list[VlmRead]:
         return await asyncio.gather(*map(self._read, pages))
 
-    async def _read(self, page: dict[str, Any]) -> dict[str, Any]:
+    async def _read(self, page: PageInDoubt) -> VlmRead:
         closed = self._endpoint.closed()
         if closed:
             return {"vlm_usage": usage([]), "vlm_failure": closed}
-        lines: list[dict[str, Any]] = page["ocr_lines"] or []
+        image, lines = page["image"], page["ocr_lines"] or []
         try:
             weak = self._regions(lines, page["doubts"])
             if weak:
-                return await self._read_lines(page["image"], lines, weak)
-            return await self._read_page(page["image"], lines)
+                return await self._read_lines(image, lines, weak)
+            return await self._read_page(image, lines)
         except ItemFailure as fault:
             return {"vlm_usage": usage([]), "vlm_failure": fault.as_value()}
         except Exception:
             return {"vlm_usage": usage([]), "vlm_failure": self._unknown()}
 
-    def _regions(self, lines: Sequence[dict[str, Any]], doubts: Sequence[str]) -> list[int]:
+    def _regions(self, lines: Sequence[LineValue], doubts: Sequence[str]) -> list[int]:
         """Places of the lines to send; none: the page is sent."""
         if self.config.mode == "page" or _names(doubts) & _ABOUT_THE_PAGE:
             return []
@@ -118,7 +151,7 @@ class Vlm(EndpointActor[VlmConfig]):
         fits = len(weak) <= self.config.max_regions
         return weak if fits and all(lines[i]["polygon"] for i in weak) else []
 
-    async def _read_page(self, image: bytes, lines: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    async def _read_page(self, image: bytes, lines: Sequence[LineValue]) -> VlmRead:
         side, quality = self.config.max_side, self.config.jpeg_quality
         picture = await asyncio.to_thread(page_picture, image, side, quality)
         answer = await self._endpoint.ask(Question(picture, self.config.prompt))
@@ -131,8 +164,8 @@ class Vlm(EndpointActor[VlmConfig]):
         }
 
     async def _read_lines(
-        self, image: bytes, lines: Sequence[dict[str, Any]], weak: Sequence[int]
-    ) -> dict[str, Any]:
+        self, image: bytes, lines: Sequence[LineValue], weak: Sequence[int]
+    ) -> VlmRead:
         side, quality = self.config.max_side, self.config.jpeg_quality
         polygons = [lines[i]["polygon"] for i in weak]
         crops = await asyncio.to_thread(line_pictures, image, polygons, side, quality)
@@ -164,7 +197,7 @@ class Vlm(EndpointActor[VlmConfig]):
             answer.failure = failure(FailureKind.VLM_LOOP, loop + also)
 
 
-def usage(answers: Sequence[Answer]) -> dict[str, Any]:
+def usage(answers: Sequence[Answer]) -> UsageValue:
     """The USAGE of one row: sums; what no answer counts stays null."""
     return {
         "requests": sum(answer.requests for answer in answers),
@@ -175,12 +208,12 @@ def usage(answers: Sequence[Answer]) -> dict[str, Any]:
     }
 
 
-def _sum(values: Sequence[float | None]) -> float | None:
+def _sum(values: Sequence[N | None]) -> N | None:
     known = [value for value in values if value is not None]
     return sum(known) if known else None
 
 
-def _first_failure(weak: Sequence[int], answers: Sequence[Answer]) -> dict[str, str] | None:
+def _first_failure(weak: Sequence[int], answers: Sequence[Answer]) -> FailureValue | None:
     failed = [
         (i, answer.failure) for i, answer in zip(weak, answers, strict=True) if answer.failure
     ]
@@ -188,7 +221,7 @@ def _first_failure(weak: Sequence[int], answers: Sequence[Answer]) -> dict[str, 
         return None
     place, first = failed[0]
     message = f"{len(failed)} of {len(answers)} lines failed; line {place + 1}: {first['message']}"
-    return first | {"message": message[:2000]}
+    return {"kind": first["kind"], "message": message[:2000]}
 
 
 def _worth(doubts: Sequence[str] | None) -> bool:

@@ -1,10 +1,12 @@
-"""The Arrow types of a page's layout."""
+"""The types of a page's layout, in Arrow and in Python."""
 
 from __future__ import annotations
 
+from typing import TypedDict
+
 import pyarrow as pa
 
-from actors.failures import FAILURE
+from actors.failures import FAILURE, FailureValue
 
 #: One block of a page, for readers that find blocks before text.
 #:
@@ -27,3 +29,13 @@ BLOCK = pa.struct(
 
 #: The column `ocr_blocks`, in reading order. Null: not looked at.
 BLOCKS = pa.list_(BLOCK)
+
+
+class BlockValue(TypedDict):
+    """A value of BLOCK."""
+
+    type: str
+    box: list[float] | None
+    html: str | None
+    score: float | None
+    failure: FailureValue | None

@@ -7,10 +7,11 @@ and recognised in batches with little padding (`actors.ocr.packing`), whatever r
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, ClassVar, TypeVar
+from typing import ClassVar, TypeVar
 
 import cv2
 import numpy as np
@@ -19,8 +20,8 @@ import pyarrow as pa
 from pydantic import Field
 
 from actors.contract import Actor, Settings, appended
-from actors.failures import FAILURE, FailureKind, SetupError, failure
-from actors.lines import READING
+from actors.failures import FAILURE, FailureKind, FailureValue, SetupError, failure
+from actors.lines import READING, LineValue, ReadingValue
 from actors.ocr.detection import (
     LINE_HEIGHT,
     DetectionConfig,
@@ -52,6 +53,27 @@ class LineReaderConfig(Settings):
     lines_per_batch: int = Field(
         4, ge=1, description="lines recognised at once: 4 for a CPU, 32 and more for a GPU"
     )
+
+
+class LinesRead(ReadingValue, total=False):
+    """What `LineReader` writes of one page; a missing key is a null."""
+
+    ocr_failure: FailureValue | None
+
+
+@dataclass
+class _Page:
+    """One page between its detection and its recognition.
+
+    Attributes:
+        columns: so far without `ocr_lines`.
+        quads: (N, 4, 2) float32, pixels of the page; None where no line was looked for.
+        crops: the N lines, cut out.
+    """
+
+    columns: LinesRead = field(default_factory=LinesRead)
+    quads: npt.NDArray[np.float32] | None = None
+    crops: list[Image] = field(default_factory=list)
 
 
 C = TypeVar("C", bound=LineReaderConfig)
@@ -87,23 +109,24 @@ class LineReader(Actor[C]):
 
     def __call__(self, rows: pa.Table) -> pa.Table:
         pages = [self._found(data) for data in rows["image"].to_pylist()]
-        crops = [line for page in pages for line in page.pop("crops", ())]
+        crops = [line for page in pages for line in page.crops]
         with self.timed("recognise"):
             readings = iter(self.read_lines(crops))
         with self.timed("order"):
             for page in pages:
-                if page.get("quads") is not None:
-                    page["ocr_lines"] = _in_order(page["quads"], readings)
-        return appended(rows, self.writes, pages)
+                if page.quads is not None:
+                    page.columns["ocr_lines"] = _in_order(page.quads, readings)
+        return appended(rows, self.writes, [page.columns for page in pages])
 
-    def _found(self, data: bytes | None) -> dict[str, Any]:
+    def _found(self, data: bytes | None) -> _Page:
         """One page's lines, cut out, and its ink; or its failure."""
         if data is None:
-            return {}
+            return _Page()
         with self.timed("decode"):
             page = decoded(data)
         if page is None:
-            return {"ocr_failure": failure(FailureKind.CORRUPT_IMAGE, "OpenCV cannot decode it")}
+            fault = failure(FailureKind.CORRUPT_IMAGE, "OpenCV cannot decode it")
+            return _Page({"ocr_failure": fault})
         with self.timed("detect"):
             small = detector_input(page, self.config.detection)
             found = self.find_lines(page, small)
@@ -112,14 +135,13 @@ class LineReader(Actor[C]):
             crops = [crop(page, quad) for quad in quads]
         with self.timed("ink"):
             share, covered = coverage(ink_cells(small), quads, (page.shape[0], page.shape[1]))
-        return {
-            "quads": quads,
-            "crops": crops,
+        columns: LinesRead = {
             "ink_share": share,
             "ink_covered": covered,
             "text_outside": found.outside,
             "ocr_engine": self.engine,
         }
+        return _Page(columns, quads, crops)
 
     def read_lines(self, crops: Sequence[Image]) -> list[Reading]:
         """What each BGR line (48, W, 3) says, in their order."""
@@ -162,8 +184,9 @@ def wheel_models() -> Path:
     return Path(spec.origin).parent / "models"
 
 
-def _in_order(quads: npt.NDArray[np.float32], readings: Any) -> list[dict[str, Any]]:
-    lines = [
+def _in_order(quads: npt.NDArray[np.float32], readings: Iterator[Reading]) -> list[LineValue]:
+    """The lines of one page, from the next of `readings`."""
+    lines: list[LineValue] = [
         {"text": text, "score": score, "polygon": quad.ravel().tolist()}
         for quad, (text, score) in zip(quads, readings, strict=False)
     ]

@@ -16,7 +16,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
@@ -24,13 +24,13 @@ import pyarrow as pa
 from actors.contract import appended
 from actors.endpoint.actor import EndpointActor
 from actors.endpoint.loops import find_loop
-from actors.failures import FAILURE, FailureKind, ItemFailure, failure
-from actors.lines import READING
-from actors.ocr.blocks import BLOCKS
+from actors.failures import FAILURE, FailureKind, FailureValue, ItemFailure, failure
+from actors.lines import READING, LineValue
+from actors.ocr.blocks import BLOCKS, BlockValue
 from actors.ocr.detection import DetectionConfig, Image, detector_input
 from actors.ocr.html_lines import html_lines
 from actors.ocr.ink import coverage, ink_cells
-from actors.ocr.line_reader import decoded
+from actors.ocr.line_reader import LinesRead, decoded
 from actors.ocr.surya_protocol import (
     BLOCK_PROMPT,
     LAYOUT_PROMPT,
@@ -61,6 +61,12 @@ _SPARE_TOKENS, _LEAST_TOKENS = 100, 256
 _WORTH_ANOTHER = frozenset({"VLM_TRUNCATED", "VLM_LOOP", "VLM_GARBAGE"})
 
 
+class SuryaRead(LinesRead, total=False):
+    """What `Surya` writes of one page; a missing key is a null."""
+
+    ocr_blocks: list[BlockValue] | None
+
+
 @dataclass(frozen=True)
 class _Block:
     """A block as far as it is known. `box`: pixels of the page."""
@@ -69,9 +75,9 @@ class _Block:
     box: list[float] | None
     html: str | None = None
     score: float | None = None
-    failure: dict[str, str] | None = None
+    failure: FailureValue | None = None
 
-    def value(self) -> dict[str, Any]:
+    def value(self) -> BlockValue:
         return {
             "type": self.region.type,
             "box": self.box,
@@ -80,7 +86,7 @@ class _Block:
             "failure": self.failure,
         }
 
-    def lines(self) -> list[dict[str, Any]]:
+    def lines(self) -> list[LineValue]:
         """Where a line lies within its block is not known: its polygon is the block's."""
         if self.box is None or self.html is None:
             return []
@@ -128,10 +134,10 @@ class Surya(EndpointActor[SuryaConfig]):
         pages = self._asked(self._read_all(rows["image"].to_pylist()))
         return appended(rows, self.writes, pages)
 
-    async def _read_all(self, images: Sequence[bytes | None]) -> list[dict[str, Any]]:
+    async def _read_all(self, images: Sequence[bytes | None]) -> list[SuryaRead]:
         return await asyncio.gather(*map(self._read, images))
 
-    async def _read(self, image: bytes | None) -> dict[str, Any]:
+    async def _read(self, image: bytes | None) -> SuryaRead:
         if image is None:
             return {}
         try:
@@ -141,7 +147,7 @@ class Surya(EndpointActor[SuryaConfig]):
         except Exception:
             return {"ocr_failure": self._unknown()}
 
-    async def _read_page(self, image: bytes) -> dict[str, Any]:
+    async def _read_page(self, image: bytes) -> SuryaRead:
         page = await asyncio.to_thread(_page, image)
         question = await asyncio.to_thread(
             _question, page, LAYOUT_PROMPT, self.config.layout_tokens, self.config.layout_side
@@ -150,7 +156,7 @@ class Surya(EndpointActor[SuryaConfig]):
             replace(question, schema=LAYOUT_SCHEMA), self.config.layout_tokens, _layout_fault
         )
         if answer.failure:
-            return {"ocr_failure": answer.failure | _about("the layout", answer.failure)}
+            return {"ocr_failure": _about("the layout", answer.failure)}
         regions = read_layout(answer.text or "")
         blocks = await asyncio.gather(*(self._read_block(page, region) for region in regions))
         ink = await asyncio.to_thread(_ink, page, [block.box for block in blocks if block.lines()])
@@ -183,7 +189,7 @@ class Surya(EndpointActor[SuryaConfig]):
         self,
         question: SuryaQuestion,
         most_tokens: int,
-        fault: Callable[[str], dict[str, str] | None],
+        fault: Callable[[str], FailureValue | None],
     ) -> Answer:
         """The answer, or the last of those to `retries` more questions."""
         for again in range(self.config.retries + 1):
@@ -196,7 +202,7 @@ class Surya(EndpointActor[SuryaConfig]):
                 break
         return answer
 
-    def _block_fault(self, html: str, must_have_text: bool) -> dict[str, str] | None:
+    def _block_fault(self, html: str, must_have_text: bool) -> FailureValue | None:
         text = "\n".join(html_lines(html))
         if must_have_text and not text:
             return failure(FailureKind.VLM_GARBAGE, "no text, although something is printed there")
@@ -216,7 +222,7 @@ def _question(image: Image, prompt: str, tokens: int, side: int | None = None) -
     return SuryaQuestion(png(picture), picture.shape[1], picture.shape[0], prompt, tokens)
 
 
-def _layout_fault(text: str) -> dict[str, str] | None:
+def _layout_fault(text: str) -> FailureValue | None:
     try:
         read_layout(text)
     except ItemFailure as fault:
@@ -241,13 +247,13 @@ def _ink(page: Image, boxes: Sequence[list[float] | None]) -> tuple[float, float
     return coverage(cells, polygons, (page.shape[0], page.shape[1]))
 
 
-def _about(what: str, fault: dict[str, str]) -> dict[str, str]:
-    return {"message": f"{what}: {fault['message']}"[:2000]}
+def _about(what: str, fault: FailureValue) -> FailureValue:
+    return {"kind": fault["kind"], "message": f"{what}: {fault['message']}"[:2000]}
 
 
-def _first_failure(blocks: Sequence[_Block]) -> dict[str, str] | None:
+def _first_failure(blocks: Sequence[_Block]) -> FailureValue | None:
     failed = [(n, block.failure) for n, block in enumerate(blocks, 1) if block.failure]
     if not failed:
         return None
     number, first = failed[0]
-    return first | _about(f"{len(failed)} of {len(blocks)} blocks failed; block {number}", first)
+    return _about(f"{len(failed)} of {len(blocks)} blocks failed; block {number}", first)

@@ -1,6 +1,8 @@
-"""The Arrow types of what lies on a screen."""
+"""The types of what lies on a screen, in Arrow and in Python."""
 
 from __future__ import annotations
+
+from typing import TypedDict
 
 import pyarrow as pa
 
@@ -28,3 +30,15 @@ ELEMENT = pa.struct(
 
 #: The column `elements`, in reading order. Empty: nothing found. Null: not looked at.
 ELEMENTS = pa.list_(ELEMENT)
+
+
+class ElementValue(TypedDict):
+    """A value of ELEMENT."""
+
+    type: str
+    box: list[float]
+    interactive: bool
+    text: str | None
+    caption: str | None
+    score: float | None
+    content_score: float | None

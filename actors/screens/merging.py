@@ -7,13 +7,14 @@ dropped together with its line, whose text is then nowhere; here the line stays.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
 
+from actors.lines import LineValue
 from actors.ocr.reading_order import reading_order
+from actors.screens.element import ElementValue
 
 #: A box lies in another if this share of its area does.
 _INSIDE = 0.8
@@ -24,10 +25,10 @@ Boxes = npt.NDArray[np.float32]
 def merged(
     icons: Boxes,
     scores: Sequence[float],
-    lines: Sequence[Mapping[str, Any]],
+    lines: Sequence[LineValue],
     max_overlap: float,
-) -> list[dict[str, Any]]:
-    """Values of `actors.screens.element.ELEMENT` in reading order, captions not yet there.
+) -> list[ElementValue]:
+    """The elements in reading order, captions not yet there.
 
     1. Of two icons that overlap by more than `max_overlap`, the smaller stays. Overlap is the
        largest of intersection / union, / first area, / second area.
@@ -37,7 +38,7 @@ def merged(
     Args:
         icons: (n, 4), x0, y0, x1, y1, pixels.
         scores: (n,), of the icons.
-        lines: values of `actors.lines.LINE`; those without a text play no part.
+        lines: those without a text play no part.
         max_overlap: 0..1.
     """
     read = [line for line in lines if line["text"]]
@@ -55,7 +56,7 @@ def merged(
     return [elements[i] for i in reading_order(boxes[:, [[0, 1], [2, 1], [2, 3], [0, 3]]])]
 
 
-def _icon(box: Boxes, score: float, lines: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+def _icon(box: Boxes, score: float, lines: Sequence[LineValue]) -> ElementValue:
     known = [line["score"] for line in lines if line["score"] is not None]
     return {
         "type": "icon",
@@ -68,7 +69,7 @@ def _icon(box: Boxes, score: float, lines: Sequence[Mapping[str, Any]]) -> dict[
     }
 
 
-def _text(box: Boxes, line: Mapping[str, Any]) -> dict[str, Any]:
+def _text(box: Boxes, line: LineValue) -> ElementValue:
     return {
         "type": "text",
         "box": box.tolist(),
@@ -80,7 +81,7 @@ def _text(box: Boxes, line: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _bounds(lines: Sequence[Mapping[str, Any]]) -> Boxes:
+def _bounds(lines: Sequence[LineValue]) -> Boxes:
     corners = np.array([line["polygon"] for line in lines], np.float32).reshape(-1, 4, 2)
     return np.concatenate([corners.min(axis=1), corners.max(axis=1)], axis=1)
 

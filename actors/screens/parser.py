@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -17,6 +17,8 @@ from actors.failures import FailureKind, ItemFailure
 from actors.images.batches import in_batches
 from actors.images.decoding import rgb
 from actors.images.letterbox import Letterbox
+from actors.lines import LineValue
+from actors.screens.element import ElementValue
 from actors.screens.florence import Captioner
 from actors.screens.icons import Canvas, Found, load_icons, strongest
 from actors.screens.merging import merged
@@ -29,14 +31,14 @@ if TYPE_CHECKING:
 #: `actors.detection.closed_set.detector`).
 IMAGES_AT_ONCE, CAPTIONS_AT_ONCE = (1, 16), (8, 128)
 
-Elements = list[dict[str, Any]]
+Elements = list[ElementValue]
 
 
 @dataclass
 class _Screen:
     """One screenshot on its way."""
 
-    lines: Sequence[Mapping[str, Any]]
+    lines: Sequence[LineValue]
     image: Image.Image | None = None
     frame: Letterbox | None = None
     canvas: Canvas | None = None
@@ -78,7 +80,7 @@ class ScreenParser:
         }
 
     def parse(
-        self, screenshots: Sequence[tuple[bytes, Sequence[Mapping[str, Any]]]]
+        self, screenshots: Sequence[tuple[bytes, Sequence[LineValue]]]
     ) -> list[Elements | ItemFailure]:
         """Elements of each (encoded image, lines), or what is wrong with it."""
         screens = [_Screen(lines) for _, lines in screenshots]
