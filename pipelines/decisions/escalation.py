@@ -14,6 +14,7 @@ from pydantic import Field
 
 from actors.contract import Settings
 from actors.escalation.guards import Agreement, AgreementRules, agreement, likeness
+from pipelines.decisions.reasons import PageReason, VlmReason, of_vlm_failure
 from pipelines.pages.native_text import garbled_share
 
 
@@ -41,30 +42,29 @@ class VlmRules(Settings):
 
 
 #: Doubts about a page that new texts for its found lines leave as they are.
-_NOT_ABOUT_LINES = frozenset({"no_text_found", "ink_not_covered", "text_outside_lines"})
+_NOT_ABOUT_LINES = frozenset(
+    {PageReason.NO_TEXT_FOUND, PageReason.INK_NOT_COVERED, PageReason.TEXT_OUTSIDE}
+)
 
 
 def against_answer(page: Mapping[str, Any], rules: VlmRules) -> list[str]:
     """Why the second reading of a page is not to be believed; empty: it is accepted.
 
-    `page`: `doubts`, `ocr_lines` and the columns of `actors.escalation.vlm.Vlm`. Reasons:
-    `vlm_no_answer` (none was asked for), ``vlm_<failure>`` in lower case, `vlm_text_on_blank_page`,
-    `vlm_empty`, `vlm_garbled_text`; of a page `nothing_vouches`, `vlm_disagrees`,
-    `vlm_unsupported_text`, `vlm_too_short`; of lines `vlm_line_unlike` and the doubts that no line
-    can answer.
+    `page`: `doubts`, `ocr_lines` and the columns of `actors.escalation.vlm.Vlm`. Reasons: values
+    of VlmReason, `of_vlm_failure`, and for replaced lines the doubts that no line can answer.
     """
     if page["vlm_failure"] is not None:
-        return [_reason(page["vlm_failure"]["kind"])]
+        return [of_vlm_failure(page["vlm_failure"]["kind"])]
     if page["vlm_text"] is None:
-        return ["vlm_no_answer"]
+        return [VlmReason.NO_ANSWER]
     if not page["vlm_text"].strip():
-        return ["vlm_empty"]
+        return [VlmReason.EMPTY]
     doubts = {doubt.partition("=")[0] for doubt in page["doubts"] or ()}
-    if "blank_page" in doubts:
-        return ["vlm_text_on_blank_page"]
+    if PageReason.BLANK_PAGE in doubts:
+        return [VlmReason.TEXT_ON_BLANK]
     against = _against_lines(page, doubts, rules) if page["vlm_lines"] else _against(page, rules)
     if garbled_share(page["vlm_text"]) > rules.max_garbled:
-        against.append("vlm_garbled_text")
+        against.append(VlmReason.GARBLED)
     return against
 
 
@@ -76,11 +76,11 @@ def compared(page: Mapping[str, Any], rules: VlmRules) -> Agreement:
 def _against(page: Mapping[str, Any], rules: VlmRules) -> list[str]:
     figures = compared(page, rules)
     if figures.share is None or figures.sure_lines < rules.min_sure_lines:
-        return ["nothing_vouches"]
+        return [VlmReason.NOTHING_VOUCHES]
     checks = [
-        ("vlm_disagrees", figures.share, rules.min_agreement),
-        ("vlm_unsupported_text", figures.supported, rules.min_supported),
-        ("vlm_too_short", figures.length_ratio, rules.min_length),
+        (VlmReason.DISAGREES, figures.share, rules.min_agreement),
+        (VlmReason.UNSUPPORTED, figures.supported, rules.min_supported),
+        (VlmReason.TOO_SHORT, figures.length_ratio, rules.min_length),
     ]
     return [name for name, value, floor in checks if value is None or value < floor]
 
@@ -100,10 +100,5 @@ def _against_lines(page: Mapping[str, Any], doubts: set[str], rules: VlmRules) -
         if likeness(old, new) < rules.min_line_likeness
     )
     if len(before) != len(after) or unlike > rules.max_unlike * sum(map(len, after)):
-        against.append("vlm_line_unlike")
+        against.append(VlmReason.LINE_UNLIKE)
     return against
-
-
-def _reason(kind: str) -> str:
-    name = kind.lower()
-    return name if name.startswith("vlm_") else f"vlm_{name}"

@@ -20,6 +20,7 @@ from pydantic import Field
 from actors.contract import Settings
 from pipelines.decisions.error_model import Accept, Calibration
 from pipelines.decisions.escalation import VlmRules
+from pipelines.decisions.reasons import PageReason
 from pipelines.pages.native_text import garbled_share
 
 
@@ -146,18 +147,18 @@ def measured(
 
 
 def doubts(evidence: Evidence, floors: Floors, blank_ink_share: float) -> list[str]:
-    """Why an OCR reading is not to be trusted; empty if it is. Each is `name` or `name=value`."""
+    """Why an OCR reading is not to be trusted, values of PageReason; empty if it is."""
     if why := _nothing_read(evidence, blank_ink_share):
         return why
     checks = [
-        ("mean_score_below_floor", evidence.mean_score, floors.mean_score),
-        ("p10_score_below_floor", evidence.p10_score, floors.p10_score),
-        ("min_score_below_floor", evidence.min_score, floors.min_score),
+        (PageReason.MEAN_SCORE, evidence.mean_score, floors.mean_score),
+        (PageReason.P10_SCORE, evidence.p10_score, floors.p10_score),
+        (PageReason.MIN_SCORE, evidence.min_score, floors.min_score),
     ]
-    found = [name for name, value, floor in checks if value is None or value < floor]
+    found: list[str] = [name for name, value, floor in checks if value is None or value < floor]
     found += _missed_text(evidence, floors)
     if evidence.weak_share is None or evidence.weak_share > floors.max_weak_share:
-        found.append("too_many_weak_lines")
+        found.append(PageReason.WEAK_LINES)
     return found + _not_about_scores(evidence, floors)
 
 
@@ -171,11 +172,11 @@ def calibrated_doubts(
     """The same, by the expected error rate: `expected_cer_unknown` is one that cannot be told."""
     if why := _nothing_read(evidence, blank_ink_share):
         return why
-    found = []
+    found: list[str] = []
     if evidence.expected_cer is None:
-        found.append("expected_cer_unknown")
+        found.append(PageReason.CER_UNKNOWN)
     elif evidence.expected_cer > accept.max_expected_cer:
-        found.append("expected_cer_above_floor")
+        found.append(PageReason.CER_ABOVE)
     if not calibration.sees_missed_text():
         found += _missed_text(evidence, floors)
     return found + _not_about_scores(evidence, floors)
@@ -184,22 +185,24 @@ def calibrated_doubts(
 def _missed_text(evidence: Evidence, floors: Floors) -> list[str]:
     """Unknown ink fails closed; not every detector says what it half saw, so that may be null."""
     covered, outside = evidence.ink_covered, evidence.text_outside
-    found = ["ink_not_covered"] if covered is None or covered < floors.min_ink_covered else []
+    found: list[str] = []
+    if covered is None or covered < floors.min_ink_covered:
+        found.append(PageReason.INK_NOT_COVERED)
     if outside is not None and outside > floors.max_text_outside:
-        found.append("text_outside_lines")
+        found.append(PageReason.TEXT_OUTSIDE)
     return found
 
 
 def _nothing_read(evidence: Evidence, blank_ink_share: float) -> list[str]:
     if evidence.lines == 0 or evidence.characters == 0:
         blank = evidence.ink_share is not None and evidence.ink_share < blank_ink_share
-        return ["blank_page" if blank else "no_text_found"]
-    return ["no_scores"] if evidence.mean_score is None else []
+        return [PageReason.BLANK_PAGE if blank else PageReason.NO_TEXT_FOUND]
+    return [PageReason.NO_SCORES] if evidence.mean_score is None else []
 
 
 def _not_about_scores(evidence: Evidence, floors: Floors) -> list[str]:
-    found = ["lines_without_score"] if evidence.unscored_lines else []
-    return [*found, "garbled_text"] if evidence.garbled > floors.max_garbled else found
+    found: list[str] = [PageReason.UNSCORED_LINES] if evidence.unscored_lines else []
+    return [*found, PageReason.GARBLED] if evidence.garbled > floors.max_garbled else found
 
 
 def reasons_of_failure(*failures: dict[str, str] | None) -> list[str]:

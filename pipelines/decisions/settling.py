@@ -12,6 +12,7 @@ from actors.escalation.vlm import Vlm
 from actors.failures import FAILURE
 from actors.lines import LINES
 from pipelines.decisions.escalation import against_answer
+from pipelines.decisions.reasons import PageReason
 from pipelines.decisions.routing import (
     Evidence,
     PageOutcome,
@@ -126,7 +127,9 @@ def settle_page(page: dict[str, Any]) -> dict[str, Any]:
         )
     failed = reasons_of_failure(page["fetch_failure"], page["ocr_failure"])
     if page["fetch_failure"] or page["ocr_lines"] is None:
-        return verdict(PageOutcome.FAILED, failed or ["no_reading"], None, None, None, None)
+        return verdict(
+            PageOutcome.FAILED, failed or [PageReason.NO_READING], None, None, None, None
+        )
     lines, engine = page["ocr_lines"], page["ocr_engine"]
     outcome = PageOutcome.REVIEW if page["doubts"] else PageOutcome.OCR
     text = "\n".join(line["text"] for line in lines if line["text"])
