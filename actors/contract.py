@@ -7,12 +7,15 @@ from abc import ABC, abstractmethod
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from typing import Any, ClassVar, Generic, Literal, Self, TypeVar
+from typing import Annotated, Any, ClassVar, Generic, Literal, Self, TypeVar
 
 import pyarrow as pa
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, model_validator
 
-Device = Literal["auto", "cpu", "cuda"]
+Device = Annotated[
+    Literal["auto", "cpu", "cuda"],
+    Field(description="auto: cuda where there is one, else cpu"),
+]
 
 
 Dtype = Literal["auto", "float32", "bfloat16", "float16"]

@@ -10,8 +10,9 @@ import numpy.typing as npt
 import pyarrow as pa
 from pydantic import Field, Tag
 
-from actors.contract import Device, Dtype, Settings, by_engine
+from actors.contract import Dtype, Settings, by_engine
 from actors.failures import ItemFailure
+from actors.hub_model import HubModel
 
 Vector = npt.NDArray[np.float32]
 
@@ -30,21 +31,19 @@ class StatisticsConfig(Settings):
     engine: Literal["statistics"] = "statistics"
 
 
-class TimmConfig(Settings):
+class TimmConfig(HubModel):
     """A backbone of timm, DINOv2 for instance: which weights, and how much at once."""
 
-    operational: ClassVar[frozenset[str]] = frozenset(
-        {"local_files_only", "device", "images_at_once", "decode_threads"}
-    )
+    operational: ClassVar[frozenset[str]] = HubModel.operational | {
+        "images_at_once",
+        "decode_threads",
+    }
 
     engine: Literal["timm"] = "timm"
     model: str = Field(
         description="a checkpoint's directory (config.json and model.safetensors, as timm saves "
         "them for the hub), or its id there (timm/vit_small_patch14_dinov2.lvd142m)"
     )
-    revision: str | None = Field(None, description="commit, tag or branch on the hub; null: main")
-    local_files_only: bool = Field(False, description="never ask the hub, take what is cached")
-    device: Device = Field("auto", description="auto: cuda where there is one, else cpu")
     dtype: Dtype = Field(
         "auto",
         description="auto: bfloat16 where the device multiplies it (cuda, CPUs with AMX or "

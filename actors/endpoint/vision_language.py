@@ -24,17 +24,13 @@ from actors.checkpoints import (
     provenance_of,
     whole_model,
 )
-from actors.contract import Device, Settings
 from actors.failures import SetupError
+from actors.hub_model import HubModel
 
 
-class VisionLanguageConfig(Settings):
+class VisionLanguageConfig(HubModel):
     """Which weights, and where they run."""
 
-    model: str = Field(description="a checkpoint's directory, or its id on the hub (owner/name)")
-    revision: str | None = Field(None, description="commit, tag or branch on the hub; null: main")
-    local_files_only: bool = Field(False, description="never ask the hub, take what is cached")
-    device: Device = Field("auto", description="auto: cuda where there is one, else cpu")
     dtype: Literal["auto", "float32", "bfloat16"] = Field(
         "auto", description="auto: bfloat16 on cuda, float32 on cpu"
     )

@@ -6,10 +6,11 @@ from typing import ClassVar
 
 from pydantic import Field
 
-from actors.contract import Device, Settings
+from actors.contract import Device
+from actors.hub_model import HubCheckpoint
 
 
-class OmniParserConfig(Settings):
+class OmniParserConfig(HubCheckpoint):
     """Which weights, and how to look. Defaults are those of OmniParser's own server."""
 
     operational: ClassVar[frozenset[str]] = frozenset(
@@ -24,13 +25,12 @@ class OmniParserConfig(Settings):
     revision: str | None = Field(
         None, description="commit on the hub, 40 digits: a TorchScript file is code"
     )
-    local_files_only: bool = Field(False, description="never ask the hub, take what is cached")
     tokenizer: str | None = Field(
         None,
         description="directory or hub id (microsoft/Florence-2-base) of the captioner's tokenizer; "
         "null: it lies beside the captioner's weights",
     )
-    device: Device = Field("auto", description="auto: cuda where there is one, else cpu")
+    device: Device = "auto"
     image_size: int = Field(
         640, ge=32, multiple_of=32, description="longer side of the detector's input, pixels"
     )

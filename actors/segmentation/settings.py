@@ -6,27 +6,26 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from actors.contract import Device, Settings
+from actors.hub_model import HubModel
 from actors.ontology import Ontology, Score
 
 
-class Sam2Config(Settings):
+class Sam2Config(HubModel):
     """Which weights, and how much at once."""
 
-    operational: ClassVar[frozenset[str]] = frozenset(
-        {"local_files_only", "device", "images_at_once", "boxes_at_once", "decode_threads"}
-    )
+    operational: ClassVar[frozenset[str]] = HubModel.operational | {
+        "images_at_once",
+        "boxes_at_once",
+        "decode_threads",
+    }
 
     model: str = Field(
         description="a checkpoint's directory, its id on the hub (owner/name), or one of Meta's "
         "original .pt files"
     )
-    revision: str | None = Field(None, description="commit, tag or branch on the hub; null: main")
     meta_config: str | None = Field(
         None, description="for a .pt file: the config it was published with, sam2.1_hiera_l.yaml"
     )
-    local_files_only: bool = Field(False, description="never ask the hub, take what is cached")
-    device: Device = Field("auto", description="auto: cuda where there is one, else cpu")
     dtype: Literal["auto", "float32", "bfloat16"] = Field(
         "auto",
         description="of encoder and decoder; auto: bfloat16 where the device multiplies it (cuda, "
@@ -46,18 +45,16 @@ class Sam2Config(Settings):
     )
 
 
-class Sam3Config(Settings):
+class Sam3Config(HubModel):
     """Which weights, what to look for, and how much at once."""
 
-    operational: ClassVar[frozenset[str]] = frozenset(
-        {"local_files_only", "device", "images_at_once", "prompts_at_once", "decode_threads"}
-    )
+    operational: ClassVar[frozenset[str]] = HubModel.operational | {
+        "images_at_once",
+        "prompts_at_once",
+        "decode_threads",
+    }
 
     engine: Literal["sam3"] = "sam3"
-    model: str = Field(description="a checkpoint's directory, or its id on the hub (owner/name)")
-    revision: str | None = Field(None, description="commit, tag or branch on the hub; null: main")
-    local_files_only: bool = Field(False, description="never ask the hub, take what is cached")
-    device: Device = Field("auto", description="auto: cuda where there is one, else cpu")
     dtype: Literal["auto", "float32", "bfloat16"] = Field(
         "auto",
         description="of matrix products; auto: bfloat16 where the device multiplies it (cuda, CPUs "

@@ -7,8 +7,9 @@ from typing import Annotated, ClassVar, Literal, Protocol, Self
 
 from pydantic import Field, Tag, model_validator
 
-from actors.contract import Device, Dtype, Settings, by_engine
+from actors.contract import Settings, by_engine
 from actors.failures import ItemFailure
+from actors.hub_model import HubModel
 
 SurfaceName = Literal["scene", "document", "screenshot"]
 
@@ -49,22 +50,16 @@ class SurfaceStatistics(Settings):
     engine: Literal["statistics"] = "statistics"
 
 
-class SurfaceZeroShot(Settings):
+class SurfaceZeroShot(HubModel):
     """CLIP or SigLIP, asked which of some sentences fits best (Radford et al. 2021)."""
 
-    operational: ClassVar[frozenset[str]] = frozenset(
-        {"local_files_only", "device", "images_at_once"}
-    )
+    operational: ClassVar[frozenset[str]] = HubModel.operational | {"images_at_once"}
 
     engine: Literal["zero_shot"]
     model: str = Field(
         description="a checkpoint's directory, or its id on the hub: "
         "google/siglip2-base-patch16-224, openai/clip-vit-base-patch32"
     )
-    revision: str | None = Field(None, description="commit, tag or branch on the hub; null: main")
-    local_files_only: bool = Field(False, description="never ask the hub, take what is cached")
-    device: Device = Field("auto", description="auto: cuda where there is one, else cpu")
-    dtype: Dtype = Field("auto", description="auto: bfloat16 on cuda, float32 on cpu")
     prompts: dict[SurfaceName, tuple[str, ...]] = Field(
         PROMPTS, description="sentences for each surface; the best of them speaks for it"
     )

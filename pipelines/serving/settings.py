@@ -9,18 +9,15 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
-from actors.contract import Settings
+from actors.hub_model import HubCheckpoint
 from pipelines.errors import ConfigError
 
 Backend = Literal["auto", "vllm", "transformers"]
 
 
-class ServeVlmConfig(Settings):
+class ServeVlmConfig(HubCheckpoint):
     """An OpenAI-compatible endpoint for the fallback reader, on Ray Serve."""
 
-    model: str = Field(description="a checkpoint's directory, or its id on the hub (owner/name)")
-    revision: str | None = Field(None, description="commit, tag or branch on the hub; null: main")
-    local_files_only: bool = Field(False, description="never ask the hub, take what is cached")
     name: str | None = Field(None, description="the name requests ask for; null: `model`")
     backend: Backend = Field(
         "auto", description="auto: vllm where it is installed and num_gpus is given"

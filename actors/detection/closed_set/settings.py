@@ -21,7 +21,7 @@ class YoloConfig(Settings):
 
     engine: Literal["yolo"] = "yolo"
     model: str = Field(description="an ultralytics checkpoint, a local .pt file; never downloaded")
-    device: Device = Field("auto", description="auto: cuda where there is one, else cpu")
+    device: Device = "auto"
     dtype: Dtype = Field(
         "auto",
         description="of backbone and neck, the head is float32 always; auto: float16 on cuda, "

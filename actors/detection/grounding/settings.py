@@ -6,23 +6,18 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from actors.contract import Device, Dtype, Settings
+from actors.contract import Dtype
+from actors.hub_model import HubModel
 from actors.images.tiles import Tiles
 from actors.ontology import Ontology, Score
 
 
-class GroundingDinoConfig(Settings):
+class GroundingDinoConfig(HubModel):
     """Which weights, what to look for, and how to look."""
 
-    operational: ClassVar[frozenset[str]] = frozenset(
-        {"local_files_only", "device", "forward_pixels"}
-    )
+    operational: ClassVar[frozenset[str]] = HubModel.operational | {"forward_pixels"}
 
     engine: Literal["grounding_dino"] = "grounding_dino"
-    model: str = Field(description="a checkpoint's directory, or its id on the hub (owner/name)")
-    revision: str | None = Field(None, description="commit, tag or branch on the hub; null: main")
-    local_files_only: bool = Field(False, description="never ask the hub, take what is cached")
-    device: Device = Field("auto", description="auto: cuda where there is one, else cpu")
     dtype: Dtype = Field(
         "auto",
         description="of matrix products; auto: bfloat16 where the device multiplies it (cuda, CPUs "
