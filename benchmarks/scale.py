@@ -104,34 +104,27 @@ def _config(source: str, run_dir: str, **changes: Any) -> Any:
 def _plan(source: str, run_dir: str) -> dict[str, Any]:
     from parts.scale_job import JOB
 
-    from pipelines import run
+    from pipelines.run import Run
 
-    config = _config(source, run_dir)
-    folder = run.run_dir_of(config, new=False)
-    run.open_run(JOB, config, folder)
-    summary = run.plan(config, folder, lambda *_: None)
+    with Run.of(JOB, _config(source, run_dir)).opened() as run:
+        summary = run.plan()
     return {"files": summary.files, "parts": summary.parts}
 
 
 def _resume(source: str, run_dir: str) -> dict[str, Any]:
     """What `execute` does before it sends the first row."""
-    from pipelines import run
-    from pipelines.runs.shards import owed
+    from parts.scale_job import JOB
 
-    folder = run.run_dir_of(_config(source, run_dir), new=False)
-    return {"owed": sum(rows.num_rows for _, rows in owed(folder))}
+    from pipelines.run import Run
+
+    return {"owed": Run.of(JOB, _config(source, run_dir)).owed()}
 
 
 def _run(source: str, run_dir: str, rows: int, **changes: Any) -> dict[str, Any]:
     from parts.scale_job import JOB
 
-    from pipelines import run
+    from pipelines.run import Run
 
-    config = _config(source, run_dir, **changes)
-    folder = run.run_dir_of(config, new=False)
-    run.open_run(JOB, config, folder)
-    summary = run.plan(config, folder, lambda *_: None)
-    assert summary.pages == rows
     seen: list[tuple[float, int]] = []
     cpu: list[tuple[int, float]] = []  # (rows, seconds of all processes), from the first row on
 
@@ -141,7 +134,12 @@ def _run(source: str, run_dir: str, rows: int, **changes: Any) -> dict[str, Any]
         if done:
             cpu[1:] = [(done, _cpu_s())]  # the first stays
 
-    session = run.execute(JOB, config, folder, summary.pages, watch)
+    with Run.of(JOB, _config(source, run_dir, **changes)).opened() as run:
+        summary = run.plan()
+        assert summary.pages == rows
+        ended = run.execute(watch)
+    assert ended is not None
+    session = ended.record()
     stage = session["stages"]["measure"]
     working_s = stage["last_batch_at"] - stage["first_batch_at"]
     return {

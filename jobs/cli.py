@@ -49,9 +49,9 @@ def plan(
     sample: Annotated[int, typer.Option(min=0, help="pages to time for the estimate")] = 4,
 ) -> None:
     """List the source, freeze the manifest, and say how long the run will take."""
-    from jobs.commands import runs as commands
+    from jobs.commands import runs
 
-    commands.plan(Console(), config, overrides or [], new=new, sample=sample)
+    runs.plan(Console(), config, overrides or [], new=new, sample=sample)
 
 
 @app.command()
@@ -69,9 +69,9 @@ def run(
     ] = True,
 ) -> None:
     """Run a job to its end, or go on with one that was interrupted."""
-    from jobs.commands import runs as commands
+    from jobs.commands import runs
 
-    commands.run(Console(), config, overrides or [], new=new, report=report)
+    runs.run(Console(), config, overrides or [], new=new, report=report)
 
 
 @app.command()
@@ -84,9 +84,9 @@ def show(
     ] = None,
 ) -> None:
     """The summary of a run, or everything known of one of its rows."""
-    from jobs.commands import runs as commands
+    from jobs.commands import runs
 
-    commands.show(Console(), run_dir, row, image)
+    runs.show(Console(), run_dir, row, image)
 
 
 @app.command()
@@ -168,10 +168,10 @@ def export(
     if job.is_for_documents(run_dir):
         job.documents(Console(), run_dir, out, asked, everything=everything, candidates=candidates)
         return
-    from jobs.commands import runs as commands
+    from jobs.commands import export_labels
 
     job.check_for_labels(out, asked)
-    commands.export(
+    export_labels.export(
         Console(),
         run_dir,
         Path(out),
@@ -287,9 +287,9 @@ def engines(
 @config_app.command("check")
 def config_check(config: ConfigFile, overrides: Overrides = None) -> None:
     """Validate a config and plan its flow without running anything."""
-    from jobs.commands import runs as commands
+    from jobs.commands import configs
 
-    commands.check(Console(), config, overrides or [])
+    configs.check(Console(), config, overrides or [])
 
 
 @config_app.command("schema")
@@ -297,9 +297,9 @@ def config_schema(
     job: Annotated[str | None, typer.Argument(help="one job; all without it")] = None,
 ) -> None:
     """Print the JSON Schema of the configs, for editors."""
-    from jobs.commands import runs as commands
+    from jobs.commands import configs
 
-    commands.schema(job)
+    configs.schema(job)
 
 
 @review_app.command("export")

@@ -1,152 +1,184 @@
-"""One run: freeze the manifest, send what is still owed through the flow, commit, record.
+"""One run of a job: freeze the manifest, send the owed rows through the flow, commit, record.
 
-A run is its directory. Started again with the same config it goes on where the last commit left
-off; a config that would write other results is refused.
+A run is its directory. Started again with the same config it continues after the last commit; a
+config that would write other results is refused.
 """
 
 from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable
-from datetime import UTC, datetime
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from pipelines.config import JobConfig, changed_keys, result_keys
 from pipelines.engine.joined_cluster import joined
 from pipelines.engine.progress import OnProgress, Progress
 from pipelines.engine.scoreboard import StageScore
 from pipelines.errors import ConfigError, RunConflict
-from pipelines.job import Job
+from pipelines.job import Job, load_job
 from pipelines.pages.fetch import open_sandbox
 from pipelines.runs.directory import RunDir
-from pipelines.runs.shards import done_ids, totals
-from pipelines.runs.versions import versions
+from pipelines.runs.session import Session, StageRecord, now
+from pipelines.runs.shards import done_ids, owed, totals
+from pipelines.runs.store import Record
 from pipelines.sources.manifest import ManifestSummary, freeze, iter_parts, load_summary
 from pipelines.storage.client import Storage
 from pipelines.storage.objects import is_s3
 
 
-def run_dir_of(config: JobConfig, *, new: bool) -> RunDir:
-    """The directory to run in: the config's own, or the first free one beside it."""
-    run = RunDir(config.run_dir, config.run_storage)
-    return run.beside() if new else run
+@dataclass(frozen=True)
+class Run:
+    """A job, its config and its directory.
 
-
-def open_run(job: Job, config: JobConfig, run: RunDir) -> None:
-    """Create the directory and its record, or check that it belongs to this config.
-
-    Raises RunConflict naming the keys that differ, OutputUnwritable.
+    with Run.of(config_file).opened() as run:
+        run.plan(on_listing)
+        run.execute(on_progress)
     """
-    _check_apart(config, run)
-    now = result_keys(config)
-    if run.record.exists():
-        changed = changed_keys(run.read_record()["result_keys"], now)
+
+    job: Job
+    config: JobConfig
+    directory: RunDir
+
+    @classmethod
+    def from_file(cls, path: Path, overrides: Sequence[str] = (), *, new: bool = False) -> Run:
+        """The run that a config file describes. Raises ConfigError. See `of`."""
+        return cls.of(*load_job(path, overrides), new=new)
+
+    @classmethod
+    def of(cls, job: Job, config: JobConfig, *, new: bool = False) -> Run:
+        """`new`: in the first free directory beside the config's own."""
+        directory = RunDir(config.run_dir, config.run_storage)
+        return cls(job, config, directory.beside() if new else directory)
+
+    @contextmanager
+    def opened(self) -> Iterator[Run]:
+        """Lock the directory, and create it or check that it belongs to this config.
+
+        Raises RunConflict naming the keys that differ, RunBusy, OutputUnwritable, ConfigError.
+        """
+        with self.directory.locked():
+            self._check_apart()
+            if self.directory.record.exists():
+                self._check_same_results()
+                self.directory.create()
+            else:
+                self.directory.create()
+                self.directory.write_record(self._first_record())
+            yield self
+
+    def _check_apart(self) -> None:
+        source, path = self.config.source.path, self.directory.path
+        root = source.split("*")[0]
+        if isinstance(path, Path):
+            inside = not is_s3(root) and path.resolve().is_relative_to(Path(root).resolve())
+        else:
+            inside = f"{path}/".startswith(root if "*" in source else f"{root}/")
+        if inside:
+            raise ConfigError(
+                f"run_dir {path} lies inside source {source}: "
+                "a later plan would list its own output",
+                "put run_dir beside the source",
+            )
+
+    def _check_same_results(self) -> None:
+        recorded = self.directory.read_record()["result_keys"]
+        changed = changed_keys(recorded, result_keys(self.config))
         if changed:
             raise RunConflict(
-                f"{run.path} holds results of another config:\n"
+                f"{self.directory.path} holds results of another config:\n"
                 + "\n".join(f"  {line}" for line in changed),
                 "take the old values, or start beside it with --new",
             )
-        run.create()
-        return
-    run.create()
-    run.write_record(
-        {
-            "job": job.name,
-            "created": _now(),
-            "config": config.model_dump(mode="json"),
-            "result_keys": now,
+
+    def _first_record(self) -> Record:
+        return {
+            "job": self.job.name,
+            "created": now(),
+            "config": self.config.model_dump(mode="json"),
+            "result_keys": result_keys(self.config),
             "sessions": [],
         }
-    )
 
+    def planned(self) -> ManifestSummary | None:
+        """The frozen manifest; None before the first `plan`."""
+        return load_summary(self.directory.manifest)
 
-def _check_apart(config: JobConfig, run: RunDir) -> None:
-    source, path = config.source.path.split("*")[0], run.path
-    if isinstance(path, Path):
-        inside = not is_s3(source) and path.resolve().is_relative_to(Path(source).resolve())
-    else:
-        inside = f"{path}/".startswith(source if "*" in config.source.path else f"{source}/")
-    if inside:
-        raise ConfigError(
-            f"run_dir {run.path} lies inside source {config.source.path}: "
-            "a later plan would list its own output",
-            "put run_dir beside the source",
+    def plan(self, on_progress: Callable[..., None] = lambda *_: None) -> ManifestSummary:
+        """The frozen manifest; lists the source if that has not happened yet.
+
+        Raises NightjarError where the source cannot be listed.
+        """
+        return self.planned() or freeze(
+            self.config.source,
+            self.directory.manifest,
+            storage=Storage(self.config.fetch.storage),
+            output=Storage(self.config.run_storage),
+            open_counter=lambda: open_sandbox(self.config.fetch),
+            rows_per_part=self.config.ray.rows_per_wave,
+            on_progress=on_progress,
         )
 
+    def owed(self) -> int:
+        """Rows of the manifest that no shard holds yet."""
+        return sum(rows.num_rows for _, rows in owed(self.directory))
 
-def plan(config: JobConfig, run: RunDir, on_progress: Callable[..., None]) -> ManifestSummary:
-    """The frozen manifest of a run; lists the source if that has not happened yet."""
-    return load_summary(run.manifest) or freeze(
-        config.source,
-        run.manifest,
-        storage=Storage(config.fetch.storage),
-        output=Storage(config.run_storage),
-        open_counter=lambda: open_sandbox(config.fetch),
-        rows_per_part=config.ray.rows_per_wave,
-        on_progress=on_progress,
-    )
+    def execute(self, on_progress: OnProgress = lambda _: None) -> Session | None:
+        """Run what is owed. Returns what the session did; None, without Ray, if nothing is owed.
 
+        Raises NightjarError; what was committed until then stays.
+        """
+        self.directory.drop_orphaned_rejects()
+        flow = self.job.flow(self.config).reaching(self.config.run_storage)
+        parts = iter_parts(self.directory.manifest)
+        done = sum(len(done_ids(self.directory, part.stem)) for part in parts)
+        progress = Progress(self.plan().pages, done, tuple(s.name for s in flow.stages))
+        if not progress.owed:
+            self._recount(done)
+            return None
+        config = self.config.model_copy(update={"ray": joined(self.config.ray)})
+        if config.ray.address is None:
+            # Ray reads this when it is imported: a cluster of our own asks for its token.
+            os.environ.setdefault("RAY_AUTH_MODE", "token")
+        from pipelines.engine.waves import run_waves  # imports Ray: 2 s that `plan` does not pay
 
-def execute(
-    job: Job, config: JobConfig, run: RunDir, total: int, on_progress: OnProgress
-) -> dict[str, Any]:
-    """Run what is owed. Returns the session's record; starts no Ray when nothing is owed.
-
-    Raises NightjarError; what was committed until then stays.
-    """
-    run.drop_orphaned_rejects()
-    flow = job.flow(config).reaching(config.run_storage)
-    done_before = sum(len(done_ids(run, part.stem)) for part in iter_parts(run.manifest))
-    progress = Progress(total, done_before, tuple(s.name for s in flow.stages))
-    session: dict[str, Any] = {"started": _now(), "versions": versions()}
-    if done_before >= total:
-        _recount(run, done_before)
+        session = Session()
+        try:
+            run_waves(flow, config, self.directory, progress, on_progress, session)
+        finally:
+            self._close(session, progress)
         return session
-    config = config.model_copy(update={"ray": joined(config.ray)})
-    if config.ray.address is None:
-        # Ray reads this when it is imported: a cluster of our own asks for its token.
-        os.environ.setdefault("RAY_AUTH_MODE", "token")
-    from pipelines.engine.waves import run_waves
 
-    try:
-        run_waves(flow, config, run, progress, on_progress, session)
-    finally:
-        _close(run, session, progress)
-    return session
+    def _recount(self, rows: int) -> None:
+        """Count a run whose last session was killed, or met a full disk, before it could."""
+        if self.directory.read_record().get("totals", {}).get("rows") != rows:
+            counted = vars(totals(self.directory))
+            self.directory.change_record(lambda record: record | {"totals": counted})
 
+    def _close(self, session: Session, progress: Progress) -> None:
+        done = progress.committed
+        seconds = time.time() - progress.started
+        session.ended = now()
+        session.seconds = round(seconds, 2)
+        session.rows = done.rows
+        session.rows_per_s = round(done.rows / seconds, 3)
+        session.first_commit_s = (
+            round(done.first_at - progress.started, 2) if done.first_at else None
+        )
+        session.write_s = round(done.write_s, 2)
+        session.stages = {name: _score_record(score) for name, score in progress.scores.items()}
+        counted = vars(totals(self.directory))
 
-def _recount(run: RunDir, rows: int) -> None:
-    """Count a run whose last session was killed, or met a full disk, before it could."""
-    if run.read_record().get("totals", {}).get("rows") != rows:
-        counted = vars(totals(run))
-        run.change_record(lambda record: record | {"totals": counted})
+        def added(record: Record) -> Record:
+            sessions = [*record.get("sessions", []), session.record()]
+            return record | {"sessions": sessions, "totals": counted}
 
-
-def _close(run: RunDir, session: dict[str, Any], progress: Progress) -> None:
-    done = progress.committed
-    seconds = time.time() - progress.started
-    session |= {
-        "ended": _now(),
-        "seconds": round(seconds, 2),
-        "rows": done.rows,
-        "rows_per_s": round(done.rows / seconds, 3),
-        "first_commit_s": round(done.first_at - progress.started, 2) if done.first_at else None,
-        "write_s": round(done.write_s, 2),
-        "stages": {name: _score_record(score) for name, score in progress.scores.items()},
-    }
-    counted = vars(totals(run))
-
-    def added(record: dict[str, Any]) -> dict[str, Any]:
-        sessions = [*record.get("sessions", []), session]
-        return record | {"sessions": sessions, "totals": counted}
-
-    run.change_record(added)
+        self.directory.change_record(added)
 
 
-def _score_record(score: StageScore) -> dict[str, Any]:
+def _score_record(score: StageScore) -> StageRecord:
     return {
         "rows": score.rows,
         "batches": score.batches,
@@ -158,7 +190,3 @@ def _score_record(score: StageScore) -> dict[str, Any]:
         "first_batch_at": score.first_batch_at,
         "last_batch_at": score.last_batch_at,
     }
-
-
-def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="seconds")

@@ -12,29 +12,28 @@ from rich.console import Console
 from jobs.console.live import duration
 from pipelines.config import JobConfig
 from pipelines.flow import Flow
-from pipelines.job import Job
+from pipelines.run import Run
 from pipelines.runs.directory import RunDir
 from pipelines.runs.shards import owed
 
 
-def print_estimate(
-    console: Console, job: Job, config: JobConfig, run: RunDir, left: int, sample: int
-) -> None:
-    """Time `sample` rows spread over what is owed, and print hours and, with prices, cost."""
-    flow = job.flow(config).reaching(config.run_storage)
+def print_estimate(console: Console, run: Run, left: int, sample: int) -> None:
+    """Time `sample` rows spread over the `left` owed ones; print hours and, with prices, cost."""
+    config, unit = run.config, run.job.unit
+    flow = run.job.flow(config).reaching(config.run_storage)
     apart = [stage.name for stage in flow.stages if stage.pool.isolated]
     if apart:
         console.print(
             f"no estimate: {', '.join(apart)} cannot be timed here, in another environment"
         )
         return
-    rows = _spread(run, left, sample)
-    with console.status(f"timing {rows.num_rows} {job.unit}s"):
+    rows = _spread(run.directory, left, sample)
+    with console.status(f"timing {rows.num_rows} {unit}s"):
         seconds = _timed(flow, rows)
     workers = _workers(flow, config)
     hours = left * seconds / workers / 3600
     console.print(
-        f"{seconds:.2f} s per {job.unit} and worker (timed on {rows.num_rows}, model start-up "
+        f"{seconds:.2f} s per {unit} and worker (timed on {rows.num_rows}, model start-up "
         f"excluded), {workers} workers: about {duration(hours * 3600)}"
     )
     prices = config.prices

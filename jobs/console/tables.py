@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from rich.console import Console
 from rich.table import Table
 
 from jobs.console.live import duration
 from pipelines.evaluation.scores import Scores
 from pipelines.runs.directory import RunDir
+from pipelines.runs.session import SessionRecord
 from pipelines.runs.shards import Totals
 
 _OUTCOMES = ("native_text", "ocr", "vlm", "accepted", "empty", "review", "failed")
@@ -49,7 +48,7 @@ def _counts(title: str, counts: list[tuple[str, int]], rows: int) -> Table:
     return table
 
 
-def _times(session: dict[str, Any], unit: str) -> Table:
+def _times(session: SessionRecord, unit: str) -> Table:
     rate = session.get("rows_per_s") or 0
     title = (
         f"where the time went: {session.get('rows', 0):,} {unit}s in "

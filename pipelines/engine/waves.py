@@ -24,6 +24,7 @@ from pipelines.engine.progress import OnProgress, Progress
 from pipelines.errors import ClusterUnreachable, NightjarError, RunFailed, WeightsMissing
 from pipelines.flow import Flow
 from pipelines.runs.directory import RunDir
+from pipelines.runs.session import Session
 from pipelines.runs.shards import owed
 
 #: Seconds between two looks at the scoreboard.
@@ -36,7 +37,7 @@ def run_waves(
     run: RunDir,
     progress: Progress,
     on_progress: OnProgress,
-    session: dict[str, Any],
+    session: Session,
 ) -> None:
     """Send everything owed through the flow; what ran where goes into `session`."""
     with native_stderr_to(run.native_log), cluster.cluster(config.ray):
@@ -45,8 +46,8 @@ def run_waves(
         flow = pools.sized(flow, config.ray, progress.owed)
         board = stream.start_board(run.path.name)
         on_progress = _metered(run.path.name, on_progress)
-        session["pools"] = {s.name: s.pool.model_dump() for s in flow.stages}
-        session["start_up_s"] = round(time.time() - progress.started, 2)
+        session.pools = {s.name: s.pool.model_dump() for s in flow.stages}
+        session.start_up_s = round(time.time() - progress.started, 2)
         for part, rows in owed(run):
             if rows.num_rows:
                 ids = rows["row_id"].to_numpy()
@@ -61,7 +62,7 @@ def run_waves(
                     lambda: look(board, progress, on_progress),
                     starting,
                 )
-        session["models"] = _ask(board.setup)["provenance"]
+        session.models = _ask(board.setup)["provenance"]
 
 
 def _metered(run: str, on_progress: OnProgress) -> OnProgress:

@@ -19,6 +19,7 @@ from pipelines.report.scan import Scan
 from pipelines.report.shapes import BANDS, UNKNOWN
 from pipelines.report.tally import Histograms, Tally
 from pipelines.runs.directory import RunDir
+from pipelines.runs.session import SessionRecord
 
 #: Outcome -> what it means, in the order of the bars; whatever a later version adds comes last.
 OUTCOMES = {
@@ -49,7 +50,7 @@ def content(
     examples: Mapping[str, Any],
 ) -> dict[str, Any]:
     """What the template is given."""
-    sessions: Sequence[Mapping[str, Any]] = record.get("sessions") or []
+    sessions: Sequence[SessionRecord] = record.get("sessions") or []
     summary = facts.manifest_of(run)
     unit = "image" if found.labelled or record.get("job") == "autolabel" else "page"
     worked, enough = night(sessions, found.commits), len(found.commits) >= _COMMITS

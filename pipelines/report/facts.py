@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -12,6 +12,7 @@ import yaml
 from pipelines.errors import NightjarError
 from pipelines.report.charts import Table
 from pipelines.runs.directory import RunDir
+from pipelines.runs.session import SessionRecord
 from pipelines.sources.manifest import ManifestSummary, load_summary
 
 _SESSIONS = 30  #: the last ones
@@ -21,7 +22,7 @@ _IN_URL = re.compile(r"(?<=://)[^/@\s]+@")
 _SECRET = re.compile(r"(secret|password|passwd|token|api_?key|credential)s?$", re.IGNORECASE)
 
 
-def sessions_table(sessions: Sequence[Mapping[str, Any]]) -> Table:
+def sessions_table(sessions: Sequence[SessionRecord]) -> Table:
     """The last sessions, one a row."""
     head = ("started (UTC)", "ended", "rows", "rows/s", "start-up s", "first commit s", "died")
     rows = []
@@ -41,10 +42,10 @@ def sessions_table(sessions: Sequence[Mapping[str, Any]]) -> Table:
     return Table(head, rows)
 
 
-def stages_table(sessions: Sequence[Mapping[str, Any]], unit: str) -> Table:
+def stages_table(sessions: Sequence[SessionRecord], unit: str) -> Table:
     """Where the time went, over all sessions."""
     rows: Counter[str] = Counter()
-    busy: Counter[str] = Counter()
+    busy: defaultdict[str, float] = defaultdict(float)
     failures: Counter[str] = Counter()
     steps: dict[str, Counter[str]] = {}
     for session in sessions:
@@ -69,7 +70,7 @@ def stages_table(sessions: Sequence[Mapping[str, Any]], unit: str) -> Table:
     )
 
 
-def models_table(sessions: Sequence[Mapping[str, Any]]) -> Table:
+def models_table(sessions: Sequence[SessionRecord]) -> Table:
     """What every stage has run, by the last session that says so: weights with their digests."""
     said = [one["models"] for one in sessions if one.get("models")]
     models: Mapping[str, Mapping[str, Any]] = said[-1] if said else {}
@@ -81,7 +82,7 @@ def models_table(sessions: Sequence[Mapping[str, Any]]) -> Table:
     return Table(("stage", "", "value"), rows)
 
 
-def versions_table(sessions: Sequence[Mapping[str, Any]]) -> Table:
+def versions_table(sessions: Sequence[SessionRecord]) -> Table:
     """Of the packages; several where sessions differ."""
     seen: dict[str, dict[str, None]] = {}
     for session in sessions:

@@ -6,15 +6,15 @@ between sessions is left out of the axis.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
 
 import numpy as np
 
 from pipelines.report.scan import Commit
 from pipelines.report.views import Floats
+from pipelines.runs.session import SessionRecord
 
 #: A session's times are whole seconds.
 _SLACK_S = 2.0
@@ -66,7 +66,7 @@ class Night:
         return np.concatenate([[0.0], np.cumsum(lengths)[:-1]])
 
 
-def night(sessions: Sequence[Mapping[str, Any]], commits: Sequence[Commit]) -> Night | None:
+def night(sessions: Sequence[SessionRecord], commits: Sequence[Commit]) -> Night | None:
     """None where neither sessions nor commits say anything.
 
     Args:
@@ -90,7 +90,7 @@ def night(sessions: Sequence[Mapping[str, Any]], commits: Sequence[Commit]) -> N
     return Night(spans, edges, rates, True)
 
 
-def _span(session: Mapping[str, Any]) -> Span | None:
+def _span(session: SessionRecord) -> Span | None:
     try:
         start, end = (datetime.fromisoformat(session[name]) for name in ("started", "ended"))
     except (KeyError, TypeError, ValueError):
@@ -133,7 +133,7 @@ def _cumulative(spans: Sequence[Span], commits: Sequence[Commit]) -> tuple[Float
     return x[last], y[last]
 
 
-def _by_sessions(sessions: Sequence[Mapping[str, Any]]) -> Night | None:
+def _by_sessions(sessions: Sequence[SessionRecord]) -> Night | None:
     known = [(span, one) for one in sessions if (span := _span(one)) and one.get("rows")]
     if not known:
         return None

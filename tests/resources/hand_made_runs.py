@@ -55,7 +55,7 @@ ONTOLOGY = {"threshold": 0.5, "classes": {name: {} for name in CLASSES}}
 
 
 def write_run(path: Path, job: str, schema: pa.Schema, *shards: list[dict[str, Any]]) -> RunDir:
-    """A run directory with these shards and the record that `pipelines.run.open_run` writes."""
+    """A run directory with these shards and the record that `pipelines.run.Run.opened` writes."""
     run = RunDir(path)
     run.create()
     config: dict[str, Any] = {"fetch": FetchConfig().model_dump(mode="json")}

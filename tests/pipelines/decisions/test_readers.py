@@ -25,7 +25,7 @@ from pipelines.decisions.readers import SURFACE, BySurface, choose_reader
 from pipelines.engine import environments
 from pipelines.errors import ConfigError, SchemaMismatch
 from pipelines.ocr_backfill import OcrBackfillConfig, ocr_backfill
-from pipelines.run import execute, open_run, plan, run_dir_of
+from pipelines.run import Run
 
 SURYA = "datalab-to/surya-ocr-2"
 ROUTED = {"scene": "surya", "screenshot": "paddle_ocr"}
@@ -59,10 +59,9 @@ def run(folder: Path, **changes: Any) -> dict[str, dict[str, Any]]:
         ray={"object_store_mb": 200},
         **changes,
     )
-    directory = run_dir_of(chosen, new=False)
-    open_run(JOB, chosen, directory)
-    total = plan(chosen, directory, lambda *_: None).pages
-    execute(JOB, chosen, directory, total, lambda _: None)
+    with Run.of(JOB, chosen).opened() as opened:
+        total = opened.plan().pages
+        opened.execute()
     rows = ds.dataset(folder / "run" / "shards").to_table().to_pylist()
     assert len(rows) == total
     return {Path(row["uri"]).name: row for row in rows if row["page"] == 1}

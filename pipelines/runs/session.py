@@ -1,0 +1,77 @@
+"""What one session of a run did, as it stands in run.json."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from typing import Any, TypedDict
+
+from pipelines.runs.versions import versions
+
+
+class StageRecord(TypedDict, total=False):
+    """One stage. Seconds are summed over its workers; `*_at`: seconds since 1970, or null."""
+
+    rows: int
+    batches: int
+    busy_s: float
+    seconds: dict[str, float]
+    failures: dict[str, int]
+    worker_deaths: int
+    workers_recycled: int
+    first_batch_at: float | None
+    last_batch_at: float | None
+
+
+class SessionRecord(TypedDict, total=False):
+    """A session in run.json. One that failed early lacks some keys. Times are ISO 8601, UTC."""
+
+    started: str
+    versions: dict[str, str]
+    pools: dict[str, dict[str, Any]]
+    models: dict[str, dict[str, str]]
+    start_up_s: float
+    ended: str
+    seconds: float
+    rows: int
+    rows_per_s: float
+    first_commit_s: float | None
+    write_s: float
+    stages: dict[str, StageRecord]
+
+
+@dataclass
+class Session:
+    """A session while it runs. `None`: not known yet.
+
+    Attributes:
+        pools: stage -> its pool, as sized for this machine.
+        models: stage -> name, revision and digest of what it has loaded.
+        start_up_s: until Ray was up.
+        seconds, rows, rows_per_s: of the whole session.
+        first_commit_s: until the first shard was committed.
+        write_s: spent on writing shards.
+    """
+
+    started: str = field(default_factory=lambda: now())
+    versions: dict[str, str] = field(default_factory=versions)
+    pools: dict[str, dict[str, Any]] | None = None
+    models: dict[str, dict[str, str]] | None = None
+    start_up_s: float | None = None
+    ended: str | None = None
+    seconds: float | None = None
+    rows: int | None = None
+    rows_per_s: float | None = None
+    first_commit_s: float | None = None
+    write_s: float | None = None
+    stages: dict[str, StageRecord] | None = None
+
+    def record(self) -> SessionRecord:
+        """What is known of it, for run.json."""
+        known = {name: value for name, value in asdict(self).items() if value is not None}
+        return SessionRecord(**known)  # type: ignore[typeddict-item]
+
+
+def now() -> str:
+    """The time in UTC, to the second, as ISO 8601."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
