@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
 from torchvision.ops import batched_nms, box_convert, box_iou
 
+from actors.instances import Conflict, Instance
 from actors.ontology import Ontology
 
 
@@ -89,15 +89,15 @@ class Selector:
             excludes[i, j] = excludes[j, i] = True
         self._excludes = excludes
 
-    def instances(self, found: Candidates, source: str) -> list[dict[str, Any]]:
-        """Values of `actors.instances.INSTANCE`: kept before not kept, then by score, best first.
+    def instances(self, found: Candidates, source: str) -> list[Instance]:
+        """Kept before not kept, then by score, best first.
 
         Synonyms fold into their class here: two prompts of a class that found the same object
         are two boxes of one class for the NMS, and the better prompt stays.
         """
         return [instance for _, instance in self.picked(found, source)]
 
-    def picked(self, found: Candidates, source: str) -> list[tuple[int, dict[str, Any]]]:
+    def picked(self, found: Candidates, source: str) -> list[tuple[int, Instance]]:
         """The same, each with its place among the candidates."""
         sides = (found.boxes[:, 2:] - found.boxes[:, :2]).min(1).values
         places = (sides >= self._min_sizes[found.prompts]).nonzero()[:, 0]
@@ -136,9 +136,9 @@ class Selector:
 
     def _instance(
         self, found: Candidates, i: int, kept: bool, loser: tuple[int, float] | None, source: str
-    ) -> dict[str, Any]:
+    ) -> Instance:
         prompt = int(found.prompts[i])
-        conflict = None
+        conflict: Conflict | None = None
         if loser is not None:
             j, iou = loser
             other = self._names[int(self._class_of[found.prompts[j]])]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, TypedDict
+from typing import TypedDict
 
 import cv2
 import numpy as np
@@ -12,6 +12,8 @@ import torch
 import torch.nn.functional as F
 from pycocotools import mask as coco
 from torch import Tensor
+
+from actors.instances import MaskValue
 
 #: Up-sampled pixels held on the device at once: 134 MB as float32, 34 MB as bool, 34 MB as edges.
 DEVICE_PIXELS = 1 << 25
@@ -113,8 +115,8 @@ def box_agreement(rles: Sequence[Rle], boxes: npt.NDArray[np.float64]) -> npt.ND
     return np.divide(shared, total, out=np.zeros_like(shared), where=total > 0)
 
 
-def unestimated(rles: Sequence[Rle], boxes: npt.NDArray[np.float64]) -> list[dict[str, Any]]:
-    """Values of `actors.instances.MASK` of models that do not estimate the IoU of their masks.
+def unestimated(rles: Sequence[Rle], boxes: npt.NDArray[np.float64]) -> list[MaskValue]:
+    """The masks of models that do not estimate the IoU of their masks.
 
     `boxes`: (n, 4), x0, y0, x1, y1, pixels, one of each mask.
     """

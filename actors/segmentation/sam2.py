@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import cast
 
 import pyarrow as pa
 
 from actors.contract import Actor
-from actors.failures import FAILURE, ItemFailure
-from actors.instances import BOXES, MASKS
+from actors.failures import FAILURE, FailureValue, ItemFailure
+from actors.instances import BOXES, MASKS, Instance, MaskValue
 from actors.segmentation.settings import Sam2Config
 
 
@@ -38,13 +38,17 @@ class Sam2(Actor[Sam2Config]):
         return self._segmenter.provenance
 
     def __call__(self, rows: pa.Table) -> pa.Table:
-        images = rows["image"].to_pylist()
-        boxes = rows["boxes"].to_pylist()
-        masks: list[list[Any] | None] = [[] if found == [] else None for found in boxes]
-        failures: list[dict[str, str] | None] = [None] * len(images)
-        asked = [row for row, found in enumerate(boxes) if found and images[row] is not None]
-        requests = [self._request(images[row], [one["box"] for one in boxes[row]]) for row in asked]
-        for row, answer in zip(asked, self._segmenter.segment(requests), strict=True):
+        images = cast(list[bytes | None], rows["image"].to_pylist())
+        boxes = cast(list[list[Instance] | None], rows["boxes"].to_pylist())
+        masks: list[list[MaskValue] | None] = [[] if found == [] else None for found in boxes]
+        failures: list[FailureValue | None] = [None] * len(images)
+        requests = {
+            row: self._request(image, [one["box"] for one in found])
+            for row, (image, found) in enumerate(zip(images, boxes, strict=True))
+            if found and image is not None
+        }
+        answers = self._segmenter.segment(list(requests.values()))
+        for row, answer in zip(requests, answers, strict=True):
             if isinstance(answer, ItemFailure):
                 failures[row] = answer.as_value()
             else:

@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
@@ -19,6 +18,7 @@ from actors.failures import FailureKind, ItemFailure
 from actors.images.batches import ahead, halving, in_batches, parts
 from actors.images.rle import Rle, box_agreement, encode
 from actors.images.views import EncodedImage
+from actors.instances import MaskValue
 from actors.segmentation.sam2_checkpoint import load_sam2
 from actors.segmentation.sam2_packed import BoxPrompt, Features, PackedSam2, RawMask
 from actors.segmentation.settings import Sam2Config
@@ -30,8 +30,6 @@ WINDOW = 16
 #: more are slower). The values for cuda are not measured.
 IMAGES_AT_ONCE = (1, 8)
 BOXES_AT_ONCE = (4, 64)
-
-Masks = list[dict[str, Any]]
 
 
 @dataclass(frozen=True)
@@ -78,10 +76,10 @@ class Segmenter:
             "engine": f"transformers {transformers.__version__}, torch {torch.__version__}",
         }
 
-    def segment(self, requests: Sequence[ToSegment]) -> list[Masks | ItemFailure]:
-        """For each image the values of `actors.instances.MASKS`, or what is wrong with it."""
+    def segment(self, requests: Sequence[ToSegment]) -> list[list[MaskValue] | ItemFailure]:
+        """For each image one mask a box, or what is wrong with it."""
         windows = parts(requests, WINDOW)
-        results: list[Masks | ItemFailure] = []
+        results: list[list[MaskValue] | ItemFailure] = []
         for window in ahead(self._prepared, windows):
             ready = [image for image in window if isinstance(image, Prepared)]
             masks = iter(self._window(ready))
@@ -105,7 +103,7 @@ class Segmenter:
         pixels = self._processor(rgb, input_data_format="channels_first", return_tensors="pt")
         return Prepared(pixels["pixel_values"][0], picture.height, picture.width, request.boxes)
 
-    def _window(self, images: Sequence[Prepared]) -> list[Masks | ItemFailure]:
+    def _window(self, images: Sequence[Prepared]) -> list[list[MaskValue] | ItemFailure]:
         with self._timed("embed"):
             pixels = [image.pixels for image in images]
             features = in_batches(self._sam2.embed, pixels, self._images_at_once)
@@ -126,7 +124,7 @@ class Segmenter:
 
     def _masks(
         self, image: Prepared, features: Features | None, raw: Iterator[RawMask | None]
-    ) -> Masks | ItemFailure:
+    ) -> list[MaskValue] | ItemFailure:
         """The masks of one image, taken from `raw` if its features fitted into memory."""
         if features is None:
             return _out_of_memory("the image does not fit the device's memory alone")
@@ -150,8 +148,8 @@ class Segmenter:
         ]
 
 
-def _value(rle: Rle, iou: float, agreement: float) -> dict[str, Any]:
-    """A value of `actors.instances.MASK`. NaN is not known, and so becomes null."""
+def _value(rle: Rle, iou: float, agreement: float) -> MaskValue:
+    """NaN is not known, and so becomes null."""
     return {
         "counts": rle["counts"].decode("ascii"),
         "size": rle["size"],

@@ -20,6 +20,7 @@ from actors.failures import FailureKind, ItemFailure
 from actors.images.batches import ahead, halving, in_batches, parts
 from actors.images.rle import encode, unestimated
 from actors.images.views import EncodedImage
+from actors.instances import Instance, MaskValue
 from actors.segmentation.sam3_checkpoint import load_sam3
 from actors.segmentation.sam3_packed import Maps, Outline, PackedSam3, Pair, Sighting
 from actors.segmentation.sam3_prompts import tokens_of
@@ -34,10 +35,10 @@ PROMPTS_AT_ONCE = (1, 16)
 
 @dataclass(frozen=True)
 class Finding:
-    """What is known of one row: values of `actors.instances`, what is wrong, or None."""
+    """What is known of one row: its columns, what is wrong, or None."""
 
-    boxes: list[dict[str, Any]] | ItemFailure | None
-    masks: list[dict[str, Any]] | ItemFailure | None
+    boxes: list[Instance] | ItemFailure | None
+    masks: list[MaskValue] | ItemFailure | None
 
 
 @dataclass(frozen=True)
@@ -54,12 +55,11 @@ class Chosen:
     """The instances of one image.
 
     Attributes:
-        instances: values of `actors.instances.INSTANCE`.
         candidates: for each instance its index among the image's candidates.
         outlines: the masks to make, in the order of the candidates.
     """
 
-    instances: list[dict[str, Any]]
+    instances: list[Instance]
     candidates: list[int]
     outlines: list[Outline] = field(default_factory=list)
 
@@ -190,7 +190,7 @@ class Finder:
 
     def _masks(
         self, image: Prepared, chosen: Chosen, drawn: Iterator[Tensor | None]
-    ) -> list[dict[str, Any]] | ItemFailure:
+    ) -> list[MaskValue] | ItemFailure:
         """A mask per instance, in their order, from the image's share of `drawn`."""
         answers = [next(drawn) for _ in chosen.outlines]
         logits = [answer for answer in answers if answer is not None]

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -24,6 +23,7 @@ from actors.images.batches import ahead, halving
 from actors.images.letterbox import Letterbox
 from actors.images.rle import unestimated
 from actors.images.views import EncodedImage, View, grouped
+from actors.instances import Instance, MaskValue
 
 #: Pixels of one forward on a CPU, grey borders included; a single larger image goes alone. One
 #: thread takes for yolo11n at 640 x 640 47 ms per image at batch 1, 45 at 2, 43 at 4 and 8.
@@ -35,10 +35,10 @@ Canvas = npt.NDArray[np.uint8]
 
 @dataclass(frozen=True)
 class Finding:
-    """What is known of one row: values of `actors.instances`, what is wrong, or None."""
+    """What is known of one row: its columns, what is wrong, or None."""
 
-    boxes: list[dict[str, Any]] | ItemFailure | None
-    masks: list[dict[str, Any]] | ItemFailure | None
+    boxes: list[Instance] | ItemFailure | None
+    masks: list[MaskValue] | ItemFailure | None
 
 
 class Detector:
@@ -127,10 +127,8 @@ class Detector:
         with self._timed("encode_masks"):
             return Finding(instances, _masks(frame, answer, places, instances))
 
-    def _chosen(
-        self, frame: Letterbox, answer: ModelOutput
-    ) -> tuple[list[int], list[dict[str, Any]]]:
-        """Values of `actors.instances.INSTANCE`, and the place of each among the candidates.
+    def _chosen(self, frame: Letterbox, answer: ModelOutput) -> tuple[list[int], list[Instance]]:
+        """Places among the candidates, and the instance of each.
 
         Boxes are compared before they are clipped, as the library does: of two objects that the
         edge of the image cuts what is left may look alike.
@@ -146,9 +144,9 @@ class Detector:
         found = Candidates(loose - loose.min(), answer.scores, prompts)[large]
         picked = self._selector.picked(found, "yolo")
         places = [int(large[place]) for place, _ in picked]
-        instances = [
-            one | {"box": box} for (_, one), box in zip(picked, boxes[places].tolist(), strict=True)
-        ]
+        instances = [instance for _, instance in picked]
+        for instance, box in zip(instances, boxes[places].tolist(), strict=True):
+            instance["box"] = box
         return places, instances
 
 
@@ -156,9 +154,9 @@ def _masks(
     frame: Letterbox,
     answer: ModelOutput,
     places: Sequence[int],
-    instances: Sequence[dict[str, Any]],
-) -> list[dict[str, Any]] | ItemFailure:
-    """Values of `actors.instances.MASKS`. `places`: of the instances among the candidates."""
+    instances: Sequence[Instance],
+) -> list[MaskValue] | ItemFailure:
+    """One mask an instance. `places`: of the instances among the candidates."""
     prototypes = answer.prototypes
     if prototypes is None or not instances:
         return []

@@ -6,7 +6,6 @@ import logging
 import math
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
-from typing import Any
 
 import torch
 import transformers
@@ -21,6 +20,7 @@ from actors.detection.grounding.weights import Loaded, load_grounding_dino
 from actors.failures import FailureKind, ItemFailure
 from actors.images.batches import ahead, halving
 from actors.images.views import EncodedImage, SizeRule, View, grouped, views_of
+from actors.instances import Instance
 
 log = logging.getLogger(__name__)
 
@@ -30,7 +30,6 @@ log = logging.getLogger(__name__)
 CPU_FORWARD_PIXELS = 8 * 128 * 160
 UNLIMITED = 10**12
 
-Instances = list[dict[str, Any]]
 Crop = tuple[View, Tensor | ItemFailure]
 
 
@@ -66,7 +65,7 @@ class Detector:
         }
 
     @torch.inference_mode()
-    def find(self, images: Sequence[bytes | None]) -> list[Instances | ItemFailure | None]:
+    def find(self, images: Sequence[bytes | None]) -> list[list[Instance] | ItemFailure | None]:
         """For each image its instances, what is wrong with it, or None where it is None."""
         pictures: dict[int, EncodedImage] = {}
         failed: dict[int, ItemFailure] = {}
@@ -134,7 +133,7 @@ class Detector:
             parts.append(found)
         return parts[0] if len(parts) == 1 else Candidates.joined(parts)
 
-    def _instances(self, parts: Sequence[Candidates]) -> Instances:
+    def _instances(self, parts: Sequence[Candidates]) -> list[Instance]:
         """The instances of one image, from what was found in its views."""
         found = parts[0] if len(parts) == 1 else Candidates.joined(parts)
         return self._selector.instances(found, "grounding_dino") if len(found.scores) else []
