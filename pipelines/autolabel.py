@@ -53,7 +53,7 @@ class AutolabelConfig(JobConfig):
 
     operational = JobConfig.operational | {"truth"}
 
-    job: Literal["autolabel"] = "autolabel"
+    job: Literal["autolabel"] = Field("autolabel", description="name of the job")
     truth: Path | None = Field(
         None, description="COCO JSON of these images: the summary then says AP and mask IoU"
     )
@@ -61,8 +61,8 @@ class AutolabelConfig(JobConfig):
         FetchConfig(native_text=NativeText(enabled=False)),
         description="pages of documents are looked at as images, whatever text they carry",
     )
-    detector: Detector
-    detector_pool: Pool = Pool(num_cpus=0.5)
+    detector: Detector = Field(description="the model that finds boxes, or boxes and masks")
+    detector_pool: Pool = Field(Pool(num_cpus=0.5), description="workers of the detector")
     segmenter: Sam2Config | None = Field(
         None, description="null: masks come from the detector (sam3, yolo with a -seg checkpoint)"
     )
@@ -73,7 +73,7 @@ class AutolabelConfig(JobConfig):
     embedder: Embedder | None = Field(
         None, description="a vector for each image, for `nightjar curate --brain`; null: none"
     )
-    embedder_pool: Pool = Pool(num_cpus=0.5)
+    embedder_pool: Pool = Field(Pool(num_cpus=0.5), description="workers of the embedder")
     triage: TriageConfig = TriageConfig()
 
     @model_validator(mode="after")

@@ -44,9 +44,9 @@ class Prices(Settings):
 
     affects_results = False
 
-    cpu_hour: float = Field(0.0, ge=0)
-    gpu_hour: float = Field(0.0, ge=0)
-    currency: str = "USD"
+    cpu_hour: float = Field(0.0, ge=0, description="price of one core for an hour")
+    gpu_hour: float = Field(0.0, ge=0, description="price of one GPU for an hour")
+    currency: str = Field("USD", description="only printed")
 
 
 class JobConfig(Settings):
@@ -68,7 +68,9 @@ class JobConfig(Settings):
     )
     source: SourceConfig
     fetch: FetchConfig = FetchConfig()
-    fetch_pool: Pool = Pool(num_cpus=0.25)
+    fetch_pool: Pool = Field(
+        Pool(num_cpus=0.25), description="workers that read documents and render pages"
+    )
     sink: SinkConfig = SinkConfig()
     ray: RayConfig = RayConfig()
     prices: Prices = Prices()

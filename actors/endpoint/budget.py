@@ -20,11 +20,11 @@ class Budget(Settings):
 
     affects_results: ClassVar[bool] = False
 
-    requests: int | None = Field(None, ge=0)
-    tokens: int | None = Field(None, ge=0, description="of prompts and answers together")
-    money: float | None = Field(None, ge=0, description="in the currency of the prices")
-    prompt_price: float = Field(0.0, ge=0, description="of a million prompt tokens")
-    completion_price: float = Field(0.0, ge=0, description="of a million answered tokens")
+    requests: int | None = Field(None, ge=0, description="sent requests, retries included")
+    tokens: int | None = Field(None, ge=0, description="tokens of prompts and answers together")
+    money: float | None = Field(None, ge=0, description="cost, in the currency of the two prices")
+    prompt_price: float = Field(0.0, ge=0, description="price of a million prompt tokens")
+    completion_price: float = Field(0.0, ge=0, description="price of a million answered tokens")
 
     @model_validator(mode="after")
     def _money_needs_prices(self) -> Self:

@@ -19,16 +19,22 @@ class LoopRules(Settings):
     characters on a receipt, ledger rows that differ in one number.
     """
 
-    run: int = Field(200, ge=2, description="one character so often in a row (rules, leaders)")
-    unit: int = Field(400, ge=1, description="longest stretch, characters, that may repeat itself")
-    repeats: int = Field(4, ge=2, description="... so often back to back, at least ...")
-    covered: int = Field(600, ge=2, description="... over so many characters in all")
-    ngram: int = Field(8, ge=1, description="words of an n-gram")
+    run: int = Field(200, ge=2, description="repeats of one character in a row that make a loop")
+    unit: int = Field(
+        400, ge=1, description="longest repeated passage that is looked for, characters"
+    )
+    repeats: int = Field(
+        4, ge=2, description="repeats of a passage, back to back, that make a loop"
+    )
+    covered: int = Field(600, ge=2, description="characters that these repeats must cover together")
+    ngram: int = Field(
+        8, ge=1, description="words of an n-gram, for repeats that are not back to back"
+    )
     ngrams: int = Field(
-        300, ge=1, description="with fewer n-grams (most receipts) a text is too short to judge"
+        300, ge=1, description="a text with fewer n-grams is too short to judge by them"
     )
     max_repeated: float = Field(
-        0.5, ge=0, le=1, description="n-grams that stood in the text before / n-grams"
+        0.5, ge=0, le=1, description="share of n-grams seen before in the text that makes a loop"
     )
 
 

@@ -32,33 +32,48 @@ class EndpointConfig(Settings):
         }
     )
 
-    base_url: str = Field(description="of an OpenAI-compatible API, for instance http://host/v1")
+    base_url: str = Field(
+        description="URL of an OpenAI-compatible API, for instance http://host/v1"
+    )
     model: str = Field(min_length=1, description="name of the model at that API")
     api_key_env: str | None = Field(
         None, description="environment variable of the workers that holds the key; null: no key"
     )
     allow_plain_http: bool = Field(
-        False, description="http, not https, to hosts that are not on a private network"
+        False, description="allow http to hosts outside of a private network"
     )
-    max_tokens: int = Field(4096, ge=1, description="an answer that needs more is truncated")
-    temperature: float = Field(0.0, ge=0)
+    max_tokens: int = Field(
+        4096, ge=1, description="longest answer; a longer one is cut off (VLM_TRUNCATED)"
+    )
+    temperature: float = Field(0.0, ge=0, description="of sampling; 0: the most likely answer")
     extra_body: dict[str, Any] = Field(
-        default_factory=dict, description="more keys of the request; null takes one of ours out"
+        default_factory=dict,
+        description="more keys of the request; a null value removes one of ours",
     )
     loop: LoopRules = LoopRules()
-    timeout_s: float = Field(120.0, gt=0, description="for one request, from sending to the end")
-    attempts: int = Field(4, ge=1, description="of a request: on 408, 409, 429, 5xx, no answer")
+    timeout_s: float = Field(
+        120.0, gt=0, description="for one request, from sending to the whole answer"
+    )
+    attempts: int = Field(
+        4, ge=1, description="tries per request, on 408, 409, 429, 5xx or no answer"
+    )
     first_wait_s: float = Field(
-        1.0, ge=0, description="before the second attempt; then twice as long each, with jitter"
+        1.0, ge=0, description="wait before the second try; then twice as long each, with jitter"
     )
     longest_wait_s: float = Field(
-        60.0, ge=0, description="between attempts, whatever Retry-After asks for"
+        60.0, ge=0, description="longest wait between tries, whatever Retry-After asks for"
     )
     concurrency: int = Field(8, ge=1, description="requests under way at once, of one worker")
     give_up_after: int = Field(
-        5, ge=1, description="requests in a row that got nothing: no more are sent for pause_s"
+        5,
+        ge=1,
+        description="requests in a row without an answer, after which none is sent for pause_s",
     )
-    pause_s: float = Field(60.0, ge=0, description="then one request finds out if it is back")
+    pause_s: float = Field(
+        60.0,
+        ge=0,
+        description="pause after that; then one request tries whether the endpoint is back",
+    )
     budget: Budget | None = None
 
     @model_validator(mode="after")

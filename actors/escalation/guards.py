@@ -24,14 +24,19 @@ class AgreementRules(Settings):
     """How two readings are compared; see `agreement`."""
 
     sure_score: float = Field(
-        0.95, ge=0, le=1, description="a line of the first reader that vouches for the answer"
+        0.95,
+        ge=0,
+        le=1,
+        description="score from which a line of the first reader vouches for the answer",
     )
     min_chars: int = Field(
         4, ge=1, description="letters and digits that a line must have to vouch or to be matched"
     )
-    match: float = Field(0.85, ge=0, le=1, description="likeness at which a sure line counts found")
+    match: float = Field(
+        0.85, ge=0, le=1, description="likeness from which a sure line counts as found"
+    )
     loose_match: float = Field(
-        0.6, ge=0, le=1, description="the same for lines that only support: they may be misread"
+        0.6, ge=0, le=1, description="likeness from which any line supports the answer"
     )
 
 

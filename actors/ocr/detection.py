@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 from cv2.typing import MatLike
+from pydantic import Field
 
 from actors.contract import Settings
 from actors.ocr.packing import line_columns
@@ -29,11 +30,15 @@ _VERTICAL = 1.5  # taller than this ratio: a line that runs downwards, turned be
 class DetectionConfig(Settings):
     """How lines are found. Defaults are RapidOCR's."""
 
-    min_side: int = 736  # the short side is enlarged to this many pixels
-    max_side: int = 2000  # for the detector alone: crops come from the full page
-    threshold: float = 0.3
-    box_threshold: float = 0.5
-    unclip_ratio: float = 1.6
+    min_side: int = Field(736, description="pixels; a shorter short side is enlarged to this")
+    max_side: int = Field(
+        2000,
+        description="pixels; a longer long side is reduced to this for the detector; line crops "
+        "come from the full page",
+    )
+    threshold: float = Field(0.3, description="text probability above which a pixel is text")
+    box_threshold: float = Field(0.5, description="mean text probability that a line must reach")
+    unclip_ratio: float = Field(1.6, description="how far a found line is grown before it is cut")
 
 
 @dataclass(frozen=True)

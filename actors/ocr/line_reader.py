@@ -47,7 +47,9 @@ class LineReaderConfig(Settings):
     operational: ClassVar[frozenset[str]] = frozenset({"threads", "lines_per_batch"})
 
     threads: int = Field(
-        1, ge=1, description="per worker; more workers beat more threads when pages are many"
+        1,
+        ge=1,
+        description="threads per worker; for many pages, more workers are faster than more threads",
     )
     detection: DetectionConfig = DetectionConfig()
     lines_per_batch: int = Field(

@@ -27,9 +27,11 @@ __all__ = ["RapidOcr", "RapidOcrConfig", "decoded", "stacked"]
 class RapidOcrConfig(LineReaderConfig):
     """Which networks run where, and how lines are found."""
 
-    engine: Engine = Field("openvino", description="runtime; what is missing is an error")
+    engine: Engine = Field(
+        "openvino", description="runtime of the networks; a missing one is an error"
+    )
     precision: Precision = Field(
-        "auto", description="of OpenVINO; auto: bf16 where the CPU has it, else f32"
+        "auto", description="of OpenVINO; auto: bf16 where the CPU supports it, else f32"
     )
     det_model: Path | None = Field(None, description="ONNX file; null: the one in rapidocr's wheel")
     rec_model: Path | None = Field(None, description="ONNX file; null: the one in rapidocr's wheel")

@@ -29,7 +29,7 @@ class SuryaConfig(Settings):
 
     base_url: str | None = Field(
         None,
-        description="of Surya's server, for instance http://host:8000/v1; null: the variable "
+        description="URL of Surya's server, for instance http://host:8000/v1; null: the variable "
         f"{URL_VARIABLE} of the workers",
     )
     model: str = Field(
@@ -39,7 +39,7 @@ class SuryaConfig(Settings):
         None, description="environment variable of the workers that holds the key; null: no key"
     )
     allow_plain_http: bool = Field(
-        False, description="http, not https, to hosts that are not on a private network"
+        False, description="allow http to hosts outside of a private network"
     )
     layout_side: int = Field(
         1123,
@@ -47,10 +47,8 @@ class SuryaConfig(Settings):
         description="pixels; larger pages are reduced to this for the layout alone: 1123 is A4 at "
         "96 dpi, as surya-ocr does; blocks are cut from the whole page",
     )
-    layout_tokens: int = Field(3072, ge=1, description="of the layout's answer")
-    block_tokens: int = Field(
-        8192, ge=1, description="of a block's answer at most; the layout guesses what it needs"
-    )
+    layout_tokens: int = Field(3072, ge=1, description="longest answer about the layout")
+    block_tokens: int = Field(8192, ge=1, description="longest answer about one block")
     retries: int = Field(
         2,
         ge=0,
@@ -59,14 +57,24 @@ class SuryaConfig(Settings):
     )
     loop: LoopRules = LoopRules()
     concurrency: int = Field(32, ge=1, description="requests under way at once, of one worker")
-    timeout_s: float = Field(300.0, gt=0, description="for one request, from sending to the end")
-    attempts: int = Field(4, ge=1, description="of a request: on 408, 409, 429, 5xx, no answer")
-    first_wait_s: float = Field(1.0, ge=0, description="before the second attempt; then doubled")
-    longest_wait_s: float = Field(60.0, ge=0, description="between attempts")
-    give_up_after: int = Field(
-        20, ge=1, description="requests in a row that got nothing: no more are sent for pause_s"
+    timeout_s: float = Field(
+        300.0, gt=0, description="for one request, from sending to the whole answer"
     )
-    pause_s: float = Field(60.0, ge=0, description="then one request finds out if it is back")
+    attempts: int = Field(
+        4, ge=1, description="tries per request, on 408, 409, 429, 5xx or no answer"
+    )
+    first_wait_s: float = Field(1.0, ge=0, description="wait before the second try; then doubled")
+    longest_wait_s: float = Field(60.0, ge=0, description="longest wait between tries")
+    give_up_after: int = Field(
+        20,
+        ge=1,
+        description="requests in a row without an answer, after which none is sent for pause_s",
+    )
+    pause_s: float = Field(
+        60.0,
+        ge=0,
+        description="pause after that; then one request tries whether the server is back",
+    )
 
     @model_validator(mode="after")
     def _may_be_used(self) -> Self:

@@ -34,9 +34,9 @@ SURFACE = pa.field("surface", pa.string())
 class BySurface(Settings):
     """The reader of each kind of surface (the column `surface`)."""
 
-    scene: OcrReader = "paddle_ocr"
-    document: OcrReader = "rapid_ocr"
-    screenshot: OcrReader = "rapid_ocr"
+    scene: OcrReader = Field("paddle_ocr", description="of photographs with text in them")
+    document: OcrReader = Field("rapid_ocr", description="of scanned or photographed documents")
+    screenshot: OcrReader = Field("rapid_ocr", description="of screenshots")
     unsure: OcrReader = Field("rapid_ocr", description="of pages whose surface is not known")
 
     def of(self, surface: str | None) -> OcrReader:

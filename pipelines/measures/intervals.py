@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+from pydantic import Field
 
 from actors.contract import Settings
 
@@ -13,9 +14,9 @@ from actors.contract import Settings
 class Interval(Settings):
     """A figure and its 95 % interval: bootstrap over files."""
 
-    value: float
-    low: float
-    high: float
+    value: float = Field(description="the figure")
+    low: float = Field(description="lower end of the interval")
+    high: float = Field(description="upper end of the interval")
 
 
 Floats = npt.NDArray[np.float64]

@@ -18,17 +18,18 @@ from actors.contract import Settings
 class NativeText(Settings):
     """When the text layer of a PDF page is taken instead of OCR."""
 
-    enabled: bool = True
-    min_chars: int = Field(16, ge=1, description="characters (no spaces) a layer must hold")
+    enabled: bool = Field(True, description="false: every page is rendered and read")
+    min_chars: int = Field(16, ge=1, description="fewest characters of a layer, without spaces")
     min_coverage: float = Field(
-        0.8, ge=0, le=1, description="ink inside the text boxes / ink on the page, rules left out"
+        0.8,
+        ge=0,
+        le=1,
+        description="lowest share of the ink inside the text boxes; ruled lines do not count",
     )
     max_garbled: float = Field(
-        0.05, ge=0, le=1, description="characters without meaning / characters of the layer"
+        0.05, ge=0, le=1, description="highest share of characters that mean nothing"
     )
-    trust_hidden: bool = Field(
-        False, description="take text that is not drawn visibly: the work of an earlier OCR"
-    )
+    trust_hidden: bool = Field(False, description="take invisible text, the work of an earlier OCR")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -50,19 +50,23 @@ class StorageSettings(Settings):
     affects_results: ClassVar[bool] = False
 
     endpoint_url: str | None = Field(
-        None, pattern=r"^https?://", description="of an S3-compatible store; null: AWS"
+        None, pattern=r"^https?://", description="URL of an S3-compatible store; null: AWS"
     )
-    region: str | None = Field(None, description="of the bucket; null: boto's default chain")
+    region: str | None = Field(
+        None, description="region of the bucket; null: from boto's default chain"
+    )
     anonymous: bool = Field(False, description="send unsigned requests (public buckets)")
     addressing: Literal["auto", "path", "virtual"] = Field(
-        "auto", description="bucket in the path or in the host name of an S3 request"
+        "auto",
+        description="path or virtual: the bucket stands in the path or in the host name of a "
+        "request",
     )
     max_attempts: int = Field(
         9,
         ge=1,
         description="tries per request, with jittered backoff: 9 outlast an outage of 35 seconds",
     )
-    connect_timeout_s: float = Field(5.0, gt=0)
+    connect_timeout_s: float = Field(5.0, gt=0, description="wait for a connection before a retry")
     read_timeout_s: float = Field(60.0, gt=0, description="silence on a connection before a retry")
     follow_links: bool = Field(True, description="follow symbolic links of a local folder")
     max_archive_bytes: int = Field(
