@@ -96,6 +96,7 @@ class Run:
     def _first_record(self) -> Record:
         return {
             "job": self.job.name,
+            "unit": self.job.unit,
             "created": now(),
             "config": self.config.model_dump(mode="json"),
             "result_keys": result_keys(self.config),

@@ -79,8 +79,9 @@ def _print_manifest(console: Console, summary: ManifestSummary, unit: str) -> No
 
 def _print_truth(console: Console, run: RunDir) -> None:
     """How the labels compare with the truth that the config names, if it names one."""
-    config = run.read_record()["config"]
-    if not config.get("truth"):
+    record = run.read_record()
+    config = record["config"]
+    if record["job"] != "autolabel" or not config.get("truth"):
         return
     from pipelines.evaluation.scores import score_run
 
@@ -94,10 +95,10 @@ def show(console: Console, run_dir: str | Path, row_id: int | None, image: Path 
         raise ConfigError("--image draws one row", "name it with --row ID")
     run = RunDir(run_dir)
     record = run.read_record()
-    job = find_job(record["job"])
+    unit = record.get("unit") or find_job(record["job"]).unit  # records of before have no unit
     summary = load_summary(run.manifest)
     if row_id is None:
-        print_run(console, run, job.unit, summary.pages if summary else 0, totals(run))
+        print_run(console, run, unit, summary.pages if summary else 0, totals(run))
         _print_truth(console, run)
         return
     row = find_row(run, row_id)

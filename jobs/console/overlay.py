@@ -42,7 +42,7 @@ def draw_row(run: RunDir, row: dict[str, Any], path: Path) -> None:
 
         overlay_labels(page, row["instances"] or []).save(path)
     else:
-        overlay(page, row["lines"] or []).save(path)
+        overlay(page, row.get("lines") or []).save(path)
 
 
 def overlay(page: Image.Image, lines: list[dict[str, Any]]) -> Image.Image:

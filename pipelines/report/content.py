@@ -52,7 +52,8 @@ def content(
     """What the template is given."""
     sessions: Sequence[SessionRecord] = record.get("sessions") or []
     summary = facts.manifest_of(run)
-    unit = "image" if found.labelled or record.get("job") == "autolabel" else "page"
+    labelled = found.labelled or record.get("job") == "autolabel"
+    unit = str(record.get("unit") or ("image" if labelled else "page"))
     worked, enough = night(sessions, found.commits), len(found.commits) >= _COMMITS
     return {
         "run": run.path.resolve().name,

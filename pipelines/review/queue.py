@@ -14,6 +14,7 @@ import pyarrow.compute as pc
 from actors.ontology import Ontology
 from pipelines.config_files import validated
 from pipelines.decisions.triage import TriageConfig
+from pipelines.errors import ConfigError
 from pipelines.review.gain import image_gain, page_gain
 from pipelines.runs.directory import RunDir
 from pipelines.storage.paths import RunPath, parquet
@@ -58,8 +59,17 @@ class Queue:
 
 
 def is_labelled(path: RunPath) -> bool:
-    """Whether a shard holds images with labels; else pages with text."""
-    return "instances" in parquet(path).schema_arrow.names
+    """Whether a shard holds images with labels; else pages with text.
+
+    Raises ConfigError where it holds neither: a job of somebody's own.
+    """
+    names = parquet(path).schema_arrow.names
+    if not {"instances", "evidence"} & set(names):
+        raise ConfigError(
+            f"{path} holds neither labels nor readings",
+            "review and curate take runs of autolabel and ocr_backfill",
+        )
+    return "instances" in names
 
 
 def queued(run: RunDir, outcomes: Collection[str], skip: Ids, limit: int | None) -> Queue:
