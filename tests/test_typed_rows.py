@@ -8,12 +8,25 @@ import pyarrow as pa
 import pytest
 
 from actors.instances import CONFLICT, INSTANCE, MASK, Conflict, Instance, MaskValue
+from pipelines.decisions.triage import (
+    LABEL,
+    RLE,
+    ImageRow,
+    ImageVerdict,
+    Label,
+    RleValue,
+    triage,
+)
 
 #: (typed dict, the struct or schema of the rows that it stands for)
 PAIRS: list[tuple[Any, pa.StructType | pa.Schema]] = [
     (Conflict, CONFLICT),
     (Instance, INSTANCE),
     (MaskValue, MASK),
+    (RleValue, RLE),
+    (Label, LABEL),
+    (ImageRow, triage.reads),
+    (ImageVerdict, triage.writes),
 ]
 
 

@@ -9,16 +9,16 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from enum import StrEnum
-from typing import Any
+from typing import Literal, TypedDict, TypeGuard, cast
 
 import numpy as np
 import pyarrow as pa
 from pycocotools import mask as coco
 from pydantic import Field
 
-from actors.contract import Settings
-from actors.failures import FAILURE
-from actors.instances import BOXES, MASKS
+from actors.contract import Settings, appended
+from actors.failures import FAILURE, FailureValue
+from actors.instances import BOXES, MASKS, Instance, MaskValue
 from actors.ontology import Ontology
 from pipelines.decisions.routing import reasons_of_failure
 from pipelines.flow import step
@@ -52,26 +52,32 @@ class TriageConfig(Settings):
     """What makes an image go to review. Null switches a rule off."""
 
     review_band: float | None = Field(
-        0.1, gt=0, le=1, description="scores less than this above their class's threshold"
+        0.1, gt=0, le=1, description="a score less than this above the threshold of its class"
     )
     conflict_margin: float | None = Field(
-        0.1, ge=0, le=1, description="an excluding class lost an object by at most this much score"
+        0.1,
+        ge=0,
+        le=1,
+        description="an excluding class scored at most this much less on the same object",
     )
     conflict_iou: float | None = Field(
-        0.8, gt=0, le=1, description="masks of two classes that overlap by this IoU"
+        0.8, gt=0, le=1, description="masks of two classes that overlap by at least this IoU"
     )
     need_mask: bool = Field(True, description="an instance without a mask")
     min_mask_iou: float | None = Field(
-        0.7, ge=0, le=1, description="the segmenter's own estimate of the mask's IoU below this"
+        0.7,
+        ge=0,
+        le=1,
+        description="a mask whose IoU, as the segmenter estimates it, is below this",
     )
     min_box_agreement: float | None = Field(
         0.5,
         ge=0,
         le=1,
-        description="IoU of the mask's tight box with the instance's box below this",
+        description="a mask whose tight box overlaps the instance's box by a lower IoU",
     )
     border_px: float | None = Field(
-        1.0, ge=0, description="a box that comes this close to an edge of the image, in pixels"
+        1.0, ge=0, description="a box that comes this close to an edge of the image, pixels"
     )
     max_instances: int | None = Field(100, ge=0, description="more labels than this on one image")
 
@@ -85,6 +91,14 @@ class Triage(Settings):
 
 #: COCO run lengths: what pycocotools takes, at the size of the upright image.
 RLE = pa.struct([("counts", pa.string()), ("size", pa.list_(pa.int32(), 2))])
+
+
+class RleValue(TypedDict):
+    """A value of RLE. `size`: height, width."""
+
+    counts: str
+    size: list[int]
+
 
 #: One label. `box`: x0, y0, x1, y1, pixels of the upright image (`width` x `height`). `mask_iou`
 #: and `box_agreement` as in `actors.instances.MASK`. `reasons`: values of `Reason`; a candidate
@@ -103,8 +117,44 @@ LABEL = pa.struct(
     ]
 )
 
+#: A value of LABEL.
+Label = TypedDict(
+    "Label",
+    {
+        "class": str,
+        "score": float | None,
+        "box": list[float],
+        "mask": RleValue | None,
+        "mask_iou": float | None,
+        "box_agreement": float | None,
+        "prompt": str | None,
+        "source": str,
+        "reasons": list[str],
+    },
+)
+
 #: The column `instances`: best first; empty: nothing found; null: the image failed.
 LABELS = pa.list_(LABEL)
+
+
+class ImageRow(TypedDict):
+    """The columns of a row that `triage` reads."""
+
+    width: int | None
+    height: int | None
+    boxes: list[Instance] | None
+    masks: list[MaskValue | None] | None
+    fetch_failure: FailureValue | None
+    detect_failure: FailureValue | None
+    segment_failure: FailureValue | None
+
+
+class ImageVerdict(TypedDict):
+    """The columns of a row that `triage` writes."""
+
+    outcome: str
+    reasons: list[str]
+    instances: list[Label] | None
 
 
 @step(
@@ -129,16 +179,12 @@ LABELS = pa.list_(LABEL)
 )
 def triage(rows: pa.Table, settings: Triage) -> pa.Table:
     """Give every image its outcome, its reasons and its labels."""
-    wanted = triage.reads.names
-    verdicts = [triage_image(image, settings) for image in rows.select(wanted).to_pylist()]
-    for column in triage.writes:
-        values = [verdict[column.name] for verdict in verdicts]
-        rows = rows.append_column(column, pa.array(values, column.type))
-    return rows
+    images = cast(list[ImageRow], rows.select(triage.reads.names).to_pylist())
+    return appended(rows, triage.writes, [triage_image(image, settings) for image in images])
 
 
-def triage_image(image: dict[str, Any], settings: Triage) -> dict[str, Any]:
-    """The columns that `triage` writes for one image: a dict of the columns that it reads."""
+def triage_image(image: ImageRow, settings: Triage) -> ImageVerdict:
+    """Outcome, reasons and labels of one image."""
     failed = reasons_of_failure(
         image["fetch_failure"], image["detect_failure"], image["segment_failure"]
     )
@@ -163,35 +209,42 @@ def triage_image(image: dict[str, Any], settings: Triage) -> dict[str, Any]:
 
 
 def verdict(
-    outcome: ImageOutcome, reasons: Sequence[str], labels: list[dict[str, Any]] | None
-) -> dict[str, Any]:
-    """The columns that `triage` writes for one image."""
+    outcome: ImageOutcome, reasons: Sequence[str], labels: list[Label] | None
+) -> ImageVerdict:
+    """Plain strings in place of enums."""
     return {"outcome": outcome.value, "reasons": list(reasons), "instances": labels}
 
 
-def joined(
-    boxes: Sequence[dict[str, Any]], masks: Sequence[dict[str, Any] | None] | None
-) -> list[dict[str, Any]]:
-    """Values of LABEL, one per box. Masks that are not one per box belong to nobody."""
+def joined(boxes: Sequence[Instance], masks: Sequence[MaskValue | None] | None) -> list[Label]:
+    """One label per box. Masks that are not one per box belong to nobody."""
     if masks is None or len(masks) != len(boxes):
         masks = [None] * len(boxes)
     return [_label(box, mask) for box, mask in zip(boxes, masks, strict=True)]
 
 
-def _label(box: dict[str, Any], mask: dict[str, Any] | None) -> dict[str, Any]:
-    drawn = mask is not None and mask["counts"] is not None
+def _label(box: Instance, mask: MaskValue | None) -> Label:
     return {
-        **{name: box[name] for name in ("class", "score", "box", "prompt", "source")},
-        "mask": {"counts": mask["counts"], "size": mask["size"]} if mask and drawn else None,
+        "class": box["class"],
+        "score": box["score"],
+        "box": box["box"],
+        "mask": _rle(mask),
         "mask_iou": mask["mask_iou"] if mask else None,
         "box_agreement": mask["box_agreement"] if mask else None,
+        "prompt": box["prompt"],
+        "source": box["source"],
         "reasons": [Reason.BELOW_THRESHOLD] if box["kept"] is False else [],
     }
 
 
+def _rle(mask: MaskValue | None) -> RleValue | None:
+    if mask is None or mask["counts"] is None:
+        return None
+    return {"counts": mask["counts"], "size": mask["size"]}
+
+
 def doubts(
-    box: dict[str, Any],
-    label: dict[str, Any],
+    box: Instance,
+    label: Label,
     width: int | None,
     height: int | None,
     settings: Triage,
@@ -199,8 +252,7 @@ def doubts(
     """What speaks against one instance, by itself.
 
     Args:
-        box: a value of `actors.instances.INSTANCE`.
-        label: the same as a value of LABEL.
+        box, label: the same instance, as the detector wrote it and with its mask.
         width, height: of the upright image, pixels.
         settings: rules and thresholds.
     """
@@ -208,7 +260,7 @@ def doubts(
     return [
         reason
         for reason, there in (
-            (Reason.NO_SCORE, _unknown(box["score"])),
+            (Reason.NO_SCORE, not _known(box["score"])),
             (Reason.REVIEW_BAND, _in_review_band(box, settings)),
             (Reason.CLASS_CONFLICT, _narrow_win(box, rules.conflict_margin)),
             (Reason.NO_MASK, rules.need_mask and label["mask"] is None),
@@ -220,34 +272,34 @@ def doubts(
     ]
 
 
-def _unknown(value: float | None) -> bool:
-    return value is None or not math.isfinite(value)
+def _known(value: float | None) -> TypeGuard[float]:
+    return value is not None and math.isfinite(value)
 
 
-def _in_review_band(box: dict[str, Any], settings: Triage) -> bool:
+def _in_review_band(box: Instance, settings: Triage) -> bool:
     """A class that the ontology does not know has no threshold: nothing can be above it."""
     band, score = settings.rules.review_band, box["score"]
-    if band is None or _unknown(score):
+    if band is None or not _known(score):
         return False
     if box["class"] not in settings.ontology.classes:
         return True
-    return bool(score < settings.ontology.threshold_of(box["class"]) + band)
+    return score < settings.ontology.threshold_of(box["class"]) + band
 
 
-def _narrow_win(box: dict[str, Any], margin: float | None) -> bool:
+def _narrow_win(box: Instance, margin: float | None) -> bool:
     rival = box["conflict"]
     if margin is None or rival is None:
         return False
-    if _unknown(rival["score"]) or _unknown(box["score"]):
-        return True
-    return bool(box["score"] - rival["score"] <= margin)
+    score, other = box["score"], rival["score"]
+    return not (_known(score) and _known(other)) or score - other <= margin
 
 
-def _below(label: dict[str, Any], name: str, floor: float | None) -> bool:
+def _below(label: Label, name: Literal["mask_iou", "box_agreement"], floor: float | None) -> bool:
     """Without a mask there is no evidence about it; NO_MASK is the reason then."""
     if floor is None or label["mask"] is None:
         return False
-    return _unknown(label[name]) or label[name] < floor
+    value = label[name]
+    return not _known(value) or value < floor
 
 
 def _at_border(
@@ -261,7 +313,7 @@ def _at_border(
     return min(x0, y0, width - x1, height - y1) <= margin
 
 
-def overlapping(labels: Sequence[dict[str, Any]], iou: float) -> list[dict[str, Any]]:
+def overlapping(labels: Sequence[Label], iou: float) -> list[Label]:
     """Labels whose mask overlaps the mask of a label of another class by at least `iou`."""
     masked = [label for label in labels if label["mask"] is not None]
     classes = np.array([label["class"] for label in masked])
