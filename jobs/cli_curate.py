@@ -85,7 +85,7 @@ def pull(
 
 def open_app(
     name: Annotated[str, typer.Argument(help="of a dataset that nightjar curate made")],
-    port: Annotated[int, typer.Option(min=1, max=65535)] = 5151,
+    port: Annotated[int, typer.Option(min=1, max=65535, help="port of the app")] = 5151,
 ) -> None:
     """Serve the FiftyOne app for a dataset, on this machine only, until Ctrl-C."""
     from jobs.commands import curate
