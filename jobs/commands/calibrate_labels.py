@@ -9,17 +9,17 @@ import yaml
 from rich.console import Console
 from rich.table import Table
 
+from pipelines.calibration.label_trial import Figures, GroupThreshold
 from pipelines.calibration.labels import (
     FEWEST,
     AveragePrecision,
-    Figures,
-    GroupThreshold,
     Thresholds,
     calibrate_detections,
 )
 from pipelines.measures.intervals import Interval
 from pipelines.runs.directory import RunDir
 from pipelines.storage.output_errors import output_errors
+from pipelines.truth.labels import read_beside_truth
 
 
 def labels(
@@ -32,7 +32,7 @@ def labels(
 ) -> None:
     """Print the thresholds and what they are worth; `out`: a file for the YAML."""
     with console.status("choosing thresholds, cross-validated over images"):
-        found = calibrate_detections(run, truth, target_precision, seed)
+        found = calibrate_detections(read_beside_truth(run, truth), target_precision, seed)
     goal = "the best F1" if target_precision is None else f"precision {target_precision:g}"
     absent = f", {found.missing:,} of its images are not in this run" if found.missing else ""
     absent += f", {found.rejected:,} rejected in review" if found.rejected else ""

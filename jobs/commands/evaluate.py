@@ -19,6 +19,7 @@ from pipelines.evaluation.pages import TextEvaluation, evaluate_text
 from pipelines.evaluation.plot import draw_labels, draw_text
 from pipelines.runs.directory import RunDir
 from pipelines.storage.output_errors import output_errors
+from pipelines.truth.labels import read_beside_truth
 
 VERSION = 1  # of evaluation.json
 
@@ -40,13 +41,14 @@ def command(console: Console, run_dir: str | Path, asked: Asked) -> None:
     job = run.read_record()["job"]
     if asked.out and asked.out.exists() and not asked.out.is_dir():
         raise ConfigError(f"--out {asked.out} is a file", "name a directory")
-    options = (run, asked.truth, asked.slices, asked.metadata, asked.seed)
     with console.status("comparing with the truth"), _folder(run, asked) as folder:
         if job == "autolabel":
-            labels = evaluate_labels(*options)
+            columns = ("outcome", *asked.slices)
+            beside = read_beside_truth(run, asked.truth, columns, asked.metadata)
+            labels = evaluate_labels(beside, asked.seed)
             _write(labels, run, job, asked, folder)
         else:
-            texts = evaluate_text(*options)
+            texts = evaluate_text(run, asked.truth, asked.slices, asked.metadata, asked.seed)
             _write(texts, run, job, asked, folder)
         names = ", ".join(sorted(path.name for path in folder.iterdir() if path.suffix == ".png"))
     if job == "autolabel":

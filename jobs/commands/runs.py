@@ -5,14 +5,15 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import cast
 
 from rich.console import Console
 
-from actors.ontology import Ontology
 from jobs.commands.report import after_run
 from jobs.console.estimate import print_estimate
 from jobs.console.live import RunView
 from jobs.console.tables import print_run, print_scores
+from pipelines.decisions.finished import AnyRow
 from pipelines.errors import ConfigError, NightjarError
 from pipelines.job import find_job
 from pipelines.run import Run
@@ -83,10 +84,10 @@ def _print_truth(console: Console, run: RunDir) -> None:
     config = record["config"]
     if record["job"] != "autolabel" or not config.get("truth"):
         return
-    from pipelines.evaluation.scores import score_run
+    from pipelines.evaluation.scores import scores_of
+    from pipelines.truth.labels import read_beside_truth
 
-    ontology = Ontology.model_validate(config["detector"]["ontology"])
-    print_scores(console, score_run(run, Path(config["truth"]), ontology), config["truth"])
+    print_scores(console, scores_of(read_beside_truth(run, config["truth"])), config["truth"])
 
 
 def show(console: Console, run_dir: str | Path, row_id: int | None, image: Path | None) -> None:
@@ -112,5 +113,5 @@ def show(console: Console, run_dir: str | Path, row_id: int | None, image: Path 
         return
     from jobs.console.overlay import draw_row
 
-    draw_row(run, row, image)
+    draw_row(run, cast(AnyRow, row), image)
     console.print(f"{row['uri']} page {row['page']}: {image}")

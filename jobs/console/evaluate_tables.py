@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from jobs.console.live import figures_table, say
-from pipelines.calibration.labels import Figures
+from pipelines.calibration.label_trial import Figures
 from pipelines.evaluation.confusion import BACKGROUND, Confusion
 from pipelines.evaluation.labels import AP, LabelEvaluation, LabelFigures
 from pipelines.evaluation.pages import TextEvaluation, TextFigures

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any
+from typing import NotRequired, TypedDict
 
 import numpy as np
 
-from pipelines.decisions.triage import Reason
-from pipelines.truth.label_match import Thing, kept_labels, mask_overlap, overlaps
+from pipelines.decisions.triage import Label, Reason
+from pipelines.measures.intervals import Floats
+from pipelines.truth.label_match import Thing, mask_overlap, overlaps, thing_of
 
 #: Labels that overlap more than this are one, whatever their class.
 SAME_IOU = 0.5
@@ -43,6 +44,21 @@ WEIGHT = {
 }
 
 
+#: A change as a line of `nightjar diff --out` has it. Pairs are before and after.
+LabelChangeValue = TypedDict(
+    "LabelChangeValue",
+    {
+        "kinds": list[str],
+        "class": list[str | None],
+        "score": list[float | None],
+        "box": list[list[float] | None],
+        "iou": NotRequired[float | None],
+        "mask_iou": NotRequired[float | None],
+        "candidate": NotRequired[float | None],
+    },
+)
+
+
 @dataclass(frozen=True)
 class LabelChange:
     """One label, before and after; None where it was not there.
@@ -61,20 +77,21 @@ class LabelChange:
     mask_iou: float | None = None
     candidate: float | None = None
 
-    def as_dict(self) -> dict[str, Any]:
-        """For JSON; what is None is left out."""
-        named = {
+    def as_dict(self) -> LabelChangeValue:
+        """For JSON; an unknown `iou`, `mask_iou` or `candidate` is left out."""
+        made: LabelChangeValue = {
             "kinds": [kind.value for kind in self.kinds],
             "class": list(self.classes),
             "score": [_rounded(score) for score in self.scores],
             "box": [box and [round(edge, 1) for edge in box] for box in self.boxes],
         }
-        extra = {
-            name: _rounded(getattr(self, name))
-            for name in ("iou", "mask_iou", "candidate")
-            if getattr(self, name) is not None
-        }
-        return named | extra
+        if self.iou is not None:
+            made["iou"] = _rounded(self.iou)
+        if self.mask_iou is not None:
+            made["mask_iou"] = _rounded(self.mask_iou)
+        if self.candidate is not None:
+            made["candidate"] = _rounded(self.candidate)
+        return made
 
 
 def _rounded(value: float | None) -> float | None:
@@ -94,10 +111,7 @@ class LabelDiff:
         return sum(max(WEIGHT[kind] for kind in one.kinds) for one in self.changes)
 
 
-Instances = Sequence[Mapping[str, Any]]
-
-
-def diff_labels(before: Instances | None, after: Instances | None) -> LabelDiff:
+def diff_labels(before: Sequence[Label] | None, after: Sequence[Label] | None) -> LabelDiff:
     """Compare the labels of an image; candidates below their thresholds are none.
 
     Labels of one class are paired first, the largest overlap of boxes first, above `SAME_IOU`; then
@@ -107,7 +121,7 @@ def diff_labels(before: Instances | None, after: Instances | None) -> LabelDiff:
         before, after: `instances` of the rows; None (failed) has no labels.
     """
     one, other = _labels(before), _labels(after)
-    mine, yours = kept_labels(one), kept_labels(other)
+    mine, yours = list(map(thing_of, one)), list(map(thing_of, other))
     ious = overlaps(mine, yours)
     paired = _paired(ious, mine, yours)
     changes, same = [], []
@@ -124,11 +138,11 @@ def diff_labels(before: Instances | None, after: Instances | None) -> LabelDiff:
     return LabelDiff(tuple(changes), tuple(same))
 
 
-def _labels(instances: Iterable[Mapping[str, Any]] | None) -> list[Mapping[str, Any]]:
+def _labels(instances: Iterable[Label] | None) -> list[Label]:
     return [one for one in instances or () if Reason.BELOW_THRESHOLD not in one["reasons"]]
 
 
-def _paired(ious: Any, mine: Sequence[Thing], yours: Sequence[Thing]) -> list[tuple[int, int]]:
+def _paired(ious: Floats, mine: Sequence[Thing], yours: Sequence[Thing]) -> list[tuple[int, int]]:
     near = [(int(a), int(b)) for a, b in np.argwhere(ious > SAME_IOU)]
     near.sort(key=lambda pair: (mine[pair[0]].name != yours[pair[1]].name, -ious[pair], pair))
     found, lefts, rights = [], set[int](), set[int]()
@@ -140,7 +154,7 @@ def _paired(ious: Any, mine: Sequence[Thing], yours: Sequence[Thing]) -> list[tu
     return sorted(found)
 
 
-def _changed(before: Mapping[str, Any], after: Mapping[str, Any], iou: float) -> LabelChange:
+def _changed(before: Label, after: Label, iou: float) -> LabelChange:
     shape = mask_overlap(before["mask"], after["mask"])
     masks = [one["mask"] is not None for one in (before, after)]
     reshaped = masks[0] != masks[1] or (all(masks) and (shape is None or shape < STILL_IOU))
@@ -168,7 +182,7 @@ def _rescored(before: float | None, after: float | None) -> bool:
 
 
 def _alone(
-    kind: ChangeKind, label: Mapping[str, Any], thing: Thing, there: Instances | None
+    kind: ChangeKind, label: Label, thing: Thing, there: Sequence[Label] | None
 ) -> LabelChange:
     """A label without a partner; `there`: everything on the image in the other run."""
     near = [
@@ -177,9 +191,10 @@ def _alone(
         if Reason.BELOW_THRESHOLD in one["reasons"]
         and one["class"] == thing.name
         and one["score"] is not None
-        and overlaps([thing], [Thing(one["class"], tuple(one["box"]))])[0, 0] > SAME_IOU
+        and overlaps([thing], [thing_of(one)])[0, 0] > SAME_IOU
     ]
-    values = (label["class"], label["score"], label["box"])
-    first = kind is ChangeKind.GONE
-    classes, scores, boxes = ((one, None) if first else (None, one) for one in values)
-    return LabelChange((kind,), classes, scores, boxes, candidate=max(near, default=None))
+    name, score, box = label["class"], label["score"], label["box"]
+    candidate = max(near, default=None)
+    if kind is ChangeKind.GONE:
+        return LabelChange((kind,), (name, None), (score, None), (box, None), candidate=candidate)
+    return LabelChange((kind,), (None, name), (None, score), (None, box), candidate=candidate)

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
-from pipelines.truth.coco import Compared
+from pipelines.truth.coco import CocoResult
 from pipelines.truth.label_match import Thing, matched
+from pipelines.truth.labels import RunBesideTruth
 
 #: The last row and column of a confusion matrix.
 BACKGROUND = "(background)"
@@ -24,23 +24,27 @@ class Confusion:
     counts: tuple[tuple[int, ...], ...]
 
 
-def confusion(found: Compared, kept: Sequence[dict[str, Any]], names: Sequence[str]) -> Confusion:
+def confusion(
+    beside: RunBesideTruth, kept: Sequence[CocoResult], names: Sequence[str]
+) -> Confusion:
     """Count labels by what they are and what they should be.
 
     In each image what is right is taken first (so the diagonal is what precision and recall count),
     then what is left by overlap, whatever its class.
 
     Args:
-        found: gives the objects.
-        kept: COCO results of the labels.
+        beside: gives the objects.
+        kept: of its results, the labels that count.
         names: of the classes that occur, in the order of the matrix.
     """
-    labels, objects = defaultdict[Any, list[Thing]](list), defaultdict[Any, list[Thing]](list)
-    named = {number: name for name, number in found.ids.items()}
+    labels, objects = defaultdict[int, list[Thing]](list), defaultdict[int, list[Thing]](list)
+    named = {number: name for name, number in beside.ids.items()}
     for row in kept:
-        labels[row["image_id"]].append(_thing(row, named, row["score"]))
-    for row in found.truth.dataset["annotations"]:
-        objects[row["image_id"]].append(_thing(row, named, 1.0))
+        name = named[row["category_id"]]
+        labels[row["image_id"]].append(Thing(name, _corners(row["bbox"]), row["score"]))
+    for true_one in beside.objects:
+        name, crowd = named[true_one["category_id"]], bool(true_one["iscrowd"])
+        objects[true_one["image_id"]].append(Thing(name, _corners(true_one["bbox"]), crowd=crowd))
     at = {name: place for place, name in enumerate(names)}
     last = len(names)
     counts = np.zeros((last + 1, last + 1), np.int64)
@@ -56,7 +60,6 @@ def confusion(found: Compared, kept: Sequence[dict[str, Any]], names: Sequence[s
     return Confusion((*names, BACKGROUND), tuple(map(tuple, counts.tolist())))
 
 
-def _thing(row: dict[str, Any], named: dict[int, str], score: float) -> Thing:
-    x, y, width, height = row["bbox"]
-    crowd = bool(row.get("iscrowd"))
-    return Thing(named[row["category_id"]], (x, y, x + width, y + height), score, crowd)
+def _corners(box: Sequence[float]) -> tuple[float, float, float, float]:
+    x, y, width, height = box
+    return x, y, x + width, y + height

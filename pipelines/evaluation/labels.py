@@ -11,20 +11,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import numpy as np
 from pycocotools.cocoeval import COCOeval
 
-from pipelines.calibration.labels import Figures
+from pipelines.calibration.label_trial import Figures
 from pipelines.evaluation.confusion import Confusion, confusion
 from pipelines.evaluation.thresholds import HeldOut, Thresholds, figures, held_out
 from pipelines.evaluation.weighted_ap import DRAWS, coco_evaluation, mean_over, precisions, ranked
 from pipelines.measures.intervals import Bools, Floats, Interval, Ints, Pages, interval
-from pipelines.runs.directory import RunDir
 from pipelines.truth.average_precision import mean_precision
 from pipelines.truth.detections_judged import Judged, judged
-from pipelines.truth.labels import Labelled, labelled, ontology_of
+from pipelines.truth.labels import RunBesideTruth
 from pipelines.truth.slices import SMALL, Slice, known_interval
 
 #: COCO's ranges of object areas, in pixels: up to 32 x 32, up to 96 x 96, above.
@@ -102,22 +100,13 @@ class LabelEvaluation:
     warnings: tuple[str, ...]
 
 
-def evaluate_labels(
-    run: RunDir,
-    truth: str | Path,
-    slices: Sequence[str] = (),
-    metadata: Path | None = None,
-    seed: int = 0,
-) -> LabelEvaluation:
-    """Compare a run of autolabel with its truth.
+def evaluate_labels(beside: RunBesideTruth, seed: int = 0) -> LabelEvaluation:
+    """Compare a run of autolabel with its truth. `seed`: of the bootstrap and of the halves.
 
-    Args:
-        run: its shards are read twice, a batch at a time; what has truth is held in memory.
-        truth, slices, metadata: see `pipelines.truth.labels.labelled`; raises what that raises.
-        seed: of the bootstrap and of the halves.
+    Raises ConfigError if the truth is of none of the run's images.
     """
-    beside = labelled(run, truth, ("outcome", *slices), metadata)
-    return _Evaluating(run, beside, seed).made()
+    beside.refuse_empty()
+    return _Evaluating(beside, seed).made()
 
 
 class _Precision:
@@ -180,34 +169,33 @@ def _ap(total: float, points: Sequence[float | None], drawn: Sequence[Floats]) -
 
 
 class _Evaluating:
-    def __init__(self, run: RunDir, beside: Labelled, seed: int) -> None:
-        self._run, self._beside, self._seed = run, beside, seed
-        self._found = found = beside.found
+    def __init__(self, beside: RunBesideTruth, seed: int) -> None:
+        self._beside, self._seed = beside, seed
         self._files = np.unique([unit["uri"] for unit in beside.units], return_inverse=True)[1]
         count = len(beside.units)
         self._draws = Pages(np.zeros(count), np.ones(count), self._files).draws(seed)
         self._names = {
-            name: number - 1 for name, number in found.ids.items() if name in found.named
+            name: number - 1 for name, number in beside.ids.items() if name in beside.named
         }
         spoken_of = {number + 1 for number in self._names.values()}
-        self._results = [row for row in found.results if row["category_id"] in spoken_of]
+        self._results = [row for row in beside.results if row["category_id"] in spoken_of]
         self._kept = [row for row in self._results if row["kept"]]
-        self._labels = _Precision(coco_evaluation(found.truth, self._kept, "bbox"), self._draws)
+        self._labels = _Precision(coco_evaluation(beside.truth, self._kept, "bbox"), self._draws)
         # A run without any result has not been judged, yet its objects are missed.
-        self._seen = replace(judged(found), objects=self._labels.objects())
+        self._seen = replace(judged(beside), objects=self._labels.objects())
 
     def made(self) -> LabelEvaluation:
-        found, beside = self._found, self._beside
+        beside = self._beside
         below = len(self._results) - len(self._kept)
         everything = self._labels
         if below:
             everything = _Precision(
-                coco_evaluation(found.truth, self._results, "bbox"), self._draws
+                coco_evaluation(beside.truth, self._results, "bbox"), self._draws
             )
         there = self._there()
         return LabelEvaluation(
             images=len(beside.units),
-            missing=found.missing,
+            missing=beside.missing,
             rejected=beside.rejected,
             candidates=below,
             whole=self._figures(self._labels.of_size(), list(self._names.values())),
@@ -220,11 +208,11 @@ class _Evaluating:
             },
             slices=tuple(map(self._slice, beside.slices)),
             curves=dict(_curves(everything.grid, there, self._seen)),
-            confusion=confusion(found, self._kept, list(there)),
+            confusion=confusion(beside, self._kept, list(there)),
             thresholds=held_out(
                 self._seen, self._thresholds(), self._files, self._draws, self._seed
             ),
-            unnamed=tuple(name for name in found.ids if name not in self._names),
+            unnamed=tuple(name for name in beside.ids if name not in self._names),
             warnings=tuple(self._warnings()),
         )
 
@@ -262,19 +250,15 @@ class _Evaluating:
         return SliceFigures(one.column, one.value, one.small, made)
 
     def _masks(self) -> dict[str, AP]:
-        objects = self._found.truth.dataset["annotations"]
+        objects = self._beside.objects
         with_mask = [row for row in self._kept if "segmentation" in row]
         if not with_mask or not all(one.get("segmentation") for one in objects):
             return {}
-        made = _Precision(coco_evaluation(self._found.truth, with_mask, "segm"), self._draws)
+        made = _Precision(coco_evaluation(self._beside.truth, with_mask, "segm"), self._draws)
         return {name: made.of_size(area) for area, name in enumerate(("all", *SIZES))}
 
     def _thresholds(self) -> Thresholds:
-        ontology = ontology_of(self._run)
-        floor = self._run.read_record()["config"]["detector"].get("min_score") or 1.0
-        now = {name: ontology.threshold_of(name) for name in self._names}
-        lowest = {name: min(threshold, floor) for name, threshold in now.items()}
-        return Thresholds(self._names, now, lowest)
+        return Thresholds(self._names, self._beside.thresholds(), self._beside.lowest_scores())
 
     def _warnings(self) -> Iterator[str]:
         count = len(self._beside.units)

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 from pycocotools import mask as coco_mask
 from pycocotools.coco import COCO
 
-from actors.ontology import Ontology
-from pipelines.runs.directory import RunDir
 from pipelines.truth.average_precision import average_precision, mean_precision
-from pipelines.truth.coco import MATCH_IOU, Compared, compared
+from pipelines.truth.coco import MATCH_IOU, CocoAnnotation, CocoResult
+from pipelines.truth.labels import RunBesideTruth
 
 
 @dataclass(frozen=True)
@@ -48,32 +46,19 @@ class Scores:
     per_class: dict[str, float]
 
 
-def score_run(run: RunDir, truth: Path, ontology: Ontology) -> Scores:
-    """Compare a run with COCO instances; images are matched by file name.
-
-    Args:
-        run: of the job autolabel, finished or not.
-        truth: a COCO JSON; `file_name` is the end of an image's URI. Categories are matched by
-            name or prompt; those that the ontology does not ask for are left out.
-        ontology: of the run.
-
-    Raises ConfigError if the truth cannot be read or shares no class with the ontology.
-    """
-    return _scores(compared(run, truth, ontology))
-
-
-def _scores(of: Compared) -> Scores:
-    wanted, truth = of.truth, of.truth.dataset
-    rows = [row for row in of.results if row["kept"]]
+def scores_of(beside: RunBesideTruth) -> Scores:
+    """What the labels are worth; of no image too."""
+    wanted = beside.truth
+    rows = [row for row in beside.results if row["kept"]]
     boxes = average_precision(wanted, rows, "bbox")
     with_mask = [row for row in rows if "segmentation" in row]
-    outlined = all(one.get("segmentation") for one in truth["annotations"])
+    outlined = all(one.get("segmentation") for one in beside.objects)
     masks = average_precision(wanted, with_mask, "segm") if outlined else np.empty(0)
-    found, ious = _found(wanted, rows)
-    objects = len(truth["annotations"])
+    found, ious = _found(wanted, beside.objects, rows)
+    objects = len(beside.objects)
     return Scores(
-        images=len(truth["images"]),
-        missing=of.missing,
+        images=len(beside.images),
+        missing=beside.missing,
         objects=objects,
         labels=len(rows),
         ap=mean_precision(boxes),
@@ -85,16 +70,18 @@ def _scores(of: Compared) -> Scores:
         mask_iou=float(np.mean(ious)) if ious else None,
         per_class={
             name: float(column.mean())
-            for name, column in zip(of.ids, boxes[0].T, strict=True)
+            for name, column in zip(beside.ids, boxes[0].T, strict=True)
             if column.min() >= 0
         },
     )
 
 
-def _found(truth: COCO, rows: list[dict[str, Any]]) -> tuple[int, list[float]]:
+def _found(
+    truth: COCO, annotations: Sequence[CocoAnnotation], rows: Sequence[CocoResult]
+) -> tuple[int, list[float]]:
     """How many objects a label of their class found, best label first, and the masks' IoUs."""
-    free: dict[tuple[int, int], list[dict[str, Any]]] = defaultdict(list)
-    for one in truth.dataset["annotations"]:
+    free = defaultdict[tuple[int, int], list[CocoAnnotation]](list)
+    for one in annotations:
         free[one["image_id"], one["category_id"]].append(one)
     found, ious = 0, []
     for row in sorted(rows, key=lambda row: -row["score"]):

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from pipelines.calibration.fit import folds_of
-from pipelines.calibration.labels import FEWEST, Figures
+from pipelines.calibration.label_trial import Figures
+from pipelines.calibration.labels import FEWEST
 from pipelines.decisions.error_model import ROUNDING
 from pipelines.measures.intervals import Bools, Floats, Ints, ratio
 from pipelines.measures.thresholds import best_f1, threshold_for
@@ -60,10 +61,10 @@ class HeldOut:
 
 @dataclass(frozen=True)
 class Thresholds:
-    """Of the classes that the truth speaks of.
+    """The thresholds of a run.
 
     Attributes:
-        places: class -> its place in `Judged.classes`.
+        places: class -> its place in `Judged.classes`, of those that the truth speaks of.
         now, lowest: class -> the run's threshold, and the lowest score that it has kept.
     """
 

@@ -10,14 +10,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
 from pipelines.measures.intervals import Bools, Floats, Ints
-from pipelines.truth.coco import indexed, quiet
+from pipelines.truth.coco import CocoResult, indexed, quiet
+from pipelines.truth.detections_judged import CocoMatches
 
 #: Draws for intervals of AP; each costs a sum over all labels at ten IoUs.
 DRAWS = 300
@@ -53,7 +53,7 @@ class Ranked:
         )
 
 
-def coco_evaluation(truth: COCO, results: Sequence[dict[str, Any]], kind: str) -> COCOeval:
+def coco_evaluation(truth: COCO, results: Sequence[CocoResult], kind: str) -> COCOeval:
     """pycocotools on COCO results, evaluated and accumulated. `kind`: bbox or segm.
 
     The area of a mask is that of the mask, so its box is left out.
@@ -67,15 +67,15 @@ def coco_evaluation(truth: COCO, results: Sequence[dict[str, Any]], kind: str) -
     return judged
 
 
-def _as_result(row: dict[str, Any], kind: str) -> dict[str, Any]:
-    """loadRes writes into what it gets."""
+def _as_result(row: CocoResult, kind: str) -> dict[str, object]:
+    """A copy, since loadRes writes into what it gets."""
     left_out = "bbox" if kind == "segm" else "segmentation"
     return {key: value for key, value in row.items() if key != left_out}
 
 
 def _nothing_found(truth: COCO) -> COCO:
-    there = {"images": truth.dataset["images"], "categories": truth.dataset["categories"]}
-    return indexed({**there, "annotations": []})
+    images, categories = truth.dataset["images"], truth.dataset["categories"]
+    return indexed({"images": images, "annotations": [], "categories": categories})
 
 
 def ranked(judged: COCOeval) -> list[list[Ranked]]:
@@ -90,7 +90,7 @@ def ranked(judged: COCOeval) -> list[list[Ranked]]:
     return found
 
 
-def _ranked(images: Sequence[dict[str, Any] | None], places: dict[int, int]) -> Ranked:
+def _ranked(images: Sequence[CocoMatches | None], places: dict[int, int]) -> Ranked:
     there = [one for one in images if one is not None]
     scores = np.concatenate([np.empty(0), *(one["dtScores"] for one in there)])
     order = np.argsort(-scores, kind="mergesort")  # as accumulate does

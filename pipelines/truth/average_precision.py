@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
-from pipelines.truth.coco import quiet
+from pipelines.truth.coco import CocoResult, quiet
 
 
-def average_precision(truth: COCO, rows: list[dict[str, Any]], kind: str) -> Any:
+def average_precision(truth: COCO, rows: Sequence[CocoResult], kind: str) -> Any:
     """Precision (10 IoUs from 0.50 to 0.95, 101 recalls, classes); -1: the class does not occur."""
     judge = COCOeval(truth, iouType=kind)
     if not rows:

@@ -1,126 +1,130 @@
-"""The labels of a run against truth: average precision and mask IoU, by pycocotools."""
+"""COCO: its file of true objects, its results, and a data set in memory as pycocotools takes it."""
 
 from __future__ import annotations
 
 import contextlib
 import io
 import json
-from collections.abc import Iterator, Mapping
+import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NotRequired, TypedDict
 
-import numpy as np
 from pycocotools.coco import COCO
 
 from actors.ontology import Ontology, normalised
-from pipelines.decisions.triage import Reason
+from pipelines.decisions.triage import Label, Reason, RleValue
 from pipelines.errors import ConfigError
-from pipelines.runs.directory import RunDir
-from pipelines.runs.shards import iter_rows
 
 #: A label finds an object of its class at this IoU of their boxes.
 MATCH_IOU = 0.5
 
 
+class CocoImage(TypedDict):
+    """An entry of `images`. `file_name`: the end of an image's URI."""
+
+    id: int
+    file_name: str
+    width: NotRequired[int | None]
+    height: NotRequired[int | None]
+
+
+class CocoCategory(TypedDict):
+    """An entry of `categories`."""
+
+    id: int
+    name: str
+
+
+class CocoAnnotation(TypedDict):
+    """An entry of `annotations`: a true object.
+
+    `bbox`: x, y, width, height, pixels. `area`: pixels, of the outline if there is one.
+    `segmentation`: polygons or an RLE; missing or empty: the object has no outline.
+    """
+
+    id: int
+    image_id: int
+    category_id: int
+    bbox: list[float]
+    area: float
+    iscrowd: int
+    segmentation: NotRequired[Any]
+
+
+class CocoDataset(TypedDict):
+    """A file of true objects."""
+
+    images: list[CocoImage]
+    annotations: list[CocoAnnotation]
+    categories: list[CocoCategory]
+
+
+class CocoResult(TypedDict):
+    """What pycocotools calls a result: a label or a candidate. `kept`: it is a label."""
+
+    image_id: int
+    category_id: int
+    bbox: list[float]
+    score: float
+    kept: bool
+    segmentation: NotRequired[RleValue]
+
+
 @dataclass(frozen=True)
-class Compared:
-    """A run beside its truth, as pycocotools takes both.
+class CocoTruth:
+    """A file of true objects, with the classes of an ontology as its categories.
 
     Attributes:
-        truth: the images that the run has finished, with the objects on them.
-        results: a COCO result of each label and candidate, with `kept`: whether it is a label.
-        ids: class -> category id, from 1 in the order of the ontology.
-        named: classes that the truth has a category of; of the others it says nothing.
-        missing: images of the truth that the run does not have.
+        images, annotations: of these classes only; annotations are counted from 1, since
+            pycocotools takes an object whose id is 0 for none.
+        named: classes that the file has a category of.
     """
 
-    truth: COCO
-    results: list[dict[str, Any]]
-    ids: dict[str, int]
+    images: list[CocoImage]
+    annotations: list[CocoAnnotation]
     named: frozenset[str]
-    missing: int
 
 
-def compared(run: RunDir, truth: Path, ontology: Ontology) -> Compared:
-    """Match the images of a run with those of its truth. Arguments and errors: `score_run`."""
-    wanted = read_coco(truth, ontology)
-    names = {image["file_name"]: image["id"] for image in wanted["images"]}
-    rows: list[dict[str, Any]] = []
-    seen: set[int] = set()
-    for uri, labels in _labels(run):
-        image_id = lookup(names, uri)
-        if image_id is None:
-            continue
-        if image_id in seen:
-            raise ConfigError(
-                f"two images of the run end in the file name of one image of {truth}: {uri}",
-                "give file_name in the truth as the end of the URI that tells them apart",
-            )
-        seen.add(image_id)
-        rows += [result_of(image_id, wanted["ids"][label["class"]], label) for label in labels]
-    ids = wanted["ids"]
-    named = frozenset(name for name, number in ids.items() if number in wanted["named"])
-    return Compared(indexed(_only(wanted, seen)), rows, ids, named, len(names) - len(seen))
+def category_ids(ontology: Ontology) -> dict[str, int]:
+    """Class -> category id, from 1 in the order of the ontology."""
+    return {name: number for number, name in enumerate(ontology.classes, 1)}
 
 
-def indexed(dataset: dict[str, Any]) -> COCO:
-    """A COCO data set that is not in a file."""
-    made = COCO()
-    made.dataset = dataset
-    with quiet():
-        made.createIndex()
-    return made
+def read_coco(path: Path, ontology: Ontology) -> CocoTruth:
+    """Read a COCO JSON. Categories are matched by name or prompt; the others are left out.
 
-
-def quiet() -> contextlib.AbstractContextManager[Any]:
-    """pycocotools prints as it goes."""
-    return contextlib.redirect_stdout(io.StringIO())
-
-
-def read_coco(path: Path, ontology: Ontology) -> dict[str, Any]:
-    """The truth with category ids of the ontology's classes, counted from 1.
-
-    Beside COCO's own keys: `ids`, class -> category id, and `named`, the ids that the truth has.
-    Raises ConfigError as `score_run` says.
+    Raises ConfigError if the file cannot be read or shares no class with the ontology.
     """
     try:
-        raw = json.loads(path.read_text())
+        raw: CocoDataset = json.loads(path.read_text())
         images, boxes, categories = raw["images"], raw["annotations"], raw["categories"]
-        numbers = _categories(categories, ontology)
-        asked = [
-            {"area": box["bbox"][2] * box["bbox"][3], "iscrowd": 0} | box
-            for box in boxes
-            if box["category_id"] in numbers
+        classes = _classes(categories, ontology)
+        asked = [box for box in boxes if box["category_id"] in classes]
+        annotations = [
+            _annotation(box, number, classes[box["category_id"]])
+            for number, box in enumerate(asked, 1)
         ]
     except (OSError, ValueError, LookupError, TypeError) as error:
         raise ConfigError(
             f"truth {path} is no COCO JSON: {type(error).__name__}: {error}",
             "it needs images, annotations and categories",
         ) from None
-    if not numbers:
+    if not classes:
         found = ", ".join(str(one.get("name")) for one in categories[:10])
         raise ConfigError(
             f"no category of {path} is a class of the ontology: {found}",
             "name the classes as the truth does, or give its names as prompts",
         )
-    ids = {name: number for number, name in enumerate(ontology.classes, 1)}
-    return {
-        "images": images,
-        # pycocotools takes an object whose id is 0 for none.
-        "annotations": [
-            box | {"id": number, "category_id": numbers[box["category_id"]]}
-            for number, box in enumerate(asked, 1)
-        ],
-        "categories": [{"id": number, "name": name} for name, number in ids.items()],
-        "ids": ids,
-        "named": set(numbers.values()),
-    }
+    numbers = set(classes.values())
+    named = frozenset(name for name, number in category_ids(ontology).items() if number in numbers)
+    return CocoTruth(images, annotations, named)
 
 
-def _categories(categories: list[dict[str, Any]], ontology: Ontology) -> dict[int, int]:
-    """Category id of the truth -> number of the class."""
-    number = {name: place for place, name in enumerate(ontology.classes, 1)}
+def _classes(categories: list[CocoCategory], ontology: Ontology) -> dict[int, int]:
+    """Category id of the file -> that of the class."""
+    number = category_ids(ontology)
     known = {normalised(prompt): number[name] for name, prompt in ontology.prompts()}
     known |= {normalised(name): place for name, place in number.items()}
     return {
@@ -130,11 +134,20 @@ def _categories(categories: list[dict[str, Any]], ontology: Ontology) -> dict[in
     }
 
 
-def _labels(run: RunDir) -> Iterator[tuple[str, list[dict[str, Any]]]]:
-    """(URI, labels and candidates) of each image; none where it failed."""
-    for batch in iter_rows(run, ("uri", "instances")):
-        for row in batch.to_pylist():
-            yield row["uri"], row["instances"] or []
+def _annotation(box: CocoAnnotation, number: int, category: int) -> CocoAnnotation:
+    """An object of a file, with what files may leave out."""
+    width, height = box["bbox"][2:]
+    made: CocoAnnotation = {
+        "id": number,
+        "image_id": box["image_id"],
+        "category_id": category,
+        "bbox": box["bbox"],
+        "area": box.get("area", width * height),
+        "iscrowd": box.get("iscrowd", 0),
+    }
+    if "segmentation" in box:
+        made["segmentation"] = box["segmentation"]
+    return made
 
 
 def lookup(names: Mapping[str, int], uri: str) -> int | None:
@@ -147,18 +160,40 @@ def lookup(names: Mapping[str, int], uri: str) -> int | None:
     return None
 
 
-def result_of(image_id: int, category: int, label: Mapping[str, Any]) -> dict[str, Any]:
-    """A COCO result of a label; one without a score ranks last."""
-    x0, y0, x1, y1 = label["box"]
-    box = [x0, y0, x1 - x0, y1 - y0]
-    score = label["score"] if label["score"] is not None and np.isfinite(label["score"]) else 0.0
-    one = {"image_id": image_id, "category_id": category, "bbox": box, "score": score}
-    one["kept"] = Reason.BELOW_THRESHOLD not in label["reasons"]
-    return one | ({"segmentation": label["mask"]} if label["mask"] else {})
+def corner_and_size(box: list[float]) -> list[float]:
+    """x0, y0, x1, y1 -> COCO's x, y, width, height."""
+    x0, y0, x1, y1 = box
+    return [x0, y0, x1 - x0, y1 - y0]
 
 
-def _only(truth: dict[str, Any], seen: set[int]) -> dict[str, Any]:
-    return truth | {
-        "images": [image for image in truth["images"] if image["id"] in seen],
-        "annotations": [one for one in truth["annotations"] if one["image_id"] in seen],
+def known_score(score: float | None) -> float:
+    """A score that is not there ranks last."""
+    return score if score is not None and math.isfinite(score) else 0.0
+
+
+def coco_result(image_id: int, category: int, label: Label) -> CocoResult:
+    """A label or a candidate as COCO has it."""
+    made: CocoResult = {
+        "image_id": image_id,
+        "category_id": category,
+        "bbox": corner_and_size(label["box"]),
+        "score": known_score(label["score"]),
+        "kept": Reason.BELOW_THRESHOLD not in label["reasons"],
     }
+    if label["mask"]:
+        made["segmentation"] = label["mask"]
+    return made
+
+
+def indexed(dataset: CocoDataset) -> COCO:
+    """A COCO data set that is not in a file."""
+    made = COCO()
+    made.dataset = dataset
+    with quiet():
+        made.createIndex()
+    return made
+
+
+def quiet() -> contextlib.AbstractContextManager[Any]:
+    """pycocotools prints as it goes."""
+    return contextlib.redirect_stdout(io.StringIO())

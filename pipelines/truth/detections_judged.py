@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TypedDict
 
 import numpy as np
 from pycocotools.cocoeval import COCOeval
 
 from pipelines.measures.intervals import Bools, Floats, Ints
-from pipelines.truth.coco import MATCH_IOU, Compared, quiet
+from pipelines.truth.coco import MATCH_IOU, quiet
+from pipelines.truth.labels import RunBesideTruth
 
 
 @dataclass(frozen=True)
@@ -32,17 +33,32 @@ class Judged:
     objects: Floats
 
 
-def judged(found: Compared) -> Judged:
+class CocoMatches(TypedDict):
+    """What pycocotools finds of one image and class, at one IoU: d results, g objects.
+
+    `dtMatches`: (1, d), id of the object, 0 for none. `dtIgnore`: (1, d). `gtIgnore`: (g,).
+    """
+
+    image_id: int
+    category_id: int
+    dtIds: list[int]
+    dtScores: list[float]
+    dtMatches: Floats
+    dtIgnore: Floats
+    gtIgnore: Floats
+
+
+def judged(beside: RunBesideTruth) -> Judged:
     """Match best score first, so that a threshold never changes what is above it.
 
     All of an image count, not only the first 100. A label that finds no object of its class at IoU
     `MATCH_IOU` is wrong.
     """
-    images = {image["id"]: place for place, image in enumerate(found.truth.dataset["images"])}
-    objects = np.zeros((len(found.ids), len(images)))
+    images = {image["id"]: place for place, image in enumerate(beside.images)}
+    objects = np.zeros((len(beside.ids), len(images)))
     columns: list[tuple[float, bool, int, int, int]] = []
-    if found.results and images:
-        for one in filter(None, _evaluated(found)):
+    if beside.results and images:
+        for one in filter(None, _evaluated(beside)):
             kind, image = one["category_id"] - 1, images[one["image_id"]]
             objects[kind, image] = np.count_nonzero(np.logical_not(one["gtIgnore"]))
             columns += [
@@ -61,7 +77,7 @@ def judged(found: Compared) -> Judged:
     return Judged(
         scores=table[:, 0],
         right=table[:, 1] > 0,
-        kept=np.array([found.results[row]["kept"] for row in rows], bool),
+        kept=np.array([beside.results[row]["kept"] for row in rows], bool),
         classes=table[:, 2].astype(np.int64),
         images=table[:, 3].astype(np.int64),
         rows=rows,
@@ -69,13 +85,13 @@ def judged(found: Compared) -> Judged:
     )
 
 
-def _evaluated(found: Compared) -> list[dict[str, Any] | None]:
+def _evaluated(beside: RunBesideTruth) -> list[CocoMatches | None]:
     """What pycocotools found of each image and class; None where there is neither."""
     with quiet():
-        results = found.truth.loadRes([dict(row) for row in found.results])
-        judge = COCOeval(found.truth, results, "bbox")
+        results = beside.truth.loadRes([dict(row) for row in beside.results])
+        judge = COCOeval(beside.truth, results, "bbox")
         judge.params.iouThrs = np.array([MATCH_IOU])
         judge.params.areaRng, judge.params.areaRngLbl = [[0, 1e10]], ["all"]
-        judge.params.maxDets = [len(found.results)]
+        judge.params.maxDets = [len(beside.results)]
         judge.evaluate()
     return judge.evalImgs

@@ -9,17 +9,15 @@ both).
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from pycocotools import mask as coco
 
-from pipelines.decisions.triage import Reason
+from pipelines.decisions.triage import Label, Reason, RleValue
 from pipelines.measures.intervals import Floats
-from pipelines.truth.coco import MATCH_IOU
+from pipelines.truth.coco import MATCH_IOU, known_score
 
 
 @dataclass(frozen=True)
@@ -56,18 +54,17 @@ class Matched:
         return len(self.wrong) + len(self.missed) + 2 * len(self.mistaken)
 
 
-def kept_labels(instances: Iterable[Mapping[str, Any]] | None) -> list[Thing]:
+def kept_labels(instances: Iterable[Label] | None) -> list[Thing]:
     """The labels of a row's `instances`, without candidates below their thresholds."""
     return [
-        Thing(one["class"], tuple(one["box"]), known_score(one["score"]))
-        for one in instances or ()
-        if Reason.BELOW_THRESHOLD not in one["reasons"]
+        thing_of(one) for one in instances or () if Reason.BELOW_THRESHOLD not in one["reasons"]
     ]
 
 
-def known_score(score: float | None) -> float:
-    """A score that is not there ranks last."""
-    return score if score is not None and math.isfinite(score) else 0.0
+def thing_of(label: Label) -> Thing:
+    """A label as it is matched."""
+    x0, y0, x1, y1 = label["box"]
+    return Thing(label["class"], (x0, y0, x1, y1), known_score(label["score"]))
 
 
 def matched(labels: Sequence[Thing], objects: Sequence[Thing]) -> Matched:
@@ -123,8 +120,8 @@ def _boxes(things: Sequence[Thing]) -> list[list[float]]:
     return [[x0, y0, x1 - x0, y1 - y0] for x0, y0, x1, y1 in (one.box for one in things)]
 
 
-def mask_overlap(one: Mapping[str, Any] | None, other: Mapping[str, Any] | None) -> float | None:
+def mask_overlap(one: RleValue | None, other: RleValue | None) -> float | None:
     """IoU of two RLEs, 0..1; None where one is missing or they are of images of two sizes."""
-    if not one or not other or list(one["size"]) != list(other["size"]):
+    if not one or not other or one["size"] != other["size"]:
         return None
-    return float(coco.iou([dict(one)], [dict(other)], [0])[0, 0])
+    return float(coco.iou([one], [other], [0])[0, 0])

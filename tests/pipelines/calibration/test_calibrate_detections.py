@@ -17,6 +17,7 @@ from pipelines.calibration.labels import FEWEST, Thresholds, calibrate_detection
 from pipelines.errors import ConfigError
 from pipelines.measures.thresholds import best_f1, precision_of, threshold_for
 from pipelines.runs.directory import RunDir
+from pipelines.truth.labels import read_beside_truth
 
 STAR, BLUE, HOUSE = CLASSES
 NOW = ONTOLOGY["threshold"]
@@ -87,9 +88,13 @@ def toy(seed: int = 0, images: int = 60) -> Toy:
     return made
 
 
+def calibrated(run: RunDir, truth: Path, target_precision: float | None) -> Thresholds:
+    return calibrate_detections(read_beside_truth(run, truth), target_precision)
+
+
 @pytest.fixture(scope="module")
 def best(tmp_path_factory: pytest.TempPathFactory) -> Thresholds:
-    return calibrate_detections(*toy().written(tmp_path_factory.mktemp("best")), None)
+    return calibrated(*toy().written(tmp_path_factory.mktemp("best")), None)
 
 
 def test_the_best_f1_is_between_objects_and_ghosts(best: Thresholds) -> None:
@@ -112,7 +117,7 @@ def test_the_best_f1_is_between_objects_and_ghosts(best: Thresholds) -> None:
 def test_a_target_precision_holds_on_fresh_images(tmp_path: Path) -> None:
     run, truth = toy(images=120).written(tmp_path / "a")
     (tmp_path / "b").mkdir()
-    found = calibrate_detections(run, truth, 0.95)
+    found = calibrated(run, truth, 0.95)
     star = found.own[0]
     assert star.threshold is not None
     assert star.after.precision is not None
@@ -153,7 +158,7 @@ def test_classes_with_too_few_objects_are_named(best: Thresholds, tmp_path: Path
     sparse = Toy(1)
     for number in range(24):
         sparse.image({BLUE: int(number % 3 == 0), HOUSE: int(number % 4 == 0)}, {HOUSE: 1})
-    found = calibrate_detections(*sparse.written(tmp_path), None)
+    found = calibrated(*sparse.written(tmp_path), None)
     assert (found.own, found.too_few) == ((), {STAR: 0, BLUE: 8, HOUSE: 6})
     assert found.shared is not None
     assert found.shared.objects == 14 >= FEWEST, "together they are enough"
@@ -172,7 +177,7 @@ def test_a_run_without_candidates_can_only_raise_thresholds(tmp_path: Path) -> N
     made = toy()
     for row in made.rows:
         row["instances"] = [one for one in row["instances"] if not one["reasons"]]
-    found = calibrate_detections(*made.written(tmp_path, min_score=None), None)
+    found = calibrated(*made.written(tmp_path, min_score=None), None)
     assert "they can only rise" in " ".join(found.warnings)
     star = found.own[0]
     assert star.threshold is not None
@@ -188,7 +193,7 @@ def test_a_precision_out_of_reach_is_said(tmp_path: Path) -> None:
         made.image({STAR: 1}, {})
         for one in made.rows[-1]["instances"]:
             one["box"] = [0.0, 0.0, 5.0, 5.0]  # found where nothing is
-    found = calibrate_detections(*made.written(tmp_path), 0.9)
+    found = calibrated(*made.written(tmp_path), 0.9)
     assert found.own[0].threshold is None
     assert found.own[0].after.precision is None
     assert list(yaml_of(found)) == []
@@ -200,7 +205,7 @@ def test_classes_that_the_truth_does_not_name_are_left_alone(tmp_path: Path) -> 
     made.truth["annotations"] = [
         one for one in made.truth["annotations"] if one["category_id"] == 5
     ]
-    found = calibrate_detections(*made.written(tmp_path), None)
+    found = calibrated(*made.written(tmp_path), None)
     assert found.unnamed == (BLUE, HOUSE)
     assert [one.members for one in found.own] == [(STAR,)]
 
@@ -221,7 +226,7 @@ def test_what_cannot_be_calibrated_is_refused(tmp_path: Path, change: str, messa
     if change == "few objects":
         made.truth["annotations"] = made.truth["annotations"][:3]
     with pytest.raises(ConfigError, match=message):
-        calibrate_detections(*made.written(tmp_path), None)
+        calibrated(*made.written(tmp_path), None)
 
 
 def test_thresholds_that_can_be_worked_out_by_hand() -> None:

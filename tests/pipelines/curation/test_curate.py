@@ -49,7 +49,7 @@ from pipelines.curation.similarity import compute, near_duplicates, uniqueness
 from pipelines.errors import ConfigError
 from pipelines.review import REVIEWED, export_review, import_review, reviewed_rows
 from pipelines.runs.directory import RunDir
-from pipelines.truth.labels import labelled
+from pipelines.truth.labels import read_beside_truth
 from pipelines.truth.page_files import read_truth
 
 pytest_plugins = ["own_fiftyone", "s3_server"]
@@ -472,10 +472,10 @@ def test_what_came_back_is_truth_for_evaluate(fo: Any, named: str, images: RunDi
     for sample in (found[SURE], found[CONFLICT]):
         sample.save()
     pull(named)
-    truth = labelled(images, "reviewed", ())
+    truth = read_beside_truth(images, "reviewed")
     assert {unit["row_id"] for unit in truth.units} == {SURE, CONFLICT}
     assert truth.reviewed
-    assert len(truth.found.truth.anns) == 4
+    assert len(truth.truth.anns) == 4
 
 
 def test_a_mask_drawn_in_the_app_comes_back_at_the_size_of_the_image(

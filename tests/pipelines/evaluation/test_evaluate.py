@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +38,7 @@ from pipelines.errors import ConfigError
 from pipelines.evaluation.confusion import BACKGROUND
 from pipelines.evaluation.labels import LabelEvaluation, evaluate_labels
 from pipelines.evaluation.pages import TextEvaluation, evaluate_text
-from pipelines.evaluation.scores import score_run
+from pipelines.evaluation.scores import scores_of
 from pipelines.evaluation.thresholds import Thresholds, held_out
 from pipelines.evaluation.weighted_ap import coco_evaluation, mean_over, precisions, ranked
 from pipelines.measures.character_errors import TextLine
@@ -47,7 +48,7 @@ from pipelines.runs.shards import iter_rows
 from pipelines.truth.coco import indexed
 from pipelines.truth.detections_judged import Judged
 from pipelines.truth.label_match import Thing, matched
-from pipelines.truth.labels import ontology_of
+from pipelines.truth.labels import read_beside_truth
 from pipelines.truth.slices import parts_of
 
 IMAGES = 60
@@ -83,6 +84,12 @@ def direct(run: RunDir, truth: Path, kind: str, images: list[int] | None = None)
     return made
 
 
+def evaluated(
+    run: RunDir, truth: str | Path, slices: Sequence[str] = (), metadata: Path | None = None
+) -> LabelEvaluation:
+    return evaluate_labels(read_beside_truth(run, truth, ("outcome", *slices), metadata))
+
+
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> tuple[RunDir, Path]:
     return random_world(tmp_path_factory.mktemp("world"), IMAGES, 1)
@@ -90,7 +97,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> tuple[RunDir, Path]:
 
 @pytest.fixture(scope="module")
 def found(world: tuple[RunDir, Path]) -> LabelEvaluation:
-    return evaluate_labels(*world, ["kind", "image_size", "folder"])
+    return evaluated(*world, ["kind", "image_size", "folder"])
 
 
 def value(figure: Any) -> float:
@@ -247,7 +254,7 @@ def test_the_confusion_matrix_says_who_is_taken_for_whom(tmp_path: Path) -> None
         image(2, "b.jpg", None),
         image(3, "c.jpg", [label(BLUE, LEFT), label(BLUE, RIGHT, 0.2)]),
     ]
-    found = evaluate_labels(run_of(tmp_path / "run", rows), truth)
+    found = evaluated(run_of(tmp_path / "run", rows), truth)
     assert found.confusion.names == (*CLASSES, BACKGROUND)
     assert found.confusion.counts == (
         (1, 0, 0, 0),
@@ -295,7 +302,7 @@ def test_a_class_of_few_objects_gets_no_threshold(tmp_path: Path) -> None:
         image(n, name, [label(kind, box) for kind, box in true])
         for n, (name, true) in enumerate(objects.items())
     ]
-    found = evaluate_labels(run_of(tmp_path / "run", rows), truth_of(tmp_path / "t.json", objects))
+    found = evaluated(run_of(tmp_path / "run", rows), truth_of(tmp_path / "t.json", objects))
     assert found.thresholds is not None
     assert [one.name for one in found.thresholds.classes] == [STAR]
     assert found.thresholds.too_few == {BLUE: 3}
@@ -316,31 +323,31 @@ def test_reviewed_rows_are_truth_too(tmp_path: Path) -> None:
         (3, "reject", None),
     ]
     review(run, answers)
-    found = evaluate_labels(run, "reviewed")
+    found = evaluated(run, "reviewed")
     assert (found.images, found.rejected, found.missing) == (2, 1, 0)
     assert (found.whole.labels, found.whole.ap.objects) == (3, 3)
     assert (value(found.whole.precision), value(found.whole.recall)) == (2 / 3, 2 / 3)
     assert value(found.classes[STAR].ap.ap) == pytest.approx(1)
     assert found.masks == {}, "a drawn box has none"
     assert any("people" in warning for warning in found.warnings)
-    again = evaluate_labels(run, run.path / "reviewed")
+    again = evaluated(run, run.path / "reviewed")
     assert again == found
 
 
 def test_boxes_without_masks_are_judged_as_boxes(tmp_path: Path) -> None:
     truth = truth_of(tmp_path / "truth.json", {"a.jpg": [(STAR, LEFT)]}, segmentation=None)
     run = run_of(tmp_path / "run", [image(1, "a.jpg", [label(STAR, LEFT)])])
-    found = evaluate_labels(run, truth)
+    found = evaluated(run, truth)
     assert found.masks == {}
     assert value(found.whole.ap.ap) == pytest.approx(1)
-    scores = score_run(run, truth, ontology_of(run))
+    scores = scores_of(read_beside_truth(run, truth))
     assert (scores.ap, scores.mask_ap) == (pytest.approx(1), None)
 
 
 def test_a_run_that_found_nothing_scores_nothing(tmp_path: Path) -> None:
     truth = truth_of(tmp_path / "truth.json", {"a.jpg": [(STAR, LEFT)], "b.jpg": []})
     rows = [image(1, "a.jpg", []), image(2, "b.jpg", None)]
-    found = evaluate_labels(run_of(tmp_path / "run", rows), truth)
+    found = evaluated(run_of(tmp_path / "run", rows), truth)
     assert (value(found.whole.ap.ap), value(found.whole.recall)) == (0, 0)
     assert (found.whole.precision, found.whole.f1) == (None, 0)
 
@@ -362,11 +369,11 @@ def test_a_table_of_metadata_is_joined_by_uri(
     ]
     truth = truth_of(tmp_path / "t.json", {row["uri"]: [(STAR, LEFT)] for row in rows})
     run = run_of(tmp_path / "run", rows)
-    found = evaluate_labels(run, truth, ["camera"], path)
+    found = evaluated(run, truth, ["camera"], path)
     parts = {s.value: s.figures.images for s in found.slices if s.column == "camera"}
     assert parts == expected
     pq.write_table(pa.table({"uri": ["b.jpg"], "camera": [7]}), tmp_path / "meta.parquet")
-    found = evaluate_labels(run, truth, ["camera"], tmp_path / "meta.parquet")
+    found = evaluated(run, truth, ["camera"], tmp_path / "meta.parquet")
     parts = {s.value: s.figures.images for s in found.slices if s.column == "camera"}
     assert parts == {"7": 1, "(none)": 2}
 
@@ -389,7 +396,7 @@ def test_columns_that_cannot_be_sliced_by_are_refused(
     run = run_of(tmp_path / "run", [image(1, "a.jpg", [label(STAR, LEFT)])])
     truth = truth_of(tmp_path / "t.json", {"a.jpg": [(STAR, LEFT)]})
     with pytest.raises(ConfigError) as error:
-        evaluate_labels(run, truth, [name], path)
+        evaluated(run, truth, [name], path)
     assert said in error.value.message + error.value.remedy
 
 

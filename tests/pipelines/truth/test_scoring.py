@@ -12,13 +12,13 @@ import pyarrow.parquet as pq
 import pytest
 from pycocotools import mask as coco_mask
 
-from actors.ontology import Ontology
 from pipelines.decisions.triage import LABELS
 from pipelines.errors import ConfigError
-from pipelines.evaluation.scores import score_run
+from pipelines.evaluation.scores import Scores, scores_of
 from pipelines.runs.directory import RunDir
+from pipelines.truth.labels import read_beside_truth
 
-ONTOLOGY = Ontology.model_validate({"classes": {"cat": {"prompts": ["cat", "kitten"]}, "dog": {}}})
+ONTOLOGY = {"classes": {"cat": {"prompts": ["cat", "kitten"]}, "dog": {}}}
 SIZE = 100
 
 
@@ -38,14 +38,25 @@ def label(name: str, box: list[float], score: float = 0.9, **changes: Any) -> di
 def run_of(folder: Path, images: dict[str, list[dict[str, Any]] | None]) -> RunDir:
     run = RunDir(folder / "run")
     run.create()
+    run.write_record({"job": "autolabel", "config": {"detector": {"ontology": ONTOLOGY}}})
+    count = len(images)
     rows = pa.table(
         {
+            "row_id": list(range(count)),
             "uri": list(images),
+            "page": [1] * count,
+            "width": [SIZE] * count,
+            "height": [SIZE] * count,
+            "outcome": ["accepted"] * count,
             "instances": pa.array(list(images.values()), LABELS),
         }
     )
     pq.write_table(rows, run.shards / "part-0.parquet")
     return run
+
+
+def scored(run: RunDir, truth: Path) -> Scores:
+    return scores_of(read_beside_truth(run, truth))
 
 
 def truth_of(folder: Path, objects: dict[str, list[tuple[str, list[float]]]]) -> Path:
@@ -81,7 +92,7 @@ LEFT, RIGHT = [10.0, 10.0, 40.0, 40.0], [60.0, 10.0, 90.0, 40.0]
 def test_perfect_labels_score_one(tmp_path: Path) -> None:
     truth = truth_of(tmp_path, {"a.jpg": [("dog", LEFT), ("kitten", RIGHT)]})
     run = run_of(tmp_path, {"s3://b/a.jpg": [label("dog", LEFT), label("cat", RIGHT)]})
-    scores = score_run(run, truth, ONTOLOGY)
+    scores = scored(run, truth)
     whole = (scores.ap, scores.mask_ap, scores.precision, scores.recall, scores.mask_iou)
     assert whole == pytest.approx((1, 1, 1, 1, 1))
     assert scores.per_class == pytest.approx({"cat": 1, "dog": 1})
@@ -94,7 +105,7 @@ def test_a_failed_image_and_a_wrong_class_cost_recall_and_precision(tmp_path: Pa
     run = run_of(
         tmp_path, {"x/a.jpg": [label("dog", LEFT), label("dog", RIGHT, 0.5)], "x/b.jpg": None}
     )
-    scores = score_run(run, truth, ONTOLOGY)
+    scores = scored(run, truth)
     assert (scores.images, scores.objects, scores.labels) == (2, 3, 2)
     assert (scores.precision, scores.recall) == pytest.approx((1 / 2, 1 / 3))
     assert scores.per_class["cat"] == 0
@@ -105,7 +116,7 @@ def test_boxes_count_from_half_an_overlap_and_masks_by_their_own(tmp_path: Path)
     truth = truth_of(tmp_path, {"a.jpg": [("dog", LEFT)]})
     shifted = [10.0, 10.0, 40.0, 28.0]  # IoU 0.6 with LEFT
     run = run_of(tmp_path, {"a.jpg": [label("dog", shifted)]})
-    scores = score_run(run, truth, ONTOLOGY)
+    scores = scored(run, truth)
     assert scores.ap50 == pytest.approx(1)
     assert scores.ap == pytest.approx(0.3), "right at 0.50, 0.55 and 0.60 of ten IoUs"
     assert scores.mask_iou == pytest.approx(0.6)
@@ -115,7 +126,7 @@ def test_an_object_is_found_once_and_candidates_are_no_labels(tmp_path: Path) ->
     truth = truth_of(tmp_path, {"a.jpg": [("dog", LEFT)]})
     candidate = label("dog", RIGHT, 0.1, reasons=["below_threshold"])
     twice = [label("dog", LEFT), label("dog", LEFT, 0.8), candidate]
-    scores = score_run(run_of(tmp_path, {"a.jpg": twice}), truth, ONTOLOGY)
+    scores = scored(run_of(tmp_path, {"a.jpg": twice}), truth)
     assert (scores.labels, scores.precision, scores.recall) == (2, 0.5, 1)
 
 
@@ -124,14 +135,14 @@ def test_what_the_ontology_does_not_ask_for_is_left_out(tmp_path: Path) -> None:
         tmp_path, {"a.jpg": [("bus", LEFT), ("dog", RIGHT)], "gone.jpg": [("dog", LEFT)]}
     )
     run = run_of(tmp_path, {"a.jpg": [label("dog", RIGHT)], "other.jpg": [label("dog", LEFT)]})
-    scores = score_run(run, truth, ONTOLOGY)
+    scores = scored(run, truth)
     assert (scores.objects, scores.labels, scores.images, scores.missing) == (1, 1, 1, 1)
     assert scores.ap == pytest.approx(1)
 
 
 def test_no_labels_at_all_score_nothing(tmp_path: Path) -> None:
     truth = truth_of(tmp_path, {"a.jpg": [("dog", LEFT)]})
-    scores = score_run(run_of(tmp_path, {"a.jpg": []}), truth, ONTOLOGY)
+    scores = scored(run_of(tmp_path, {"a.jpg": []}), truth)
     assert (scores.ap, scores.mask_ap, scores.recall) == (0, 0, 0)
     assert (scores.precision, scores.mask_iou) == (None, None)
 
@@ -139,14 +150,14 @@ def test_no_labels_at_all_score_nothing(tmp_path: Path) -> None:
 def test_the_longest_end_of_a_uri_tells_namesakes_apart(tmp_path: Path) -> None:
     truth = truth_of(tmp_path, {"x/a.jpg": [("dog", LEFT)], "y/a.jpg": [("dog", RIGHT)]})
     uris = {"/data/y/a.jpg": [label("dog", RIGHT)], "/data/x/a.jpg": [label("dog", LEFT)]}
-    assert score_run(run_of(tmp_path, uris), truth, ONTOLOGY).ap == pytest.approx(1)
+    assert scored(run_of(tmp_path, uris), truth).ap == pytest.approx(1)
 
 
 def test_two_images_of_one_truth_are_refused(tmp_path: Path) -> None:
     truth = truth_of(tmp_path, {"a.jpg": [("dog", LEFT)]})
     run = run_of(tmp_path, {"x/a.jpg": [], "y/a.jpg": []})
     with pytest.raises(ConfigError, match="two images of the run"):
-        score_run(run, truth, ONTOLOGY)
+        scored(run, truth)
 
 
 @pytest.mark.parametrize(
@@ -161,4 +172,4 @@ def test_a_truth_that_says_nothing_is_refused(tmp_path: Path, text: str, message
     path = tmp_path / "truth.json"
     path.write_text(text)
     with pytest.raises(ConfigError, match=message):
-        score_run(run_of(tmp_path, {}), path, ONTOLOGY)
+        scored(run_of(tmp_path, {}), path)
