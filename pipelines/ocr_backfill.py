@@ -20,7 +20,7 @@ from actors.screens.settings import OmniParserConfig
 from pipelines.config import JobConfig
 from pipelines.decisions.readers import BySurface, OcrReader, ReaderStage, read_by
 from pipelines.decisions.routing import RoutingConfig
-from pipelines.decisions.settling import _SEEN, settle, settle_escalated, weigh
+from pipelines.decisions.settling import SEEN, settle, settle_escalated, weigh
 from pipelines.decisions.surfaces import SurfacesConfig, with_surfaces
 from pipelines.flow import Flow
 from pipelines.job import Job
@@ -33,7 +33,7 @@ Reader = Literal["native_text", OcrReader, "vlm"]
 class OcrBackfillConfig(JobConfig):
     """Config of the job `ocr_backfill`."""
 
-    job: Literal["ocr_backfill"] = "ocr_backfill"
+    job: Literal["ocr_backfill"] = Field("ocr_backfill", description="name of the job")
     cascade: tuple[Reader, ...] | None = Field(
         None,
         description="readers in turn, each with its floor: native_text (fetch.native_text), "
@@ -47,25 +47,30 @@ class OcrBackfillConfig(JobConfig):
     surfaces: SurfacesConfig | None = Field(
         None, description="how a page's surface is told, for `reader` and `screens`; null: not told"
     )
-    surfaces_pool: Pool = Pool(num_cpus=0.25)
-    ocr: RapidOcrConfig = RapidOcrConfig()
-    ocr_pool: Pool = Pool(num_cpus=0.75, max_size=None)
-    paddle_ocr: PaddleOcrConfig | None = Field(None, description="null: its defaults")
-    paddle_ocr_pool: Pool = Pool(
-        num_cpus=0.75, max_size=None, environment="paddle_ocr", recycle_mb=2048
+    surfaces_pool: Pool = Field(Pool(num_cpus=0.25), description="workers of surfaces.classifier")
+    ocr: RapidOcrConfig = Field(RapidOcrConfig(), description="settings of rapid_ocr")
+    ocr_pool: Pool = Field(Pool(num_cpus=0.75, max_size=None), description="workers of rapid_ocr")
+    paddle_ocr: PaddleOcrConfig | None = Field(
+        None, description="settings of paddle_ocr; null: its defaults"
     )
-    surya: SuryaConfig | None = Field(None, description="null: its defaults")
+    paddle_ocr_pool: Pool = Field(
+        Pool(num_cpus=0.75, max_size=None, environment="paddle_ocr", recycle_mb=2048),
+        description="workers of paddle_ocr",
+    )
+    surya: SuryaConfig | None = Field(None, description="settings of surya; null: its defaults")
     surya_pool: Pool = Field(
-        Pool(num_cpus=0.1, concurrency=4), description="it waits for Surya's server"
+        Pool(num_cpus=0.1, concurrency=4),
+        description="workers of surya; they wait for Surya's server",
     )
     screens: OmniParserConfig | None = Field(
         None, description="finds the elements of screenshots, after they are read; null: nobody"
     )
-    screens_pool: Pool = Pool(num_cpus=1)
+    screens_pool: Pool = Field(Pool(num_cpus=1), description="workers of screens")
     vlm: VlmConfig | None = Field(None, description="the fallback reader; null: none")
     vlm_pool: Pool = Field(
         Pool(num_cpus=0.1, concurrency=16),
-        description="batches at once (concurrency) so many that confident pages do not wait",
+        description="workers of vlm; concurrency is high so that accepted pages do not wait for "
+        "slow answers",
     )
     routing: RoutingConfig = RoutingConfig()
 
@@ -146,7 +151,9 @@ def ocr_backfill(config: OcrBackfillConfig) -> Flow:
         settled = read.map(settle, config.routing)
     if config.screens:
         settled = settled.through(OmniParser, config.screens, config.screens_pool)
-    return settled.drop(*("image", "native_lines", "ocr_lines", "ocr_engine", *_SEEN, "doubts"))
+    return settled.drop(
+        *("image", "native_lines", "ocr_lines", "ocr_engine", *SEEN.names, "doubts")
+    )
 
 
 JOB = Job("ocr_backfill", OcrBackfillConfig, ocr_backfill, "page")

@@ -25,12 +25,12 @@ from actors.contract import appended
 from actors.endpoint.actor import EndpointActor
 from actors.endpoint.loops import find_loop
 from actors.failures import FAILURE, FailureKind, FailureValue, ItemFailure, failure
-from actors.lines import READING, LineValue
+from actors.lines import READING, LineValue, ReadingValue
 from actors.ocr.blocks import BLOCKS, BlockValue
 from actors.ocr.detection import DetectionConfig, Image, detector_input
 from actors.ocr.html_lines import html_lines
 from actors.ocr.ink import coverage, ink_cells
-from actors.ocr.line_reader import LinesRead, decoded
+from actors.ocr.line_reader import decoded
 from actors.ocr.surya_protocol import (
     BLOCK_PROMPT,
     LAYOUT_PROMPT,
@@ -61,10 +61,11 @@ _SPARE_TOKENS, _LEAST_TOKENS = 100, 256
 _WORTH_ANOTHER = frozenset({"VLM_TRUNCATED", "VLM_LOOP", "VLM_GARBAGE"})
 
 
-class SuryaRead(LinesRead, total=False):
+class SuryaRead(ReadingValue, total=False):
     """What `Surya` writes of one page; a missing key is a null."""
 
     ocr_blocks: list[BlockValue] | None
+    ocr_failure: FailureValue | None
 
 
 @dataclass(frozen=True)

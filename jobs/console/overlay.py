@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import io
 from pathlib import Path
-from typing import Any
 
 from PIL import Image, ImageDraw, ImageFont
 
+from actors.lines import LineValue
+from pipelines.decisions.finished import AnyRow
 from pipelines.errors import NightjarError
 from pipelines.runs.directory import RunDir
 from pipelines.runs.refetch import Refetcher
@@ -24,7 +25,7 @@ _UNKNOWN = "#1f6feb"
 _MARGIN = 44  # pixels below the page, for the legend
 
 
-def draw_row(run: RunDir, row: dict[str, Any], path: Path) -> None:
+def draw_row(run: RunDir, row: AnyRow, path: Path) -> None:
     """Fetch the page of a finished row again and write it, with what was found, to `path` (PNG).
 
     Raises NightjarError if the page cannot be fetched any more.
@@ -36,7 +37,7 @@ def draw_row(run: RunDir, row: dict[str, Any], path: Path) -> None:
             f"{row['uri']} page {row['page']}: {failure['kind']}: {failure['message']}",
             "there is no page to draw; `nightjar show RUN --row ID` without --image works",
         )
-    page = Image.open(io.BytesIO(fetched["image"])).convert("RGB")
+    page = Image.open(io.BytesIO(fetched["image"] or b"")).convert("RGB")
     if "instances" in row:
         from jobs.console.overlay_labels import overlay_labels
 
@@ -45,7 +46,7 @@ def draw_row(run: RunDir, row: dict[str, Any], path: Path) -> None:
         overlay(page, row.get("lines") or []).save(path)
 
 
-def overlay(page: Image.Image, lines: list[dict[str, Any]]) -> Image.Image:
+def overlay(page: Image.Image, lines: list[LineValue]) -> Image.Image:
     """`page` (RGB) with the polygon of every line in its band's colour, and a legend below."""
     canvas = Image.new("RGB", (page.width, page.height + _MARGIN), "white")
     canvas.paste(page, (0, 0))

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import supervision as sv
 from PIL import Image
 from pycocotools import mask as coco_mask
 
+from pipelines.decisions.triage import Label
+
 #: Smaller images are enlarged by a whole factor until their long side has this many pixels: a
 #: caption of 12 px hides half of a thumbnail.
 _LONG_SIDE = 900
 
 
-def overlay_labels(image: Image.Image, labels: Sequence[dict[str, Any]]) -> Image.Image:
-    """`image` (RGB) with `labels` (values of `pipelines.decisions.triage.LABEL`) drawn over it.
+def overlay_labels(image: Image.Image, labels: Sequence[Label]) -> Image.Image:
+    """`image` (RGB) with `labels` drawn over it.
 
     One colour per class; a caption says class and score and, after a "?", how many reasons for
     review there are.
@@ -41,7 +42,7 @@ def overlay_labels(image: Image.Image, labels: Sequence[dict[str, Any]]) -> Imag
     return drawn
 
 
-def _mask(label: dict[str, Any], image: Image.Image, factor: int) -> np.ndarray:
+def _mask(label: Label, image: Image.Image, factor: int) -> np.ndarray:
     """bool (height, width) of the canvas; empty where the label has no mask."""
     if label["mask"] is None:
         return np.zeros((image.height * factor, image.width * factor), dtype=bool)
@@ -49,7 +50,7 @@ def _mask(label: dict[str, Any], image: Image.Image, factor: int) -> np.ndarray:
     return small.repeat(factor, 0).repeat(factor, 1)
 
 
-def _caption(label: dict[str, Any]) -> str:
+def _caption(label: Label) -> str:
     score = "no score" if label["score"] is None else f"{label['score']:.2f}"
     doubts = f" ?{len(label['reasons'])}" if label["reasons"] else ""
     return f"{label['class']} {score}{doubts}"

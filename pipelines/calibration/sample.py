@@ -6,7 +6,6 @@ from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 
@@ -18,6 +17,8 @@ from pipelines.decisions.error_model import (
     scores_and_lengths,
     with_missing,
 )
+from pipelines.decisions.evidence import EvidenceValue
+from pipelines.decisions.finished import FinishedPage
 from pipelines.errors import ConfigError
 from pipelines.measures.intervals import Floats, Ints, Pages
 from pipelines.runs.directory import RunDir
@@ -50,7 +51,7 @@ class Sample:
     """n pages that one engine read and whose text is known.
 
     Attributes:
-        evidence: a dict of `pipelines.decisions.routing.Evidence` of each page.
+        evidence: of each page.
         lines: (scores, characters) of all lines of each page.
         pages: errors, characters and file of each page.
         seen: the lines whose own errors are known.
@@ -59,7 +60,7 @@ class Sample:
     """
 
     engine: str
-    evidence: list[dict[str, Any]] = field(default_factory=list)
+    evidence: list[EvidenceValue] = field(default_factory=list)
     lines: list[tuple[Floats, Ints]] = field(default_factory=list)
     outcomes: list[str] = field(default_factory=list)
     reasons: list[list[str]] = field(default_factory=list)
@@ -126,9 +127,10 @@ def read_samples(run: RunDir, truths: Sequence[PageTruth]) -> Samples:
     matched = match([r for b in iter_rows(run, keys) for r in b.to_pylist()], truths)
     wanted = {row["row_id"]: truth for row, truth in matched.pairs}
     left_out: Counter[str] = Counter()
-    kept: dict[str, list[tuple[dict[str, Any], PageTruth]]] = defaultdict(list)
+    kept: dict[str, list[tuple[FinishedPage, PageTruth]]] = defaultdict(list)
     for batch in iter_rows(run, columns):
-        for row in batch.to_pylist():
+        rows: list[FinishedPage] = batch.to_pylist()
+        for row in rows:
             if row["row_id"] not in wanted:
                 continue
             truth = wanted[row["row_id"]]
@@ -160,13 +162,12 @@ def _columns(run: RunDir) -> tuple[str, ...]:
     return (*COLUMNS, *_ALSO, *({_READER} & there))
 
 
-def _reader(row: dict[str, Any]) -> str:
-    """The engine whose lines and scores these are."""
-    reader: str = row.get(_READER) or row["text_source"]
-    return reader
+def _reader(row: FinishedPage) -> str:
+    """The engine whose lines and scores these are; "" where nobody read any."""
+    return row.get("lines_source") or row["text_source"] or ""
 
 
-def _unfit(row: dict[str, Any], truth: PageTruth) -> str | None:
+def _unfit(row: FinishedPage, truth: PageTruth) -> str | None:
     """Why a page is in no sample; None: it is in one."""
     evidence = row["evidence"]
     if truth.verdict == "reject":
@@ -180,7 +181,7 @@ def _unfit(row: dict[str, Any], truth: PageTruth) -> str | None:
     return "with lines without score" if evidence["unscored_lines"] else None
 
 
-def _sample(engine: str, pairs: list[tuple[dict[str, Any], PageTruth]]) -> Sample:
+def _sample(engine: str, pairs: list[tuple[FinishedPage, PageTruth]]) -> Sample:
     sample = Sample(engine)
     files = {uri: number for number, uri in enumerate(sorted({row["uri"] for row, _ in pairs}))}
     counts, lines = [], []
@@ -189,8 +190,10 @@ def _sample(engine: str, pairs: list[tuple[dict[str, Any], PageTruth]]) -> Sampl
         # More errors than characters count as all of them wrong: the rate is a share.
         size = max(found.characters, 1)
         counts.append((min(found.errors, size), size, files[row["uri"]]))
-        scores, lengths = scores_and_lengths(row["lines"])
-        sample.evidence.append(row["evidence"])
+        evidence = row["evidence"]
+        assert evidence is not None  # such a page is unfit
+        scores, lengths = scores_and_lengths(row["lines"] or [])
+        sample.evidence.append(evidence)
         sample.lines.append((scores, lengths))
         sample.outcomes.append(row["outcome"])
         sample.reasons.append(row["reasons"] or [])

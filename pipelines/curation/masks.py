@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
 from pycocotools import mask as coco
+
+from pipelines.decisions.triage import RleValue
 
 Bits = npt.NDArray[np.bool_]
 
@@ -26,14 +28,11 @@ def _span(low: float, high: float, length: int) -> tuple[int, int]:
     return start, max(min(math.ceil(high), length), start + 1)
 
 
-def cropped(rle: Mapping[str, Any], box: Sequence[float]) -> Bits:
+def cropped(rle: RleValue, box: Sequence[float]) -> Bits:
     """The part of a mask that lies in its box, as FiftyOne wants it.
 
-    Args:
-        rle: a value of `pipelines.decisions.triage.RLE`.
-        box: x0, y0, x1, y1 in pixels of the image.
-
-    Returns (height, width) of the whole pixels that the box touches. Pixels outside are cut.
+    `box`: x0, y0, x1, y1 in pixels of the image. Returns (height, width) of the whole pixels that
+    the box touches. Pixels outside are cut.
     """
     height, width = rle["size"]
     x0, y0, x1, y1 = _edges(box, width, height)
@@ -41,8 +40,8 @@ def cropped(rle: Mapping[str, Any], box: Sequence[float]) -> Bits:
     return np.ascontiguousarray(whole[y0:y1, x0:x1]).astype(bool)
 
 
-def whole(mask: Bits, box: Sequence[float], width: int, height: int) -> dict[str, Any]:
-    """The mask of a box at the size of its image: a value of `pipelines.decisions.triage.RLE`.
+def whole(mask: Bits, box: Sequence[float], width: int, height: int) -> RleValue:
+    """The mask of a box at the size of its image.
 
     Undoes `cropped`; a mask of another resolution is stretched over the box (nearest pixel).
     """

@@ -16,6 +16,8 @@ from pipelines.curation.answers import SampleAnswers, answers_of
 from pipelines.curation.changes import IMAGE_PARTS, PAGE_PARTS
 from pipelines.curation.dataset import fiftyone, is_labelled, load_dataset
 from pipelines.curation.masks import Bits, cropped, whole
+from pipelines.decisions.finished import FinishedImage, FinishedPage
+from pipelines.decisions.triage import Label, RleValue
 from pipelines.errors import ConfigError
 from pipelines.review.importing import CheckedAnswers, ReviewImport, checked_answers, write_reviewed
 from pipelines.review.items import Filled
@@ -117,38 +119,39 @@ def _judged(run: RunDir, answers: SampleAnswers) -> CheckedAnswers:
     judged.faults += faults
     for row, found in zip(judged.rows, judged.found, strict=True):
         row_id = row["row_id"]
-        if row_id in answers.from_lines and _joined(found) != found["text"]:
+        if "instances" in found:
+            if row["verdict"] == "correct" and row["instances"] is not None:
+                _draw(row["instances"], answers.filled[row_id], answers.masks[row_id], found)
+        elif row_id in answers.from_lines and _joined(found) != found["text"]:
             fault = "lines were changed, of which its text is not made: correct the field text"
             judged.faults.append((row_id, f"row {row_id}: {fault}"))
-        if row["verdict"] == "correct" and row["instances"] is not None:
-            _draw(row["instances"], answers.filled[row_id], answers.masks[row_id], found)
     return judged
 
 
-def _joined(found: dict[str, Any]) -> str:
+def _joined(found: FinishedPage) -> str:
     return "\n".join(line["text"] for line in found["lines"] or () if line["text"])
 
 
 def _draw(
-    labels: Sequence[dict[str, Any]],
+    labels: Sequence[Label],
     item: Filled,
     masks: Sequence[Bits | None],
-    found: dict[str, Any],
+    found: FinishedImage,
 ) -> None:
     """Put masks that are not those of the run into the labels; nobody has measured these."""
     before = found["instances"] or []
     width, height = found["width"] or item.width, found["height"] or item.height
     for label, one, mask in zip(labels, item.instances or (), masks, strict=True):
         old = None if one.id is None else before[one.id]
-        if mask is None or (old and old["mask"] and _same(mask, old)):
+        if mask is None or (old and old["mask"] and _same(mask, old["mask"], old["box"])):
             continue
-        drawn = whole(mask, label["box"], int(width or 0), int(height or 0))
-        label |= {"mask": drawn, "source": REVIEWER}
-        label |= {"mask_iou": None, "box_agreement": None}
+        label["mask"] = whole(mask, label["box"], int(width or 0), int(height or 0))
+        label["source"] = REVIEWER
+        label["mask_iou"] = label["box_agreement"] = None
 
 
-def _same(mask: Bits, label: dict[str, Any]) -> bool:
-    return np.array_equal(mask, cropped(label["mask"], label["box"]))
+def _same(mask: Bits, before: RleValue, box: Sequence[float]) -> bool:
+    return np.array_equal(mask, cropped(before, box))
 
 
 def _refuse(faults: Sequence[tuple[int, str]], name: str) -> None:

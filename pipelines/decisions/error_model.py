@@ -12,7 +12,7 @@ expected error rate: it fails closed. A feature with the coefficient 0 is there 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -28,6 +28,8 @@ from pydantic import (
 )
 
 from actors.contract import Settings
+from actors.lines import LineValue
+from pipelines.decisions.evidence import EvidenceValue
 from pipelines.errors import RunUnreadable
 from pipelines.measures.intervals import Interval
 from pipelines.storage.paths import STORAGE_CONTEXT, RunPath, run_path
@@ -56,8 +58,8 @@ _OF_LINES = ("line_risk", "text_risk")
 class Steps(Settings):
     """A monotone map by linear interpolation between points, flat beyond them."""
 
-    x: Numbers
-    y: Numbers
+    x: Numbers = Field(description="points, rising")
+    y: Numbers = Field(description="values at these points")
 
     @model_validator(mode="after")
     def _is_a_map(self) -> Self:
@@ -100,12 +102,12 @@ class PageModel(Settings):
     """Logistic in standardised features."""
 
     features: tuple[str, ...] = Field(description=f"of {', '.join(FEATURES)}")
-    centre: Numbers
-    scale: Numbers
+    centre: Numbers = Field(description="mean of each feature in the sample")
+    scale: Numbers = Field(description="standard deviation of each feature in the sample")
     coefficients: Numbers = Field(description="of the standardised features; none is negative")
     worst: Numbers = Field(description="highest value of each feature in the sample")
-    intercept: FiniteFloat
-    lines: LineModel | None = None
+    intercept: FiniteFloat = Field(description="of the logistic model")
+    lines: LineModel | None = Field(None, description="error rate of a line by its score")
 
     @model_validator(mode="after")
     def _is_complete(self) -> Self:
@@ -124,14 +126,8 @@ class PageModel(Settings):
             raise ValueError(f"{needy[0]} needs the model of the lines")
         return self
 
-    def expected_cer(
-        self, evidence: Mapping[str, Any], lines: Sequence[Mapping[str, Any]]
-    ) -> float | None:
+    def expected_cer(self, evidence: EvidenceValue, lines: Sequence[LineValue]) -> float | None:
         """Expected character error rate of a page, 0..1; None fails closed.
-
-        Args:
-            evidence: of `pipelines.decisions.routing.Evidence`.
-            lines: of `actors.lines.LINE`.
 
         None where a score or a feature is missing, or worse than in all of the sample.
         """
@@ -182,30 +178,34 @@ class HeldOut(Settings):
     Shares 0..1. `naive_cer`: of the same share of pages, taken by their mean line score.
     """
 
-    share_accepted: Interval
-    cer: Interval | None = Field(description="of the accepted pages; null: none was accepted")
-    naive_cer: Interval | None
-    cer_of_all: Interval
+    share_accepted: Interval = Field(description="accepted pages / pages")
+    cer: Interval | None = Field(description="CER of the accepted pages; null: none was accepted")
+    naive_cer: Interval | None = Field(
+        description="CER of as many pages, chosen by their mean line score"
+    )
+    cer_of_all: Interval = Field(description="CER of all pages")
 
 
 class Calibration(PageModel):
     """The JSON file; one engine."""
 
-    version: Literal[1] = 1
+    version: Literal[1] = Field(1, description="version of the file's format")
     engine: str = Field(min_length=1, description="first word of lines_source, such as rapid_ocr")
     language: str | None = Field(None, description="of the sample, where somebody said so")
-    target_cer: float = Field(ge=0, le=1)
+    target_cer: float = Field(
+        ge=0, le=1, description="CER that the accepted pages together should meet"
+    )
     floor: float | None = Field(description="max_expected_cer that meets the target; null: none")
-    pages: int
-    files: int
-    sample_lines: int
-    characters: int
-    held_out: HeldOut
-    created: str
+    pages: int = Field(description="pages of the sample")
+    files: int = Field(description="files of the sample")
+    sample_lines: int = Field(description="text lines of the sample")
+    characters: int = Field(description="true characters of the sample")
+    held_out: HeldOut = Field(description="figures on pages outside the training files")
+    created: str = Field(description="when the file was written")
 
 
 def scores_and_lengths(
-    lines: Sequence[Mapping[str, Any]],
+    lines: Sequence[LineValue],
 ) -> tuple[Floats, npt.NDArray[np.int64]]:
     """(lines,) scores and characters without spaces; a line that was not read is one at score 0."""
     read = [(line["text"] or "", line["score"]) for line in lines]
@@ -215,7 +215,7 @@ def scores_and_lengths(
 
 
 def page_features(
-    evidence: Mapping[str, Any],
+    evidence: EvidenceValue,
     scores: Floats,
     lengths: npt.NDArray[np.int64],
     lines: LineModel | None,

@@ -9,17 +9,19 @@ by its mean; or by the error rate that a calibration on a labelled sample expect
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Sequence
+from dataclasses import replace
 from enum import StrEnum
-from typing import Any
 
 import numpy as np
 from pydantic import Field
 
 from actors.contract import Settings
+from actors.failures import FailureValue
+from actors.lines import LineValue, ReadingValue
 from pipelines.decisions.error_model import Accept, Calibration
 from pipelines.decisions.escalation import VlmRules
+from pipelines.decisions.evidence import Evidence
 from pipelines.decisions.reasons import PageReason
 from pipelines.pages.native_text import garbled_share
 
@@ -37,20 +39,31 @@ class PageOutcome(StrEnum):
 class Floors(Settings):
     """What a reading of one engine must reach. Below any of them the page goes on to review."""
 
-    mean_score: float = Field(0.90, ge=0, le=1, description="mean line score, weighted by length")
-    p10_score: float = Field(0.70, ge=0, le=1, description="10th percentile of the line scores")
-    min_score: float = Field(0.0, ge=0, le=1, description="the weakest line; 0 switches it off")
+    mean_score: float = Field(
+        0.90, ge=0, le=1, description="lowest mean line score, weighted by length"
+    )
+    p10_score: float = Field(
+        0.70, ge=0, le=1, description="lowest 10th percentile of the line scores"
+    )
+    min_score: float = Field(
+        0.0, ge=0, le=1, description="lowest score of the weakest line; 0 switches this off"
+    )
     line_score: float = Field(0.80, ge=0, le=1, description="a line below this is a weak line")
     max_weak_share: float = Field(
-        0.15, ge=0, le=1, description="characters in weak lines / characters of the page"
+        0.15, ge=0, le=1, description="highest share of characters in weak lines"
     )
     min_ink_covered: float = Field(
-        0.8, ge=0, le=1, description="ink inside found lines / ink on the page"
+        0.8, ge=0, le=1, description="lowest share of the ink inside found lines"
     )
     max_text_outside: float = Field(
-        0.02, ge=0, le=1, description="text that the detector half sees, outside the found lines"
+        0.02,
+        ge=0,
+        le=1,
+        description="highest share of the detector's text probability outside the found lines",
     )
-    max_garbled: float = Field(0.05, ge=0, le=1, description="characters that no text should hold")
+    max_garbled: float = Field(
+        0.05, ge=0, le=1, description="highest share of characters that no text should hold"
+    )
 
 
 class RoutingConfig(Settings):
@@ -62,58 +75,44 @@ class RoutingConfig(Settings):
     missed text (`PageModel.sees_missed_text`).
     """
 
-    floors: dict[str, Floors] = Field(default_factory=dict)
-    accept: Accept | None = Field(None, description="what nightjar calibrate prints")
+    floors: dict[str, Floors] = Field(
+        default_factory=dict,
+        description="engine name (rapid_ocr, paddle_ocr, surya) -> its floors; an engine that is "
+        "not named has the default floors",
+    )
+    accept: Accept | None = Field(
+        None,
+        description="accept pages by their expected error rate; nightjar calibrate prints this "
+        "group",
+    )
     vlm: VlmRules = Field(VlmRules(), description="when the fallback reader is believed")
     blank_ink_share: float = Field(
         0.002, ge=0, le=1, description="a page with less ink than this is blank"
     )
 
 
-@dataclass(frozen=True)
-class Evidence:
-    """What is measured about one reading of a page. Null where nothing could be measured."""
-
-    lines: int
-    characters: int
-    mean_score: float | None
-    p10_score: float | None
-    min_score: float | None
-    weak_share: float | None
-    unscored_lines: int
-    garbled: float
-    ink_share: float | None
-    ink_covered: float | None
-    text_outside: float | None
-    expected_cer: float | None = None  # share of wrong characters; null without a calibration
-
-
-def measured_and_doubted(
-    page: Mapping[str, Any], config: RoutingConfig
-) -> tuple[Evidence, list[str]]:
+def measured_and_doubted(page: ReadingValue, config: RoutingConfig) -> tuple[Evidence, list[str]]:
     """What is measured about the OCR reading of a page, and why it is not to be trusted.
 
-    `page`: a row with ocr_lines (not null), ocr_engine, ink_share, ink_covered and text_outside.
+    `page`: one that was read: its `ocr_lines` and `ocr_engine` are not null.
     """
     lines, engine = page["ocr_lines"], page["ocr_engine"]
+    assert lines is not None
+    assert engine is not None
     floors = config.floors.get(engine.split()[0], Floors())
     evidence = measured(lines, floors, page)
     calibration = config.accept.of(engine) if config.accept else None
     if config.accept is None or calibration is None:
         return evidence, doubts(evidence, floors, config.blank_ink_share)
-    expected = calibration.expected_cer(asdict(evidence), lines)
+    expected = calibration.expected_cer(evidence.as_value(), lines)
     evidence = replace(evidence, expected_cer=expected)
     return evidence, calibrated_doubts(
         evidence, floors, config.blank_ink_share, config.accept, calibration
     )
 
 
-def measured(
-    lines: Sequence[dict[str, Any]],
-    floors: Floors,
-    page: Mapping[str, Any],
-) -> Evidence:
-    """Evidence of one reading. `lines`: dicts of actors.lines.LINE; score None means unknown.
+def measured(lines: Sequence[LineValue], floors: Floors, page: ReadingValue) -> Evidence:
+    """Evidence of one reading.
 
     Of `page` it reads ink_share, ink_covered and text_outside. A line that was found but not read
     (text "") counts as one weak character.
@@ -205,6 +204,6 @@ def _not_about_scores(evidence: Evidence, floors: Floors) -> list[str]:
     return [*found, PageReason.GARBLED] if evidence.garbled > floors.max_garbled else found
 
 
-def reasons_of_failure(*failures: dict[str, str] | None) -> list[str]:
+def reasons_of_failure(*failures: FailureValue | None) -> list[str]:
     """The kinds of the failures that are there, in stage order."""
     return [failure["kind"] for failure in failures if failure is not None]

@@ -1,36 +1,37 @@
-"""The pure steps of `ocr_backfill`: measure a page, then give it outcome, reasons and text."""
+"""The pure steps of `ocr_backfill`: measure a page, then give it outcome, reasons and text.
+
+    weigh              READ + SEEN                 -> WEIGHED
+    settle             READ + WEIGHED              -> SETTLED
+    settle_escalated   READ + WEIGHED + SECOND     -> SETTLED
+
+Each step is a function of one page (`weigh_page`, `settle_page`, `settle_second`). A row that a
+step reads has the keys of its `reads`, each of which may be null.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import asdict
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, TypedDict
 
 import pyarrow as pa
 
+from actors.contract import appended
 from actors.escalation.vlm import Vlm
-from actors.failures import FAILURE
-from actors.lines import LINES
-from pipelines.decisions.escalation import against_answer
+from actors.failures import FAILURE, FailureValue
+from actors.lines import LINES, LineValue
+from pipelines.decisions.escalation import SecondReading, against_answer
+from pipelines.decisions.evidence import EVIDENCE, EvidenceValue
 from pipelines.decisions.reasons import PageReason
 from pipelines.decisions.routing import (
-    Evidence,
     PageOutcome,
     RoutingConfig,
     measured_and_doubted,
     reasons_of_failure,
 )
-from pipelines.flow import step
+from pipelines.flow import Step, step
 
-EVIDENCE = pa.struct(
-    [
-        (name, {"int": pa.int32()}.get(str(kind), pa.float32()))
-        for name, kind in Evidence.__annotations__.items()
-    ]
-)
-
-
-_READ = pa.schema(
+#: What the fetch and the first reader wrote.
+READ = pa.schema(
     [
         ("native_text", pa.string()),
         ("native_lines", LINES),
@@ -41,17 +42,18 @@ _READ = pa.schema(
     ]
 )
 
+#: Of the page as a whole, by the first reader; see `actors.lines.READING`.
+SEEN = pa.schema([(name, pa.float32()) for name in ("ink_share", "ink_covered", "text_outside")])
 
-#: Of the page as a whole, by whoever read it.
-_SEEN = ("ink_share", "ink_covered", "text_outside")
+#: `evidence`: null where no OCR engine read the page. `doubts`: why the reading is not trusted.
+WEIGHED = pa.schema([("evidence", EVIDENCE), ("doubts", pa.list_(pa.string()))])
 
-
-_WEIGHED = pa.schema([("evidence", EVIDENCE), ("doubts", pa.list_(pa.string()))])
-
+#: The second reading, of pages in doubt.
+SECOND = pa.schema([column for column in Vlm.writes if column.name != "vlm_usage"])
 
 #: `lines` and `evidence` are always of the first reader, `lines_source`: its engine. `text` is what
 #: to use, `text_source` who read it.
-_SETTLED = pa.schema(
+SETTLED = pa.schema(
     [
         ("outcome", pa.string()),
         ("reasons", pa.list_(pa.string())),
@@ -63,80 +65,102 @@ _SETTLED = pa.schema(
 )
 
 
-_SECOND = pa.schema([column for column in Vlm.writes if column.name != "vlm_usage"])
+class PageRead(TypedDict, total=False):
+    """A row of READ."""
+
+    native_text: str | None
+    native_lines: list[LineValue] | None
+    fetch_failure: FailureValue | None
+    ocr_lines: list[LineValue] | None
+    ocr_engine: str | None
+    ocr_failure: FailureValue | None
 
 
-@step(
-    reads=pa.schema([*_READ, *((name, pa.float32()) for name in _SEEN)]),
-    writes=_WEIGHED,
-)
+class PageToWeigh(PageRead, total=False):
+    """A row of READ and SEEN."""
+
+    ink_share: float | None
+    ink_covered: float | None
+    text_outside: float | None
+
+
+class PageWeighed(TypedDict, total=False):
+    """A row of WEIGHED."""
+
+    evidence: EvidenceValue | None
+    doubts: list[str]
+
+
+class PageToSettle(PageRead, PageWeighed, total=False):
+    """A row of READ and WEIGHED."""
+
+
+class PageEscalated(PageToSettle, SecondReading, total=False):
+    """A row of READ, WEIGHED and SECOND."""
+
+
+class PageSettled(TypedDict):
+    """A row of SETTLED."""
+
+    outcome: str
+    reasons: list[str]
+    text: str | None
+    text_source: str | None
+    lines: list[LineValue] | None
+    lines_source: str | None
+
+
+@step(reads=pa.schema([*READ, *SEEN]), writes=WEIGHED)
 def weigh(rows: pa.Table, config: RoutingConfig) -> pa.Table:
     """Measure every page that OCR has read, and say why its reading is not to be trusted."""
-    return _with_columns(rows, weigh.reads, weigh.writes, lambda page: weigh_page(page, config))
+    return _page_by_page(rows, weigh, lambda page: weigh_page(page, config))
 
 
-@step(reads=pa.schema([*_READ, *_WEIGHED]), writes=_SETTLED)
+@step(reads=pa.schema([*READ, *WEIGHED]), writes=SETTLED)
 def settle(rows: pa.Table, config: RoutingConfig) -> pa.Table:
     """Give every page its outcome, its reasons and its final text."""
-    return _with_columns(rows, settle.reads, settle.writes, settle_page)
+    return _page_by_page(rows, settle, settle_page)
 
 
-@step(reads=pa.schema([*_READ, *_WEIGHED, *_SECOND]), writes=_SETTLED)
+@step(reads=pa.schema([*READ, *WEIGHED, *SECOND]), writes=SETTLED)
 def settle_escalated(rows: pa.Table, config: RoutingConfig) -> pa.Table:
     """The same where a second reader was asked about the pages in doubt."""
-    return _with_columns(
-        rows,
-        settle_escalated.reads,
-        settle_escalated.writes,
-        lambda page: settle_second(page, config),
-    )
+    return _page_by_page(rows, settle_escalated, lambda page: settle_second(page, config))
 
 
-def _with_columns(
-    rows: pa.Table,
-    reads: pa.Schema,
-    writes: pa.Schema,
-    of_page: Callable[[dict[str, Any]], dict[str, Any]],
+def _page_by_page(
+    rows: pa.Table, declared: Step, of_page: Callable[[Any], Mapping[str, Any]]
 ) -> pa.Table:
-    found = [of_page(page) for page in rows.select(reads.names).to_pylist()]
-    for column in writes:
-        values = [one[column.name] for one in found]
-        rows = rows.append_column(column, pa.array(values, column.type))
-    return rows
+    pages = rows.select(declared.reads.names).to_pylist()
+    return appended(rows, declared.writes, [of_page(page) for page in pages])
 
 
-def weigh_page(page: dict[str, Any], config: RoutingConfig) -> dict[str, Any]:
+def weigh_page(page: PageToWeigh, config: RoutingConfig) -> PageWeighed:
     """`evidence` and `doubts` of one page; null and none where OCR has read nothing."""
     unread = page["native_text"] is not None or page["ocr_lines"] is None
     if unread or page["fetch_failure"]:
         return {"evidence": None, "doubts": []}
     evidence, doubts = measured_and_doubted(page, config)
     # A reader may have read a part of the page, and say what became of the rest (surya).
-    return {
-        "evidence": asdict(evidence),
-        "doubts": reasons_of_failure(page["ocr_failure"]) + doubts,
-    }
+    unread_parts = reasons_of_failure(page["ocr_failure"])
+    return {"evidence": evidence.as_value(), "doubts": unread_parts + doubts}
 
 
-def settle_page(page: dict[str, Any]) -> dict[str, Any]:
+def settle_page(page: PageToSettle) -> PageSettled:
     """One page's fate: the first of native text, failure, OCR that it qualifies for."""
     if page["native_text"] is not None:
-        native = "native"
-        return verdict(
-            PageOutcome.NATIVE_TEXT, [], page["native_text"], native, page["native_lines"], native
-        )
-    failed = reasons_of_failure(page["fetch_failure"], page["ocr_failure"])
+        lines = page["native_lines"]
+        return _settled(PageOutcome.NATIVE_TEXT, [], page["native_text"], lines, "native")
     if page["fetch_failure"] or page["ocr_lines"] is None:
-        return verdict(
-            PageOutcome.FAILED, failed or [PageReason.NO_READING], None, None, None, None
-        )
+        failed = reasons_of_failure(page["fetch_failure"], page["ocr_failure"])
+        return _settled(PageOutcome.FAILED, failed or [PageReason.NO_READING], None, None, None)
     lines, engine = page["ocr_lines"], page["ocr_engine"]
     outcome = PageOutcome.REVIEW if page["doubts"] else PageOutcome.OCR
     text = "\n".join(line["text"] for line in lines if line["text"])
-    return verdict(outcome, page["doubts"], text, engine, lines, engine)
+    return _settled(outcome, page["doubts"], text, lines, engine)
 
 
-def settle_second(page: dict[str, Any], config: RoutingConfig) -> dict[str, Any]:
+def settle_second(page: PageEscalated, config: RoutingConfig) -> PageSettled:
     """The same; a page in doubt whose second reading is believed has that text.
 
     Its reasons are then the doubts that the second reader settled. Otherwise those against the
@@ -148,28 +172,26 @@ def settle_second(page: dict[str, Any], config: RoutingConfig) -> dict[str, Any]
     against = against_answer(page, config.vlm)
     if against:
         return settled | {"reasons": [*dict.fromkeys([*page["doubts"], *against])]}
-    source = f"vlm {page['vlm_model']}"
     return settled | {
         "outcome": PageOutcome.VLM.value,
         "text": page["vlm_text"],
-        "text_source": source,
+        "text_source": f"vlm {page['vlm_model']}",
     }
 
 
-def verdict(
+def _settled(
     outcome: PageOutcome,
     reasons: list[str],
     text: str | None,
+    lines: list[LineValue] | None,
     source: str | None,
-    lines: list[dict[str, Any]] | None,
-    lines_source: str | None,
-) -> dict[str, Any]:
-    """The columns that settling writes for one page."""
+) -> PageSettled:
+    """A page whose text is that of its `lines`, read by `source`."""
     return {
         "outcome": outcome.value,
         "reasons": reasons,
         "text": text,
         "text_source": source,
         "lines": lines,
-        "lines_source": lines_source,
+        "lines_source": source,
     }

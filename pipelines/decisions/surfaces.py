@@ -11,7 +11,7 @@ read_by(flow, BySurface(...), stages)        # `pipelines.decisions.readers`: + 
 from __future__ import annotations
 
 import fnmatch
-from typing import Any
+from collections.abc import Mapping
 
 import pyarrow as pa
 from pydantic import Field, model_validator
@@ -35,7 +35,7 @@ SCORE = pa.field("surface_score", pa.float32())
 class SurfaceRule(Settings):
     """Pages whose `column` has a value of this form show this surface."""
 
-    surface: SurfaceName
+    surface: SurfaceName = Field(description="what these pages show")
     column: str = Field(
         "uri", description=f"one of {', '.join(_COLUMNS.names)}; numbers are compared as text"
     )
@@ -52,7 +52,7 @@ class SurfaceRule(Settings):
             raise ValueError(f"there is no column {self.column!r}: {', '.join(_COLUMNS.names)}")
         return self
 
-    def holds(self, value: Any) -> bool:
+    def holds(self, value: object) -> bool:
         """Whether a page with this value in `column` is meant. Null never is."""
         if value is None:
             return False
@@ -79,7 +79,7 @@ class SurfacesConfig(Settings):
         return pa.schema([_COLUMNS.field(name) for name in names])
 
 
-def ruled_surface(page: dict[str, Any], config: SurfacesConfig) -> SurfaceName | None:
+def ruled_surface(page: Mapping[str, object], config: SurfacesConfig) -> SurfaceName | None:
     """The surface of the first rule that holds for a page."""
     held = (rule.surface for rule in config.rules if rule.holds(page[rule.column]))
     return next(held, None)

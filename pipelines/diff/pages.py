@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 from dataclasses import dataclass
-from typing import Any
+from typing import TypedDict
 
 from rapidfuzz.distance import Levenshtein
 
@@ -14,6 +14,15 @@ from pipelines.measures.character_errors import folded_text
 _LINES, _CHARACTERS = 12, 160
 #: Longer texts are not compared line by line: difflib is quadratic in them.
 _MOST_LINES = 3000
+
+
+class TextChange(TypedDict):
+    """The value `text` of a line of the written diff. `characters`: before and after."""
+
+    characters: list[int]
+    distance: int
+    distance_folded: int
+    diff: list[str]
 
 
 @dataclass(frozen=True)
@@ -32,7 +41,7 @@ class TextDiff:
     folded: int
     lines: tuple[str, ...]
 
-    def as_dict(self) -> dict[str, Any]:
+    def as_dict(self) -> TextChange:
         """For JSON."""
         return {
             "characters": list(self.characters),

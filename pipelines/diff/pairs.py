@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from pipelines.decisions.finished import AnyRow
 from pipelines.runs.directory import RunDir
 from pipelines.runs.shards import iter_rows
 from pipelines.storage.paths import parquet
@@ -33,7 +34,7 @@ _GATHERED = 64 << 20
 #: Rows that are Python objects at once, of each side.
 _ROWS = 128
 
-Row = dict[str, Any]
+Row = AnyRow
 #: A row of each run; None: it is in the other one only.
 Pair = tuple[Row | None, Row | None]
 

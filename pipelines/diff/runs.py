@@ -15,9 +15,10 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from pipelines.config import changed_keys
+from pipelines.decisions.finished import FinishedImage, FinishedPage
 from pipelines.diff.labels import LabelDiff, diff_labels
 from pipelines.diff.pages import TextDiff, diff_text
 from pipelines.diff.pairs import Row, pairs
@@ -217,20 +218,32 @@ class _Differ:
             raise ValueError("a pair holds a row")
         self._summary.only[side] += 1
         self._summary.alone.setdefault(side, row["uri"])
-        named = {name: row[name] for name in ("uri", "page", "outcome", "reasons")}
-        record = named | {"row_id": str(row["row_id"]), "only_in": "ab"[side]}
+        record = {
+            "uri": row["uri"],
+            "page": row["page"],
+            "outcome": row["outcome"],
+            "reasons": row["reasons"],
+            "row_id": str(row["row_id"]),
+            "only_in": "ab"[side],
+        }
         spool.add(_ALONE, float(-side), record)
 
     def _compared(self, before: Row, after: Row) -> tuple[dict[str, Any], float]:
         """What differs, for JSON, and how much."""
-        if not self._labelled:
-            text = diff_text(before["text"], after["text"])
-            self._count_text(before, text)
-            return ({"text": text.as_dict()}, float(text.distance)) if text else ({}, 0.0)
+        if self._labelled:
+            return self._labels(cast(FinishedImage, before), cast(FinishedImage, after))
+        return self._text(cast(FinishedPage, before), cast(FinishedPage, after))
+
+    def _labels(self, before: FinishedImage, after: FinishedImage) -> tuple[dict[str, Any], float]:
         found = diff_labels(before["instances"], after["instances"])
         self._count_labels(found)
         changes = [one.as_dict() for one in found.changes]
         return ({"labels": changes} if changes else {}), found.weight
+
+    def _text(self, before: FinishedPage, after: FinishedPage) -> tuple[dict[str, Any], float]:
+        found = diff_text(before["text"], after["text"])
+        self._count_text(before, found)
+        return ({"text": found.as_dict()}, float(found.distance)) if found else ({}, 0.0)
 
     def _count_labels(self, found: LabelDiff) -> None:
         total = self._summary
@@ -241,7 +254,7 @@ class _Differ:
             if old and new and old != new:
                 total.relabelled[old, new] += 1
 
-    def _count_text(self, before: Row, found: TextDiff | None) -> None:
+    def _count_text(self, before: FinishedPage, found: TextDiff | None) -> None:
         total = self._summary
         if found is None:
             size = len(before["text"] or "")
@@ -265,7 +278,7 @@ class _Differ:
 def _same_file(before: Row, after: Row) -> bool | None:
     if not before["etag"] or not after["etag"]:
         return None
-    return bool(before["etag"] == after["etag"])
+    return before["etag"] == after["etag"]
 
 
 def _rank(verdict: Verdict | None, weight: float) -> tuple[int, float]:

@@ -81,6 +81,8 @@ class LabelJudge:
 
     def of(self, before: Row, after: Row) -> Verdict | None:
         """See `Judge`."""
+        assert "instances" in before
+        assert "instances" in after
         true = [of.of(row) for of, row in zip(self._truths, (before, after), strict=True)]
         if true[0] is None or true[1] is None:
             return None
@@ -143,6 +145,8 @@ class TextJudge:
         )
         if first is None or second is None:
             return None
+        assert "instances" not in before
+        assert "instances" not in after
         found = [compare(*final_sides(before, first))]
         # The same text is as wrong as before, wherever its boxes now are.
         same = before["text"] == after["text"] and first is second

@@ -13,10 +13,11 @@ import heapq
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
+from pipelines.decisions.finished import FinishedPage
 from pipelines.errors import ConfigError
 from pipelines.measures.intervals import Floats, Interval, Ints, Pages, ratio
 from pipelines.runs.directory import RunDir
@@ -127,7 +128,7 @@ def evaluate_text(
         known = truths.by_id.get(row["row_id"])
         if known is not None:
             slicing.add(row)
-            table.add(row, found_on(row, known))
+            table.add(row, found_on(cast(FinishedPage, row), known))
     parts = slicing.slices()
     figures = _Figures(table, seed)
     return TextEvaluation(

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from typing import Literal, Protocol
 
 from rapidfuzz.distance import Indel
 
+from actors.failures import FailureValue
+from actors.lines import LineValue
+from pipelines.decisions.finished import FinishedPage
 from pipelines.decisions.routing import PageOutcome
 from pipelines.review.answers import ReviewAnswer
 
@@ -61,7 +64,7 @@ class ExportPage:
         why: what speaks for an empty page: "failed", "blank", "review"; None where there is text.
     """
 
-    row: Mapping[str, Any]
+    row: FinishedPage
     text: str | None
     source: str | None
     lines: tuple[ExportLine, ...]
@@ -71,7 +74,7 @@ class ExportPage:
     @property
     def number(self) -> int:
         """From 1."""
-        return int(self.row["page"])
+        return self.row["page"]
 
     @property
     def size(self) -> tuple[int, int] | None:
@@ -80,10 +83,9 @@ class ExportPage:
         return (width, height) if width and height else None
 
     @property
-    def failure(self) -> dict[str, str] | None:
-        """The first failure of the row: a value of FAILURE."""
-        found = (self.row.get(name) for name in ("fetch_failure", "ocr_failure"))
-        return next((one for one in found if one), None)
+    def failure(self) -> FailureValue | None:
+        """The first failure of the row."""
+        return self.row.get("fetch_failure") or self.row.get("ocr_failure")
 
     @property
     def unplaced(self) -> bool:
@@ -98,7 +100,7 @@ class ExportPage:
         return found
 
 
-def page_of(row: Mapping[str, Any], answers: Answers | None, include: Include) -> ExportPage:
+def page_of(row: FinishedPage, answers: Answers | None, include: Include) -> ExportPage:
     """What is exported of a row.
 
     Args:
@@ -124,7 +126,7 @@ def page_of(row: Mapping[str, Any], answers: Answers | None, include: Include) -
     return ExportPage(row, text, source, lines, verdict, None if lines else "blank")
 
 
-def placed(text: str, readings: Sequence[Sequence[Mapping[str, Any]]]) -> tuple[ExportLine, ...]:
+def placed(text: str, readings: Sequence[Sequence[LineValue]]) -> tuple[ExportLine, ...]:
     """The lines of a text, at the places of the reading that it is, or was made of.
 
     A text that equals a reading has its places and scores. One that has as many lines, each of
@@ -133,7 +135,7 @@ def placed(text: str, readings: Sequence[Sequence[Mapping[str, Any]]]) -> tuple[
 
     Args:
         text: of a page.
-        readings: values of `actors.lines.LINES`, the likeliest first.
+        readings: the lines of each reader, the likeliest first.
     """
     texts = [line.strip() for line in text.splitlines() if line.strip()]
     for reading in readings:
@@ -150,20 +152,20 @@ def placed(text: str, readings: Sequence[Sequence[Mapping[str, Any]]]) -> tuple[
     return tuple(map(ExportLine, texts))
 
 
-def _alike(text: str, line: Mapping[str, Any]) -> bool:
+def _alike(text: str, line: LineValue) -> bool:
     return Indel.normalized_similarity(text, line["text"].strip()) >= _SAME_LINE
 
 
-def _corrected(text: str, line: Mapping[str, Any]) -> ExportLine:
+def _corrected(text: str, line: LineValue) -> ExportLine:
     score = _score(line) if line["text"].strip() == text else None
     return ExportLine(text, _polygon(line), score)
 
 
-def _polygon(line: Mapping[str, Any]) -> tuple[float, ...] | None:
+def _polygon(line: LineValue) -> tuple[float, ...] | None:
     return tuple(line["polygon"]) if line["polygon"] else None
 
 
-def _score(line: Mapping[str, Any]) -> float | None:
+def _score(line: LineValue) -> float | None:
     score = line["score"]
     return score if score is not None and math.isfinite(score) else None
 

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import os
 from importlib.metadata import version
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal, TypedDict
 
 import pyarrow as pa
 from pydantic import BeforeValidator, Field
 
 from actors.contract import Actor, Settings, appended
-from actors.failures import FAILURE, FailureKind, ItemFailure, SetupError
-from actors.lines import LINES
+from actors.failures import FAILURE, FailureKind, FailureValue, ItemFailure, SetupError
+from actors.lines import LINES, LineValue
 from pipelines.pages.native_text import NativeText
-from pipelines.pages.page import Page, RenderOptions
+from pipelines.pages.page import Page, RenderOptions, TextLine
 from pipelines.pages.read_ahead import Document, ReadAhead
 from pipelines.pages.sandbox import Sandbox, SandboxLimits, renderer_name
 from pipelines.storage.archives import is_archive
@@ -62,6 +62,29 @@ class FetchConfig(Settings):
     )
 
 
+class PageWanted(TypedDict):
+    """What `PageFetcher` reads of one page."""
+
+    uri: str
+    page: int
+    pages: int
+    etag: str | None
+    bytes: int | None
+    kind: str
+
+
+class PageFetched(TypedDict, total=False):
+    """What `PageFetcher` writes of one page; a missing key is a null."""
+
+    image: bytes | None
+    width: int | None
+    height: int | None
+    native_text: str | None
+    native_lines: list[LineValue] | None
+    native_reason: str | None
+    fetch_failure: FailureValue | None
+
+
 class PageFetcher(Actor[FetchConfig]):
     """Reads documents and renders one page per row, in a sandbox.
 
@@ -104,13 +127,13 @@ class PageFetcher(Actor[FetchConfig]):
         self._documents = ReadAhead(self._read, config.threads, config.read_ahead_mb << 20)
 
     def __call__(self, rows: pa.Table) -> pa.Table:
-        wanted = rows.select(self.reads.names).to_pylist()
+        wanted: list[PageWanted] = rows.select(self.reads.names).to_pylist()
         documents = [Document(row["uri"], row["etag"], row["bytes"] or 0) for row in wanted]
         self._documents.expect(documents)
         pages = [self._page(document, row) for document, row in zip(documents, wanted, strict=True)]
         return appended(rows, self.writes, pages)
 
-    def _page(self, document: Document, row: dict[str, Any]) -> dict[str, Any]:
+    def _page(self, document: Document, row: PageWanted) -> PageFetched:
         """One page's life: read, rendered, or a named failure."""
         try:
             with self.timed("fetch"):
@@ -121,7 +144,7 @@ class PageFetcher(Actor[FetchConfig]):
         except ItemFailure as failure:
             return {"fetch_failure": failure.as_value()}
 
-    def _check_plan(self, document: Document, data: bytes, row: dict[str, Any]) -> None:
+    def _check_plan(self, document: Document, data: bytes, row: PageWanted) -> None:
         """Refuse what the plan saw as something else: its other pages would vanish without a word.
 
         A document that could not be opened then (a password that came later, a timeout) has one
@@ -162,16 +185,20 @@ def open_sandbox(config: FetchConfig) -> Sandbox:
     return Sandbox(options, config.limits, config.renderer)
 
 
-def _as_columns(page: Page) -> dict[str, Any]:
+def _as_columns(page: Page) -> PageFetched:
     lines = page.native_lines
     return {
         "image": page.image,
         "width": page.width,
         "height": page.height,
         "native_text": page.native_text,
-        "native_lines": lines if lines is None else [line.model_dump() for line in lines],
+        "native_lines": None if lines is None else [_as_value(line) for line in lines],
         "native_reason": page.native_reason,
     }
+
+
+def _as_value(line: TextLine) -> LineValue:
+    return {"text": line.text, "score": line.score, "polygon": line.polygon}
 
 
 def _secret(name: str) -> str:

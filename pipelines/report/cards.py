@@ -8,6 +8,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from pipelines.decisions.finished import AnyRow, FinishedPage
+from pipelines.decisions.triage import Label
 from pipelines.report.pictures import NoPicture, Thumbnail
 from pipelines.report.shapes import (
     MOST_LABELS,
@@ -108,7 +110,7 @@ class Card:
     texts: Sequence[tuple[str, str]] = ()
 
 
-def card_of(row: Mapping[str, Any], run: RunPath, colours: Mapping[str, int]) -> Card:
+def card_of(row: AnyRow, run: RunPath, colours: Mapping[str, int]) -> Card:
     """The card of a row with the `COLUMNS` and failures that its shard has.
 
     `run`: the directory, for the command. `colours`: class -> place in the palette.
@@ -116,7 +118,6 @@ def card_of(row: Mapping[str, Any], run: RunPath, colours: Mapping[str, int]) ->
     folder, _, name = str(row["uri"]).rpartition("/")
     failures = failures_of(row)
     pages = row.get("pages") or 1
-    labels = row.get("instances")
     card = Card(
         row_id=row["row_id"],
         name=name or str(row["uri"]),
@@ -132,10 +133,10 @@ def card_of(row: Mapping[str, Any], run: RunPath, colours: Mapping[str, int]) ->
     )
     if "instances" not in row:
         _add_reading(card, row)
-    elif labels is None:
+    elif row["instances"] is None:
         card.summary = "not labelled"
     else:
-        _add_labels(card, labels, colours)
+        _add_labels(card, row["instances"], colours)
     return card
 
 
@@ -155,9 +156,7 @@ def shortened(message: str, most: int = _MESSAGE) -> str:
     return f"{message[: most // 3]} [...] {message[-2 * most // 3 :]}"
 
 
-def _add_labels(
-    card: Card, labels: Sequence[Mapping[str, Any]], colours: Mapping[str, int]
-) -> None:
+def _add_labels(card: Card, labels: Sequence[Label], colours: Mapping[str, int]) -> None:
     kept = [label for label in labels if not is_candidate(label)]
     card.classes = sorted({str(label["class"]) for label in kept})
     card.shapes = label_shapes(labels, colours)
@@ -179,7 +178,7 @@ def _add_labels(
     card.left_out = _left_out(len(labels), MOST_LABELS)
 
 
-def _add_reading(card: Card, row: Mapping[str, Any]) -> None:
+def _add_reading(card: Card, row: FinishedPage) -> None:
     lines, text, second = row.get("lines"), row.get("text"), row.get("vlm_text")
     if text is not None:
         card.texts = [(row.get("text_source") or "text", shortened(text, _TEXT))]

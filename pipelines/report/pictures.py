@@ -9,13 +9,13 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from PIL import Image
 
+from pipelines.decisions.finished import AnyRow
 from pipelines.errors import NightjarError
 from pipelines.runs.directory import RunDir
-from pipelines.runs.refetch import Refetcher
+from pipelines.runs.refetch import RefetchedPage, Refetcher
 
 #: Pages fetched together: of one document they are read once, and time is looked at in between.
 _PAGES = 4
@@ -46,14 +46,13 @@ TIME_IS_UP = NoPicture("not fetched: the time for pictures was up")
 
 
 def pictures(
-    run: RunDir, rows: Sequence[dict[str, Any]], most_bytes: int, until: float
+    run: RunDir, rows: Sequence[AnyRow], most_bytes: int, until: float
 ) -> Iterator[Thumbnail | NoPicture]:
     """A picture of each row, in order.
 
     Args:
         run: whose `fetch` settings are used.
-        rows: with the columns of `sources.manifest.MANIFEST`, `width`, `height` and
-            `fetch_failure`. One that the run could not fetch is not tried again.
+        rows: one that the run could not fetch is not tried again.
         most_bytes: of all data URLs together.
         until: of `time.monotonic()`; whatever hangs, rows after that get none.
     """
@@ -71,14 +70,14 @@ def pictures(
         yield made
 
 
-def _made(page: dict[str, Any] | NoPicture, most_bytes: int) -> Thumbnail | NoPicture:
+def _made(page: RefetchedPage | NoPicture, most_bytes: int) -> Thumbnail | NoPicture:
     if isinstance(page, NoPicture):
         return page
     fault = page["fetch_failure"]
     if fault:
         return NoPicture(f"{fault['kind']}: {fault['message']}")
     try:
-        return thumbnail(page["image"], most_bytes)
+        return thumbnail(page["image"] or b"", most_bytes)
     except (OSError, ValueError, Image.DecompressionBombError) as error:
         return NoPicture(f"it cannot be decoded: {error}")
 
@@ -106,20 +105,20 @@ def thumbnail(data: bytes, most_bytes: int) -> Thumbnail | NoPicture:
 class _Fetching:
     """Fetches in a thread of its own, so that a store that hangs does not hold the report."""
 
-    def __init__(self, run: RunDir, rows: Sequence[dict[str, Any]], until: float) -> None:
+    def __init__(self, run: RunDir, rows: Sequence[AnyRow], until: float) -> None:
         self._until = until
-        self._pages: queue.Queue[dict[str, Any] | NoPicture] = queue.Queue(maxsize=2 * _PAGES)
+        self._pages: queue.Queue[RefetchedPage | NoPicture] = queue.Queue(maxsize=2 * _PAGES)
         if rows:
             threading.Thread(target=self._pump, args=(run, rows), daemon=True).start()
 
-    def next(self) -> dict[str, Any] | NoPicture:
+    def next(self) -> RefetchedPage | NoPicture:
         """The page of the next row; without it once time is up."""
         try:
             return self._pages.get(timeout=max(self._until - time.monotonic(), 0.001))
         except queue.Empty:
             return TIME_IS_UP
 
-    def _pump(self, run: RunDir, rows: Sequence[dict[str, Any]]) -> None:
+    def _pump(self, run: RunDir, rows: Sequence[AnyRow]) -> None:
         why = ""
         try:
             refetch = Refetcher(run)
@@ -134,7 +133,7 @@ class _Fetching:
         while why and self._put(NoPicture(f"it cannot be fetched: {why}")):
             pass
 
-    def _put(self, page: dict[str, Any] | NoPicture) -> bool:
+    def _put(self, page: RefetchedPage | NoPicture) -> bool:
         """False once nobody waits for it any more."""
         while time.monotonic() < self._until:
             try:

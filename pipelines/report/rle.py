@@ -7,11 +7,12 @@ megapixels costs as much as one of 12 thousand, and a wrong `size` allocates not
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import cv2
 import numpy as np
 import numpy.typing as npt
+
+from pipelines.decisions.triage import RleValue
 
 Ints = npt.NDArray[np.int64]
 
@@ -48,11 +49,8 @@ def run_lengths(counts: str) -> Ints:
     return lengths
 
 
-def mask_path(rle: dict[str, Any]) -> str | None:
+def mask_path(rle: RleValue) -> str | None:
     """The SVG path (`d`, fill rule evenodd) of a mask, in pixels of the image.
-
-    Args:
-        rle: `counts` and `size` (height, width), as in `pipelines.decisions.triage.RLE`.
 
     None if the mask is empty, or is no mask.
     """

@@ -11,13 +11,13 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pipelines.decisions.finished import AnyRow
 from pipelines.report.views import Coded, Ints, View
 from pipelines.runs.shards import failure_columns
 from pipelines.storage.paths import RunPath, parquet
@@ -156,14 +156,14 @@ class Sampler:
 
 def read_chosen(
     shards: Sequence[RunPath], chosen: Collection[tuple[int, int]], columns: Collection[str]
-) -> Iterator[list[dict[str, Any]]]:
+) -> Iterator[list[AnyRow]]:
     """The chosen rows, a list per shard: `columns`, as far as it has them, and all failures."""
     for number in sorted({shard for shard, _ in chosen}):
         ids = pa.array([row_id for shard, row_id in chosen if shard == number], pa.int64())
         file = parquet(shards[number])
         schema = file.schema_arrow
         present = [name for name in schema.names if name in columns] + failure_columns(schema)
-        rows: list[dict[str, Any]] = []
+        rows: list[AnyRow] = []
         for batch in file.iter_batches(_ROWS, columns=present):
             rows += batch.filter(pc.is_in(batch["row_id"], ids)).to_pylist()
         yield rows

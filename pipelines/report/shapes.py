@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
-from pipelines.decisions.triage import Reason
+from actors.lines import LineValue
+from pipelines.decisions.triage import Label, Reason
 from pipelines.report.rle import mask_path, number, points
 
 #: Shapes drawn on one picture; the most doubtful come first.
@@ -70,10 +70,8 @@ def score_text(score: float | None) -> str:
     return "no score" if score is None or not math.isfinite(score) else f"{score:.2f}"
 
 
-def label_shapes(
-    labels: Sequence[Mapping[str, Any]], colours: Mapping[str, int]
-) -> tuple[Shape, ...]:
-    """Shapes of values of `decisions.triage.LABEL`, at most `MOST_LABELS`, doubtful ones first.
+def label_shapes(labels: Sequence[Label], colours: Mapping[str, int]) -> tuple[Shape, ...]:
+    """Shapes of labels, at most `MOST_LABELS`, doubtful ones first.
 
     `colours`: class -> its place in the palette.
     """
@@ -81,12 +79,12 @@ def label_shapes(
     return tuple(_label(label, colours) for label in ordered[:MOST_LABELS])
 
 
-def is_candidate(label: Mapping[str, Any]) -> bool:
+def is_candidate(label: Label) -> bool:
     """Whether it is below its class's threshold: written, but no label."""
     return Reason.BELOW_THRESHOLD in (label["reasons"] or ())
 
 
-def _label(label: Mapping[str, Any], colours: Mapping[str, int]) -> Shape:
+def _label(label: Label, colours: Mapping[str, int]) -> Shape:
     reasons = [str(reason) for reason in label["reasons"] or ()]
     state = "candidate" if is_candidate(label) else "doubtful" if reasons else "sure"
     caption = f"{label['class']} {score_text(label['score'])}"
@@ -96,7 +94,7 @@ def _label(label: Mapping[str, Any], colours: Mapping[str, int]) -> Shape:
         css=f"label {state} k{colours.get(label['class'], 0) % PALETTE}",
         title=": ".join([caption, ", ".join(reasons)] if reasons else [caption]),
         box=_box(label["box"]),
-        path=mask_path(mask) if drawn else None,
+        path=mask_path(mask) if mask and drawn else None,
         caption=f"{caption} ?" if state == "doubtful" else caption,
     )
 
@@ -108,19 +106,19 @@ def _box(box: Sequence[float] | None) -> tuple[str, str, str, str] | None:
     return number(x0), number(y0), number(max(x1 - x0, 0)), number(max(y1 - y0, 0))
 
 
-def line_shapes(lines: Sequence[Mapping[str, Any]]) -> tuple[Shape, ...]:
-    """Shapes of values of `actors.lines.LINE`, at most `MOST_LINES`, the weakest first."""
+def line_shapes(lines: Sequence[LineValue]) -> tuple[Shape, ...]:
+    """Shapes of lines, at most `MOST_LINES`, the weakest first."""
     ordered = sorted(lines, key=weakness)
     return tuple(_line(line) for line in ordered[:MOST_LINES])
 
 
-def weakness(line: Mapping[str, Any]) -> float:
+def weakness(found: LineValue | Label) -> float:
     """The score; unknown is weakest."""
-    score = line["score"]
+    score = found["score"]
     return -1.0 if score is None or not math.isfinite(score) else float(score)
 
 
-def _line(line: Mapping[str, Any]) -> Shape:
+def _line(line: LineValue) -> Shape:
     polygon, text = line["polygon"], line["text"] or "(not read)"
     cut = f"{text[:_TEXT]}..." if len(text) > _TEXT else text
     return Shape(

@@ -6,8 +6,8 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
+from pipelines.decisions.finished import AnyRow
 from pipelines.report.cards import COLUMNS, Card, Failure, card_of, failures_of
 from pipelines.report.content import content, ordered
 from pipelines.report.page import render
@@ -93,7 +93,7 @@ def write_report(
     )
 
 
-def _chosen_rows(found: Scan) -> dict[int, dict[str, Any]]:
+def _chosen_rows(found: Scan) -> dict[int, AnyRow]:
     """Row id -> the row, of the gallery and of the examples of failures."""
     chosen = {*found.chosen, *found.failures}
     return {
@@ -102,7 +102,7 @@ def _chosen_rows(found: Scan) -> dict[int, dict[str, Any]]:
 
 
 def _cards(
-    run: RunDir, found: Scan, rows: Mapping[int, dict[str, Any]], limits: Limits, on_step: OnStep
+    run: RunDir, found: Scan, rows: Mapping[int, AnyRow], limits: Limits, on_step: OnStep
 ) -> list[Card]:
     """Of the gallery, in its order. Fetched by document, so that each is read once."""
     chosen = [rows[row_id] for _, row_id in found.chosen]
@@ -119,11 +119,9 @@ def _cards(
     return sorted(cards, key=lambda card: (outcomes.index(card.outcome), card.weakest, card.name))
 
 
-def _examples(
-    found: Scan, rows: Mapping[int, dict[str, Any]]
-) -> dict[str, list[tuple[dict[str, Any], Failure]]]:
+def _examples(found: Scan, rows: Mapping[int, AnyRow]) -> dict[str, list[tuple[AnyRow, Failure]]]:
     """Failure kind -> a few rows with it."""
-    examples: dict[str, list[tuple[dict[str, Any], Failure]]] = {}
+    examples: dict[str, list[tuple[AnyRow, Failure]]] = {}
     for _, row_id in dict.fromkeys(found.failures):
         for failure in failures_of(rows[row_id]):
             examples.setdefault(failure.kind, []).append((rows[row_id], failure))

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
 
+from actors.failures import FailureValue
 from actors.ontology import Ontology
-from pipelines.decisions.triage import Reason, TriageConfig
+from pipelines.decisions.evidence import EvidenceValue
+from pipelines.decisions.triage import Label, Reason, TriageConfig
 
 #: A page that shows ink and of which nothing was read: the median of the 63 receipts of SROIE is
 #: 594 characters (375 to 953).
@@ -22,7 +23,7 @@ _MOST_MISSED = 9.0
 
 
 def page_gain(
-    evidence: dict[str, Any] | None, reasons: Sequence[str], fetch_failure: object | None
+    evidence: EvidenceValue | None, reasons: Sequence[str], fetch_failure: FailureValue | None
 ) -> float:
     """Characters of a page that are expected to be wrong or missing.
 
@@ -34,11 +35,8 @@ def page_gain(
     * a page that could not be fetched: 0, since there is nothing to look at.
 
     Args:
-        evidence: a value of `pipelines.decisions.settling.EVIDENCE`, possibly of an older run,
-        without
-            `expected_cer` or `text_outside`.
-        reasons: of the row.
-        fetch_failure: a value of FAILURE, or None.
+        evidence: possibly of an older run, without `expected_cer` or `text_outside`.
+        reasons, fetch_failure: of the row.
     """
     if fetch_failure is not None or "blank_page" in reasons:
         return 0.0
@@ -51,7 +49,7 @@ def page_gain(
     return characters * (1 - (_known(evidence["mean_score"]) or 0.0)) + _missed(evidence)
 
 
-def _missed(evidence: dict[str, Any]) -> float:
+def _missed(evidence: EvidenceValue) -> float:
     share = _known(evidence.get("text_outside"))
     if share is None:
         covered = _known(evidence["ink_covered"])
@@ -61,9 +59,9 @@ def _missed(evidence: dict[str, Any]) -> float:
 
 
 def image_gain(
-    labels: Sequence[dict[str, Any]] | None,
+    labels: Sequence[Label] | None,
     reasons: Sequence[str],
-    fetch_failure: object | None,
+    fetch_failure: FailureValue | None,
     ontology: Ontology,
     rules: TriageConfig,
 ) -> float:
@@ -76,9 +74,8 @@ def image_gain(
     * An image without any labelling 1; one that could not be fetched 0.
 
     Args:
-        labels: `class`, `score` and `reasons` of values of `pipelines.decisions.triage.LABEL`.
-        reasons: of the row.
-        fetch_failure: a value of FAILURE, or None.
+        labels: their `class`, `score` and `reasons` are enough.
+        reasons, fetch_failure: of the row.
         ontology, rules: of the run.
     """
     if fetch_failure is not None:
@@ -92,7 +89,7 @@ def image_gain(
     return max(surplus, 0) + sum(_doubt(label, ontology, rules) for label in kept)
 
 
-def _doubt(label: dict[str, Any], ontology: Ontology, rules: TriageConfig) -> float:
+def _doubt(label: Label, ontology: Ontology, rules: TriageConfig) -> float:
     if not label["reasons"]:
         return 0.0
     score = _known(label["score"])

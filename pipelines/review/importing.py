@@ -15,13 +15,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import TypedDict
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from pipelines.decisions.triage import LABELS
+from pipelines.decisions.finished import AnyRow
+from pipelines.decisions.triage import LABELS, Label
 from pipelines.errors import ConfigError
 from pipelines.review.items import ITEMS, Filled, read_answers
 from pipelines.review.judge import image_faults, page_faults, true_labels, true_text
@@ -48,8 +49,26 @@ REVIEWED = pa.schema(
     ]
 )
 
-#: Which columns make an answer another one.
-_ANSWER = ("verdict", "text", "instances", "note")
+
+class JudgedRow(TypedDict):
+    """A row of REVIEWED before somebody has signed it."""
+
+    row_id: int
+    uri: str
+    page: int
+    outcome: str
+    verdict: str | None
+    text: str | None
+    instances: list[Label] | None
+    note: str | None
+
+
+class ReviewedRow(JudgedRow):
+    """A row of REVIEWED."""
+
+    reviewer: str
+    reviewed_at: str
+
 
 _READ = (
     *("row_id", "uri", "page", "width", "height", "outcome"),
@@ -83,13 +102,13 @@ class CheckedAnswers:
     """What answers say about the rows of a run.
 
     Attributes:
-        rows: the answers without faults, as rows of REVIEWED without reviewer and time.
+        rows: the answers without faults.
         found: for each of `rows` what the run says: `row_id`, size, texts, lines or instances.
         faults: (row id, what is wrong).
     """
 
-    rows: list[dict[str, Any]] = field(default_factory=list)
-    found: list[dict[str, Any]] = field(default_factory=list)
+    rows: list[JudgedRow] = field(default_factory=list)
+    found: list[AnyRow] = field(default_factory=list)
     faults: list[tuple[int, str]] = field(default_factory=list)
 
 
@@ -161,7 +180,7 @@ def checked_answers(
     return judged
 
 
-def _rows(path: RunPath, wanted: npt.NDArray[np.bool_]) -> Iterator[dict[str, Any]]:
+def _rows(path: RunPath, wanted: npt.NDArray[np.bool_]) -> Iterator[AnyRow]:
     if not wanted.any():
         return
     file = parquet(path)
@@ -169,40 +188,42 @@ def _rows(path: RunPath, wanted: npt.NDArray[np.bool_]) -> Iterator[dict[str, An
     yield from file.read(columns=columns).filter(pa.array(wanted)).to_pylist()
 
 
-def _faults(item: Filled, row: dict[str, Any], classes: list[str]) -> Iterator[str]:
+def _faults(item: Filled, row: AnyRow, classes: list[str]) -> Iterator[str]:
     return image_faults(item, row, classes) if "instances" in row else page_faults(item, row)
 
 
-def _answer(item: Filled, row: dict[str, Any]) -> dict[str, Any]:
-    labelled = "instances" in row
+def _answer(item: Filled, row: AnyRow) -> JudgedRow:
     return {
-        **{name: row[name] for name in ("row_id", "uri", "page", "outcome")},
+        "row_id": row["row_id"],
+        "uri": row["uri"],
+        "page": row["page"],
+        "outcome": row["outcome"],
         "verdict": item.verdict,
-        "text": None if labelled else true_text(item, row),
-        "instances": true_labels(item, row) if labelled else None,
+        "text": None if "instances" in row else true_text(item, row),
+        "instances": true_labels(item, row) if "instances" in row else None,
         "note": item.note,
     }
 
 
 def write_reviewed(
-    run: RunDir, judged: list[dict[str, Any]], reviewer: str | None, summary: ReviewImport
+    run: RunDir, judged: list[JudgedRow], reviewer: str | None, summary: ReviewImport
 ) -> None:
     """Write what differs from the answers that stand, as one file; count it in `summary`.
 
     Args:
         run: the answers go to its folder `reviewed`.
-        judged: `Judged.rows`.
+        judged: `CheckedAnswers.rows`.
         reviewer: who has looked; $USER without it.
 
     Raises OutputUnwritable.
     """
-    judged = sorted(judged, key=lambda row: int(row["row_id"]))
+    judged = sorted(judged, key=lambda row: row["row_id"])
     who = reviewer or os.environ.get("USER") or "unknown"
     standing = reviewed_rows(run)
     before = {row["row_id"]: _key(row) for row in standing.to_pylist()}
     at = _after(standing)
-    stamp = {"reviewer": who, "reviewed_at": at}
-    table = pa.Table.from_pylist([row | stamp for row in judged], REVIEWED)
+    signed = [ReviewedRow(**row, reviewer=who, reviewed_at=at) for row in judged]
+    table = pa.Table.from_pylist(signed, REVIEWED)
     keys = [_key(row) for row in table.to_pylist()]  # through Arrow: both sides hold float32
     fresh = [before.get(row["row_id"]) != key for row, key in zip(judged, keys, strict=True)]
     table = table.filter(pa.array(fresh, pa.bool_()))
@@ -220,9 +241,9 @@ def write_reviewed(
     summary.file = path
 
 
-def _key(row: dict[str, Any]) -> str:
-    """An answer as text, in which a NaN is a NaN."""
-    return json.dumps([row[name] for name in _ANSWER])
+def _key(row: JudgedRow) -> str:
+    """What makes an answer another one, as text, in which a NaN is a NaN."""
+    return json.dumps([row["verdict"], row["text"], row["instances"], row["note"]])
 
 
 def _after(standing: pa.Table) -> str:

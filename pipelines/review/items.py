@@ -7,12 +7,16 @@ import math
 from array import array
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypedDict
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
-from pipelines.decisions.triage import Reason
+from actors.failures import FailureValue
+from actors.lines import LineValue
+from pipelines.decisions.finished import AnyRow, FinishedPage
+from pipelines.decisions.triage import Label, Reason, RleValue
 from pipelines.errors import ConfigError
+from pipelines.runs.refetch import RefetchedPage
 
 ITEMS = "items.jsonl"
 IMAGES = "images"
@@ -26,17 +30,69 @@ COLUMNS = (
 )
 
 
-def item_of(row: dict[str, Any], job: str, gain: float, fetched: dict[str, Any]) -> dict[str, Any]:
+class ReadingShown(TypedDict, total=False):
+    """Who read what on a page. `lines`: null where nobody knows their places.
+
+    `failure`: only of the fallback: the kind, where its answer was cut short or looped.
+    """
+
+    source: str | None
+    text: str
+    lines: list[LineValue] | None
+    failure: str | None
+
+
+#: A label in an item. `id`: its place in the row's `instances`.
+LabelShown = TypedDict(
+    "LabelShown",
+    {
+        "id": int,
+        "class": str,
+        "score": float | None,
+        "box": list[float],
+        "reasons": list[str],
+        "mask": RleValue | None,
+    },
+)
+
+
+class ItemValue(TypedDict, total=False):
+    """One line of items.jsonl as it is exported.
+
+    A page has `text` and `readings`, an image `instances` and `candidates`. `row_id` is a text:
+    JavaScript's numbers end at 53 bits.
+    """
+
+    row_id: str
+    uri: str
+    page: int
+    job: str
+    outcome: str
+    reasons: list[str]
+    gain: float
+    width: int | None
+    height: int | None
+    image: str | None
+    image_failure: FailureValue | None
+    verdict: None
+    note: None
+    text: None
+    readings: list[ReadingShown]
+    instances: list[LabelShown]
+    candidates: list[LabelShown]
+
+
+def item_of(row: AnyRow, job: str, gain: float, fetched: RefetchedPage) -> ItemValue:
     """The JSON object of one item.
 
     Args:
         row: the `COLUMNS` that the run has.
         job: of the run.
         gain: see `pipelines.review.gain`.
-        fetched: what `pipelines.runs.refetch.Refetcher` gave for it.
+        fetched: its page.
     """
-    item = {
-        "row_id": str(row["row_id"]),  # JavaScript's numbers end at 53 bits
+    item: ItemValue = {
+        "row_id": str(row["row_id"]),
         "uri": row["uri"],
         "page": row["page"],
         "job": job,
@@ -52,11 +108,7 @@ def item_of(row: dict[str, Any], job: str, gain: float, fetched: dict[str, Any])
     }
     if "instances" not in row:
         return item | {"text": None, "readings": readings_of(row)}
-    shown = ("class", "score", "box", "reasons", "mask")
-    labels = [
-        {"id": number, **{name: label[name] for name in shown}}
-        for number, label in enumerate(row["instances"] or [])
-    ]
+    labels = [_shown(number, label) for number, label in enumerate(row["instances"] or [])]
     kept = {label["id"] for label in labels if Reason.BELOW_THRESHOLD not in label["reasons"]}
     return item | {
         "instances": [label for label in labels if label["id"] in kept],
@@ -64,23 +116,37 @@ def item_of(row: dict[str, Any], job: str, gain: float, fetched: dict[str, Any])
     }
 
 
-def readings_of(row: dict[str, Any]) -> list[dict[str, Any]]:
-    """Who read what on a page, the first reader first: `source`, `text`, `lines` (null: unknown).
+def _shown(number: int, label: Label) -> LabelShown:
+    return {
+        "id": number,
+        "class": label["class"],
+        "score": label["score"],
+        "box": label["box"],
+        "reasons": label["reasons"],
+        "mask": label["mask"],
+    }
 
-    The fallback's has a `failure` too: the kind, where its answer was cut short or looped.
-    """
-    readings = []
+
+def readings_of(row: FinishedPage) -> list[ReadingShown]:
+    """Who read what on a page, the first reader first."""
+    readings: list[ReadingShown] = []
     if row["text"] is not None:
-        first = {"source": row["text_source"], "text": row["text"], "lines": row["lines"]}
-        readings.append(first)
-    if row.get("vlm_text") is not None:
-        second = {"source": row.get("vlm_model") or "vlm", "text": row["vlm_text"]}
-        why = (row.get("vlm_failure") or {}).get("kind")
-        readings.append(second | {"lines": row.get("vlm_lines"), "failure": why})
+        readings.append({"source": row["text_source"], "text": row["text"], "lines": row["lines"]})
+    answer = row.get("vlm_text")
+    if answer is not None:
+        fault = row.get("vlm_failure")
+        readings.append(
+            {
+                "source": row.get("vlm_model") or "vlm",
+                "text": answer,
+                "lines": row.get("vlm_lines"),
+                "failure": fault and fault["kind"],
+            }
+        )
     return readings
 
 
-def as_json(item: dict[str, Any]) -> str:
+def as_json(item: ItemValue) -> str:
     """One line, UTF-8. float32 carries 7 digits; NaN is no JSON."""
     return json.dumps(_plain(item), ensure_ascii=False, allow_nan=False)
 

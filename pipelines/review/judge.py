@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Collection, Iterator, Sequence
-from typing import Any
 
-from pipelines.decisions.triage import Reason
-from pipelines.review.items import Filled, FilledInstance, readings_of
+from pipelines.decisions.finished import FinishedImage, FinishedPage
+from pipelines.decisions.triage import Label, Reason
+from pipelines.review.items import Filled, FilledInstance, FilledMask, readings_of
 
 #: Pixels by which a box may differ and still be the same: tools round to whole pixels.
 _SLACK = 0.5
@@ -16,8 +16,8 @@ _SLACK = 0.5
 REVIEWER = "review"
 
 
-def page_faults(item: Filled, row: dict[str, Any]) -> Iterator[str]:
-    """What is wrong with a reviewed page. `row`: its `text`, `vlm_text`, ... as in the run."""
+def page_faults(item: Filled, row: FinishedPage) -> Iterator[str]:
+    """What is wrong with a reviewed page."""
     readings = [_normal(reading["text"]) for reading in readings_of(row)]
     if item.verdict == "correct" and item.text is None:
         yield "correct, but no text: write the true one"
@@ -33,13 +33,13 @@ def page_faults(item: Filled, row: dict[str, Any]) -> Iterator[str]:
             yield "accept, but the text is none of the readings: correct takes another text"
 
 
-def true_text(item: Filled, row: dict[str, Any]) -> str | None:
+def true_text(item: Filled, row: FinishedPage) -> str | None:
     """The text of a page without faults, lines ending in LF; None where it was rejected."""
     if item.verdict == "reject":
         return None
     if item.verdict == "correct":
         return (item.text or "").replace("\r\n", "\n")
-    texts: list[str] = [reading["text"] for reading in readings_of(row)]
+    texts = [reading["text"] for reading in readings_of(row)]
     if item.text is None:
         return texts[0]
     return next(text for text in texts if _normal(text) == _normal(item.text))
@@ -50,15 +50,15 @@ def _normal(text: str) -> str:
     return text.replace("\r\n", "\n").strip()
 
 
-def image_faults(item: Filled, row: dict[str, Any], classes: Collection[str]) -> Iterator[str]:
+def image_faults(item: Filled, row: FinishedImage, classes: Collection[str]) -> Iterator[str]:
     """What is wrong with a reviewed image.
 
     Args:
         item: as it was filled.
-        row: `width`, `height` (None where the run failed before it knew) and `instances`.
+        row: its `width`, `height` (None where the run failed before it knew) and `instances`.
         classes: of the run's ontology.
     """
-    labels: list[dict[str, Any]] = row["instances"] or []
+    labels = row["instances"] or []
     if item.verdict == "accept" and row["instances"] is None:
         yield "accept, but nothing was labelled: correct takes instances"
     elif item.verdict == "accept" and item.instances is not None:
@@ -78,7 +78,7 @@ def image_faults(item: Filled, row: dict[str, Any], classes: Collection[str]) ->
 
 def _instance_faults(
     one: FilledInstance,
-    labels: Sequence[dict[str, Any]],
+    labels: Sequence[Label],
     size: tuple[int | None, int | None],
     classes: Collection[str],
 ) -> Iterator[str]:
@@ -96,16 +96,16 @@ def _instance_faults(
         yield f"box {list(one.box)} is outside the image of {size[0]} x {size[1]} pixels"
     if one.id is not None and not 0 <= one.id < len(labels):
         yield f"id {one.id} is none of the row's labels; leave it out for a new one"
-    elif one.mask and one.mask.model_dump(mode="json") != _found(one, labels).get("mask"):
+    elif one.mask and not _same_mask(one.mask, _found(one, labels)):
         yield "the mask was changed; masks cannot be edited here, null takes it away"
 
 
-def _found(one: FilledInstance, labels: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """The label of the run that this one was; empty if it is new."""
-    return {} if one.id is None else labels[one.id]
+def _found(one: FilledInstance, labels: Sequence[Label]) -> Label | None:
+    """The label of the run that this one was; None if it is new."""
+    return None if one.id is None else labels[one.id]
 
 
-def _as_found(instances: Sequence[FilledInstance], labels: Sequence[dict[str, Any]]) -> bool:
+def _as_found(instances: Sequence[FilledInstance], labels: Sequence[Label]) -> bool:
     kept = {
         number: label
         for number, label in enumerate(labels)
@@ -113,25 +113,31 @@ def _as_found(instances: Sequence[FilledInstance], labels: Sequence[dict[str, An
     }
     if sorted(one.id if one.id is not None else -1 for one in instances) != sorted(kept):
         return False
-    return all(
-        one.class_name == _found(one, labels)["class"] and _same_box(one, _found(one, labels))
-        for one in instances
-    )
+    pairs = [(one, _found(one, labels)) for one in instances]
+    return all(_same_class(one, found) and _same_box(one, found) for one, found in pairs)
 
 
-def _same_box(one: FilledInstance, found: dict[str, Any]) -> bool:
-    if not found:
+def _same_class(one: FilledInstance, found: Label | None) -> bool:
+    return found is not None and one.class_name == found["class"]
+
+
+def _same_mask(mask: FilledMask, found: Label | None) -> bool:
+    return found is not None and mask.model_dump(mode="json") == found["mask"]
+
+
+def _same_box(one: FilledInstance, found: Label | None) -> bool:
+    if found is None:
         return False
     return all(abs(a - b) <= _SLACK for a, b in zip(one.box, found["box"], strict=True))
 
 
-def true_labels(item: Filled, row: dict[str, Any]) -> list[dict[str, Any]] | None:
-    """The labels of an image without faults, values of LABEL; None where it was rejected.
+def true_labels(item: Filled, row: FinishedImage) -> list[Label] | None:
+    """The labels of an image without faults; None where it was rejected.
 
     Nothing speaks against them any more: `reasons` is empty. A label keeps its mask while its box
     stays, its score and prompt while its class stays.
     """
-    labels: list[dict[str, Any]] = row["instances"] or []
+    labels = row["instances"] or []
     if item.verdict == "reject":
         return None
     if item.verdict == "accept":
@@ -145,21 +151,21 @@ def true_labels(item: Filled, row: dict[str, Any]) -> list[dict[str, Any]] | Non
 
 
 def _true_label(
-    one: FilledInstance, found: dict[str, Any], size: tuple[int | None, int | None]
-) -> dict[str, Any]:
-    same_box = _same_box(one, found)
-    same_class = one.class_name == found.get("class")
+    one: FilledInstance, found: Label | None, size: tuple[int | None, int | None]
+) -> Label:
+    boxed = found if _same_box(one, found) else None
+    named = found if _same_class(one, found) else None
     removed = "mask" in one.model_fields_set and one.mask is None
-    masked = found if same_box and not removed else {}
+    masked = None if removed else boxed
     return {
         "class": one.class_name,
-        "score": found["score"] if same_class else None,
-        "box": found["box"] if same_box else _clipped(one.box, size),
-        "mask": masked.get("mask"),
-        "mask_iou": masked.get("mask_iou"),
-        "box_agreement": masked.get("box_agreement"),
-        "prompt": found["prompt"] if same_class else None,
-        "source": found["source"] if same_box else REVIEWER,
+        "score": named["score"] if named else None,
+        "box": boxed["box"] if boxed else _clipped(one.box, size),
+        "mask": masked["mask"] if masked else None,
+        "mask_iou": masked["mask_iou"] if masked else None,
+        "box_agreement": masked["box_agreement"] if masked else None,
+        "prompt": named["prompt"] if named else None,
+        "source": boxed["source"] if boxed else REVIEWER,
         "reasons": [],
     }
 

@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 
 from actors.ontology import Ontology
 from pipelines.config_files import validated
+from pipelines.decisions.finished import FinishedImage, FinishedPage
 from pipelines.decisions.triage import TriageConfig
 from pipelines.errors import ConfigError
 from pipelines.review.gain import image_gain, page_gain
@@ -90,22 +91,30 @@ def queued(run: RunDir, outcomes: Collection[str], skip: Ids, limit: int | None)
     return _ranked(np.concatenate(ids), np.concatenate(gains), limit, skipped)
 
 
-def gain_function(config: dict[str, Any], labelled: bool) -> Callable[[dict[str, Any]], float]:
+def gain_function(config: dict[str, Any], labelled: bool) -> Callable[[Any], float]:
     """What a look at a row of this run is worth, see `pipelines.review.gain`.
 
     Args:
         config: of the run, as in its record.
         labelled: whether its rows are images with labels; else pages with text.
 
-    Of a row it reads `reasons`, `fetch_failure` and `evidence` or `instances`. Raises ConfigError.
+    It takes a FinishedImage, else a FinishedPage; of that it reads `reasons`, `fetch_failure` and
+    `instances` or `evidence`. Raises ConfigError.
     """
     if not labelled:
-        return lambda row: page_gain(row["evidence"], row["reasons"], row["fetch_failure"])
+        return _gain_of_page
     ontology = validated(Ontology, config["detector"]["ontology"], "run.json, ontology")
     rules = validated(TriageConfig, config["triage"], "run.json, triage")
-    return lambda row: image_gain(
-        row["instances"], row["reasons"], row["fetch_failure"], ontology, rules
-    )
+
+    def gain_of_image(row: FinishedImage) -> float:
+        labels, reasons, fault = row["instances"], row["reasons"], row["fetch_failure"]
+        return image_gain(labels, reasons, fault, ontology, rules)
+
+    return gain_of_image
+
+
+def _gain_of_page(row: FinishedPage) -> float:
+    return page_gain(row["evidence"], row["reasons"], row["fetch_failure"])
 
 
 def _ranked(ids: Ids, gains: npt.NDArray[np.float64], limit: int | None, skipped: int) -> Queue:

@@ -7,16 +7,32 @@ knows can still be looked at.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TypedDict
 
 import pyarrow as pa
 
-from actors.failures import FailureKind, SetupError, failure
+from actors.failures import FailureKind, FailureValue, SetupError, failure
 from pipelines.config_files import validated
 from pipelines.errors import ConfigError, SourceUnavailable
-from pipelines.pages.fetch import FetchConfig, PageFetcher
+from pipelines.pages.fetch import FetchConfig, PageFetched, PageFetcher
 from pipelines.runs.directory import RunDir
-from pipelines.sources.manifest import MANIFEST
+from pipelines.sources.manifest import MANIFEST, ManifestRow
+
+
+class RowToFetch(ManifestRow, total=False):
+    """A finished row as far as it says what to fetch. `width`, `height`: as the run saw them."""
+
+    width: int | None
+    height: int | None
+
+
+class RefetchedPage(TypedDict):
+    """A page that was fetched again: `image` (a JPEG or PNG file, upright) or `fetch_failure`."""
+
+    image: bytes | None
+    width: int | None
+    height: int | None
+    fetch_failure: FailureValue | None
 
 
 class Refetcher:
@@ -35,20 +51,15 @@ class Refetcher:
         except SetupError as error:
             raise ConfigError(error.message, error.remedy) from error
 
-    def __call__(self, rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-        """`image`, `width`, `height` and `fetch_failure` of each row, in the same order.
+    def __call__(self, rows: Sequence[RowToFetch]) -> list[RefetchedPage]:
+        """The page of each row, in the same order.
 
-        Args:
-            rows: the columns of `sources.manifest.MANIFEST` and, if known, `width` and `height` in
-                pixels. Pages of one document that stand together are read once.
-
-        Either `image` (a JPEG or PNG file, upright) or `fetch_failure` (a value of FAILURE) is
-        there. A page of another size than the row's is OBJECT_CHANGED: nothing that was found on
-        it would be in its place.
+        Pages of one document that stand together are read once. A page of another size than the
+        row's is OBJECT_CHANGED: nothing that was found on it would be in its place.
         """
-        columns = {name: [row[name] for row in rows] for name in MANIFEST.names}
+        wanted = pa.Table.from_pylist(rows, MANIFEST)
         try:
-            fetched = self._fetch(pa.table(columns, schema=MANIFEST)).to_pylist()
+            fetched: list[PageFetched] = self._fetch(wanted).to_pylist()
         except SourceUnavailable as error:
             fault = failure(FailureKind.STORAGE_ERROR, error.message)
             return [
@@ -57,7 +68,7 @@ class Refetcher:
         return [_checked(page, row) for page, row in zip(fetched, rows, strict=True)]
 
 
-def _checked(page: dict[str, Any], row: dict[str, Any]) -> dict[str, Any]:
+def _checked(page: PageFetched, row: RowToFetch) -> RefetchedPage:
     fault = page["fetch_failure"]
     if page["image"] is None and fault is None:
         fault = failure(FailureKind.ENGINE_FAULT, "the renderer gave no image")

@@ -12,7 +12,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, TypedDict
 
 import numpy as np
 import numpy.typing as npt
@@ -42,6 +42,19 @@ MANIFEST = pa.schema(
         ("kind", pa.string()),
     ]
 )
+
+
+class ManifestRow(TypedDict):
+    """A row of MANIFEST. `etag` is "" where the listing does not know it."""
+
+    row_id: int
+    uri: str
+    page: int
+    pages: int
+    etag: str
+    bytes: int
+    kind: str
+
 
 SCHEMA_VERSION = 1
 SUMMARY_NAME = "_SUMMARY.json"

@@ -10,8 +10,9 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
-from typing import Any
 
+from actors.lines import LineValue
+from pipelines.decisions.finished import FinishedPage
 from pipelines.errors import ConfigError
 from pipelines.measures.character_errors import Box, PageErrors, TextLine, compare
 
@@ -50,12 +51,12 @@ class PageTruth:
 class Matched:
     """Rows with their truth, and what found no partner."""
 
-    pairs: list[tuple[dict[str, Any], PageTruth]] = field(default_factory=list)
+    pairs: list[tuple[FinishedPage, PageTruth]] = field(default_factory=list)
     without_truth: list[str] = field(default_factory=list)  #: ``uri page``, of rows of the run
     unused: list[str] = field(default_factory=list)  #: `where` of truths
 
 
-def match(rows: Sequence[dict[str, Any]], truths: Sequence[PageTruth]) -> Matched:
+def match(rows: Sequence[FinishedPage], truths: Sequence[PageTruth]) -> Matched:
     """Give each row its truth: by row id, else by file name and page.
 
     A truth is named like the file, with or without its suffix: ``scans/a.jpg`` is known by ``a``,
@@ -63,7 +64,7 @@ def match(rows: Sequence[dict[str, Any]], truths: Sequence[PageTruth]) -> Matche
     folder ``x.zip``, or ``x.zip.member``.
 
     Args:
-        rows: dicts with at least row_id, uri, page (from 1) and pages (of the file).
+        rows: with at least row_id, uri, page (from 1) and pages (of the file).
         truths: from `pipelines.truth.page_files.read_truth`.
 
     Raises ConfigError where a row has two truths or a truth two rows, where a truth without a page
@@ -108,7 +109,7 @@ def _two(one: PageTruth, other: PageTruth, shown: str) -> ConfigError:
 
 
 def _named(
-    row: Mapping[str, Any], by_name: Mapping[str, list[PageTruth]], shown: str
+    row: FinishedPage, by_name: Mapping[str, list[PageTruth]], shown: str
 ) -> PageTruth | None:
     hits = next((by_name[name] for name in names_of(row["uri"]) if name in by_name), [])
     fitting = [truth for truth in hits if truth.page in (None, row["page"])]
@@ -147,15 +148,24 @@ def _nothing(matched: Matched) -> ConfigError:
     )
 
 
-def errors_of(row: Mapping[str, Any], truth: PageTruth) -> PageErrors:
+def errors_of(row: FinishedPage, truth: PageTruth) -> PageErrors:
     """Compare a row (its `lines`, `width`, `height`) with its truth."""
     return compare(*both_sides(row, truth))
 
 
-def both_sides(row: Mapping[str, Any], truth: PageTruth) -> tuple[list[TextLine], list[TextLine]]:
+def both_sides(row: FinishedPage, truth: PageTruth) -> tuple[list[TextLine], list[TextLine]]:
     """The lines of a row as they were read, and as they should be, both on the run's page."""
-    read = [TextLine(line["text"] or "", _box(line["polygon"])) for line in row["lines"] or ()]
-    return read, _scaled(truth, row.get("width"), row.get("height"))
+    return lines_as_read(row["lines"] or ()), lines_as_true(row, truth)
+
+
+def lines_as_read(lines: Sequence[LineValue]) -> list[TextLine]:
+    """Lines with their boxes, ready to be compared."""
+    return [TextLine(line["text"] or "", _box(line["polygon"])) for line in lines]
+
+
+def lines_as_true(row: FinishedPage, truth: PageTruth) -> list[TextLine]:
+    """The lines of a truth, with their boxes on the row's page."""
+    return _scaled(truth, row.get("width"), row.get("height"))
 
 
 def _box(polygon: Sequence[float] | None) -> Box | None:

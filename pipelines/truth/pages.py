@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
+from pipelines.decisions.finished import FinishedPage
 from pipelines.errors import ConfigError
 from pipelines.measures.character_errors import PageErrors, TextLine, compare
 from pipelines.measures.word_errors import word_errors
@@ -15,7 +15,14 @@ from pipelines.runs.shards import iter_rows
 from pipelines.storage.paths import RunPath, run_path
 from pipelines.truth.labels import REVIEWED_TRUTH
 from pipelines.truth.page_files import read_truth
-from pipelines.truth.page_match import COLUMNS, PageTruth, both_sides, match, names_of
+from pipelines.truth.page_match import (
+    COLUMNS,
+    PageTruth,
+    lines_as_read,
+    lines_as_true,
+    match,
+    names_of,
+)
 from pipelines.truth.slices import schema_of
 
 #: Columns that comparing the final text needs; `lines_source` only where there is a second reader.
@@ -61,9 +68,10 @@ def page_truths(run: RunDir, truths: Sequence[PageTruth]) -> PageTruths:
     check_pages(run)
     ids = {truth.row_id for truth in truths}
     names = {truth.name for truth in truths}
-    rows, others = [], list[dict[str, Any]]()
+    rows, others = list[FinishedPage](), list[FinishedPage]()
     for batch in iter_rows(run, ("row_id", "uri", "page", "pages")):
-        for row in batch.to_pylist():
+        pages: list[FinishedPage] = batch.to_pylist()
+        for row in pages:
             if row["row_id"] in ids or any(name in names for name in names_of(row["uri"])):
                 rows.append(row)
             elif len(others) < _EXAMPLES:
@@ -91,24 +99,22 @@ def text_columns(run: RunDir) -> tuple[str, ...]:
     return (*TEXT_COLUMNS, *({_READER} & there))
 
 
-def final_sides(row: Mapping[str, Any], truth: PageTruth) -> tuple[list[TextLine], list[TextLine]]:
+def final_sides(row: FinishedPage, truth: PageTruth) -> tuple[list[TextLine], list[TextLine]]:
     """What a page finally says, and what it should say.
 
     The lines stand for the text where their reader is that of the text; a text of another reader
     (a fallback) is its lines, without boxes. A page without text says nothing.
     """
-    return both_sides({**row, "lines": list(_final_lines(row))}, truth)
+    return _final_lines(row), lines_as_true(row, truth)
 
 
-def _final_lines(row: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+def _final_lines(row: FinishedPage) -> list[TextLine]:
     if row["text"] is None:
-        return
-    same = row.get(_READER) in (None, row["text_source"])
+        return []
+    same = row.get("lines_source") in (None, row["text_source"])
     if same and row["lines"] is not None:
-        yield from row["lines"]
-        return
-    for line in row["text"].splitlines():
-        yield {"text": line, "polygon": None}
+        return lines_as_read(row["lines"])
+    return [TextLine(line, None) for line in row["text"].splitlines()]
 
 
 @dataclass(frozen=True)
@@ -125,7 +131,7 @@ class PageFound:
         return min(1.0, self.word_errors / max(self.words, 1))
 
 
-def found_on(row: Mapping[str, Any], truth: PageTruth) -> PageFound:
+def found_on(row: FinishedPage, truth: PageTruth) -> PageFound:
     """Compare the final text of a row with its truth."""
     read, true = final_sides(row, truth)
     return PageFound(compare(read, true), *word_errors(read, true))

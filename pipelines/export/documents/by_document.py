@@ -12,12 +12,12 @@ import hashlib
 from array import array
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from pipelines.decisions.finished import FinishedPage
 from pipelines.runs.directory import RunDir
 from pipelines.runs.shards import iter_rows
 
@@ -111,7 +111,7 @@ def documents_of(bucket: pa.Table) -> Iterator[tuple[str, pa.Table]]:
         yield coded.dictionary[int(indices[start])].as_py(), bucket.slice(start, end - start)
 
 
-def rows_of(document: pa.Table) -> Iterator[dict[str, Any]]:
+def rows_of(document: pa.Table) -> Iterator[FinishedPage]:
     """The rows of a document, few of them as Python objects at a time."""
     for start in range(0, document.num_rows, _PAGES):
         yield from document.slice(start, _PAGES).to_pylist()

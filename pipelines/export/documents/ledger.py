@@ -15,9 +15,10 @@ import json
 import re
 import time
 from collections import defaultdict
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Iterator, Mapping
+from typing import Any, NotRequired, TypedDict
 
+from actors.failures import FailureValue
 from pipelines.errors import ConfigError, RunConflict
 from pipelines.storage.client import Storage
 
@@ -32,7 +33,25 @@ _MOST_BYTES = 1 << 30
 #: How many buckets there are, and what names of files are relative to.
 _FIRST = ("buckets", "root")
 
-Entry = dict[str, Any]
+
+class Entry(TypedDict):
+    """A document, or a file of JSON lines, in the ledger.
+
+    `uri`: of the document; of a file of JSON lines its name. `file`: its name in OUT, null where it
+    could not be written; then `failure` says why. `digest`: stands for everything that it is made
+    of. `counts`: its pages by what text they have, `notes`: by what there is to say about them.
+    `bare`: of a PDF, pages without text or picture, and why.
+    """
+
+    uri: str
+    file: str | None
+    digest: str
+    documents: int
+    pages: int
+    counts: dict[str, int]
+    notes: dict[str, int]
+    failure: FailureValue | None
+    bare: NotRequired[dict[str, str]]
 
 
 def check_place(storage: Storage, out: str) -> None:
@@ -107,7 +126,8 @@ class Ledger:
 
     def known(self, uri: str) -> bool:
         """Whether a document of the open bucket was written, as it is now or otherwise."""
-        return (self._entries.get(uri) or {}).get("file") is not None
+        entry = self._entries.get(uri)
+        return entry is not None and entry["file"] is not None
 
     def add(self, entry: Entry) -> None:
         """Note a document that is written, or cannot be (`file` is null)."""
@@ -148,8 +168,8 @@ class Ledger:
         with self._storage.open_output(f"{self.out}/{INDEX}") as file:
             for bucket in sorted(self._files):
                 for entry in self._read(bucket):
-                    del entry["digest"]
-                    file.write(_line(entry).encode())
+                    public = {name: value for name, value in entry.items() if name != "digest"}
+                    file.write(_line(public).encode())
 
 
 def _part(name: str) -> int:
@@ -158,5 +178,5 @@ def _part(name: str) -> int:
     return int(found[2]) if found and found[2] else -1
 
 
-def _line(entry: Entry) -> str:
+def _line(entry: Mapping[str, Any]) -> str:
     return json.dumps(entry, ensure_ascii=False) + "\n"

@@ -79,10 +79,11 @@ class DocumentSummary:
 
     def add(self, entry: Entry) -> None:
         """Count a document of the ledger."""
-        if entry["file"] is None:
-            self.left_out[entry["failure"]["kind"]] += entry["pages"]
+        fault = entry["failure"]
+        if fault:
+            self.left_out[fault["kind"]] += entry["pages"]
             if len(self.problems) < _MOST_PROBLEMS:
-                self.problems.append((entry["uri"], entry["failure"]["message"]))
+                self.problems.append((entry["uri"], fault["message"]))
             return
         self.documents += entry["documents"]
         self.pages += entry["pages"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Iterator
-from typing import Any, Literal
+from typing import Literal
 
 from pipelines.export.page import ExportLine, ExportPage, paragraphs
 
@@ -94,11 +94,15 @@ def json_lines_of(pages: Iterable[ExportPage]) -> Iterator[str]:
         yield json.dumps(_object(page), ensure_ascii=False, allow_nan=False) + "\n"
 
 
-def _object(page: ExportPage) -> dict[str, Any]:
+def _object(page: ExportPage) -> dict[str, object]:
     row = page.row
     return {
         "row_id": str(row["row_id"]),
-        **{name: row[name] for name in ("uri", "page", "pages", "width", "height")},
+        "uri": row["uri"],
+        "page": row["page"],
+        "pages": row["pages"],
+        "width": row["width"],
+        "height": row["height"],
         "outcome": row["outcome"],
         "reasons": row["reasons"] or [],
         "reviewed": page.reviewed,

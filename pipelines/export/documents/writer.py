@@ -8,10 +8,12 @@ import os
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from typing import cast
 
 import pyarrow as pa
 
 from actors.failures import FailureKind, ItemFailure, failure
+from pipelines.decisions.finished import FinishedPage
 from pipelines.export.documents.by_document import documents_of, rows_of
 from pipelines.export.documents.ledger import Entry, Ledger
 from pipelines.export.documents.names import file_name
@@ -121,15 +123,12 @@ class DocumentWriter:
 
     def _pages(self, document: pa.Table) -> Iterator[ExportPage]:
         for row in rows_of(document):
-            whole = dict.fromkeys(COLUMNS) | row
+            whole = cast(FinishedPage, dict.fromkeys(COLUMNS) | row)
             yield page_of(whole, self._source.answers, self._config.include)
 
     def _write(self, uri: str, name: str, digest: str, document: pa.Table) -> Entry:
         """Make and write one document; the entry for the ledger."""
-        entry: Entry = {
-            **{"uri": uri, "file": name, "digest": digest, "documents": 1},
-            **{"pages": document.num_rows, "counts": {}, "notes": {}, "failure": None},
-        }
+        entry = _entry(uri, name, digest, pages=document.num_rows)
         counts: Counter[str] = Counter()
         try:
             if self._pdf:
@@ -184,11 +183,22 @@ class DocumentWriter:
         counts: Counter[str] = Counter()
         every = (page for document in documents for page in self._pages(document))
         self._stream(name, json_lines_of(_counted(every, counts)))
-        entry = {
-            **{"uri": name, "file": name, "digest": digest, "documents": len(documents)},
-            **{"pages": rows.num_rows, "counts": dict(counts), "notes": {}, "failure": None},
-        }
-        self._note(entry, rows.num_rows)
+        entry = _entry(name, name, digest, documents=len(documents), pages=rows.num_rows)
+        self._note(entry | {"counts": dict(counts)}, rows.num_rows)
+
+
+def _entry(uri: str, name: str, digest: str, *, documents: int = 1, pages: int) -> Entry:
+    """The entry of what is about to be written."""
+    return {
+        "uri": uri,
+        "file": name,
+        "digest": digest,
+        "documents": documents,
+        "pages": pages,
+        "counts": {},
+        "notes": {},
+        "failure": None,
+    }
 
 
 def _notes_of(made: MadePdf) -> dict[str, int]:

@@ -1,0 +1,60 @@
+"""What is measured about one reading of a page: for the rules, and as the column `evidence`."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import TypedDict, cast
+
+import pyarrow as pa
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What is measured about one reading of a page. Null where nothing could be measured.
+
+    Scores and shares are 0..1. `expected_cer`: share of wrong characters, null without a
+    calibration.
+    """
+
+    lines: int
+    characters: int
+    mean_score: float | None
+    p10_score: float | None
+    min_score: float | None
+    weak_share: float | None
+    unscored_lines: int
+    garbled: float
+    ink_share: float | None
+    ink_covered: float | None
+    text_outside: float | None
+    expected_cer: float | None = None
+
+    def as_value(self) -> EvidenceValue:
+        """The EVIDENCE struct for the row."""
+        return cast(EvidenceValue, asdict(self))
+
+
+#: The fields of Evidence. A null: no OCR engine read the page.
+EVIDENCE = pa.struct(
+    [
+        (name, pa.int32() if kind == "int" else pa.float32())
+        for name, kind in Evidence.__annotations__.items()
+    ]
+)
+
+
+class EvidenceValue(TypedDict):
+    """A value of EVIDENCE."""
+
+    lines: int
+    characters: int
+    mean_score: float | None
+    p10_score: float | None
+    min_score: float | None
+    weak_share: float | None
+    unscored_lines: int
+    garbled: float
+    ink_share: float | None
+    ink_covered: float | None
+    text_outside: float | None
+    expected_cer: float | None

@@ -1,0 +1,72 @@
+"""The rows of finished shards, as commands read them after a run.
+
+Which columns a run has hangs on its config and its version, and a command reads only the columns
+that it needs. So a key may be missing where its column is not there, or was not read.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Required, final
+
+from pipelines.sources.manifest import ManifestRow
+
+if TYPE_CHECKING:  # OpenCV and pycocotools, which most of these commands do without
+    from actors.escalation.vlm import UsageValue
+    from actors.failures import FailureValue
+    from actors.lines import LineValue
+    from actors.ocr.blocks import BlockValue
+    from actors.screens.element import ElementValue
+    from pipelines.decisions.evidence import EvidenceValue
+    from pipelines.decisions.triage import Label
+
+
+class FinishedRow(ManifestRow, total=False):
+    """What the rows of both jobs have. `width`, `height`: pixels, null where it was not fetched."""
+
+    width: int | None
+    height: int | None
+    fetch_failure: FailureValue | None
+    outcome: Required[str]
+    reasons: Required[list[str]]
+
+
+@final
+class FinishedPage(FinishedRow, total=False):
+    """A row of `pipelines.ocr_backfill`.
+
+    `text`, `text_source`, `lines` and `lines_source`: see `pipelines.decisions.settling.SETTLED`.
+    """
+
+    native_text: str | None
+    native_reason: str | None
+    surface: str | None
+    surface_score: float | None
+    reader: str | None
+    ocr_blocks: list[BlockValue] | None
+    ocr_failure: FailureValue | None
+    evidence: EvidenceValue | None
+    vlm_text: str | None
+    vlm_lines: list[LineValue] | None
+    vlm_model: str | None
+    vlm_usage: UsageValue | None
+    vlm_failure: FailureValue | None
+    text: str | None
+    text_source: str | None
+    lines: list[LineValue] | None
+    lines_source: str | None
+    elements: list[ElementValue] | None
+    parse_failure: FailureValue | None
+
+
+@final
+class FinishedImage(FinishedRow, total=False):
+    """A row of `pipelines.autolabel`: the one with `instances`, by which both are told apart."""
+
+    embedding: list[float] | None
+    embed_failure: FailureValue | None
+    detect_failure: FailureValue | None
+    segment_failure: FailureValue | None
+    instances: Required[list[Label] | None]
+
+
+AnyRow = FinishedPage | FinishedImage
