@@ -29,7 +29,7 @@ from pipelines.run import Run
 
 SURYA = "datalab-to/surya-ocr-2"
 ROUTED = {"scene": "surya", "screenshot": "paddle_ocr"}
-LOCK = Path(environments.__file__).parents[1] / "infra" / "engines" / "paddle_ocr.lock"
+LOCK = Path(environments.__file__).parents[2] / "infra" / "engines" / "paddle_ocr.lock"
 #: What Ray is told of every pool without a GPU.
 ONE_HEAP = {"env_vars": {"MALLOC_ARENA_MAX": "1"}}
 CAFE = SAMPLES / "receipt_cafe.jpg"
