@@ -22,11 +22,13 @@ class RayConfig(Settings):
 
     address: str | None = Field(
         None,
-        description="of a running cluster ('auto', 'HOST:6379'); null: RAY_ADDRESS, else one on "
-        "this machine",
+        description="address of a running cluster ('auto', 'HOST:6379'); null: RAY_ADDRESS, else a "
+        "cluster of its own on this machine",
     )
-    num_cpus: int | None = Field(None, ge=1, description="cores to use here; null: all")
-    object_store_mb: int | None = Field(None, ge=80, description="shared memory here; null: Ray's")
+    num_cpus: int | None = Field(None, ge=1, description="cores of its own cluster; null: all")
+    object_store_mb: int | None = Field(
+        None, ge=80, description="shared memory of its own cluster; null: as Ray chooses"
+    )
     start_timeout_s: float = Field(
         300.0, gt=0, description="give up when no worker of a pool has started by then"
     )

@@ -65,8 +65,8 @@ def _section(one: Command) -> str:
         rows = [(code(_name(p)), _meaning(p)) for p in arguments]
         parts.append(table(("argument", "meaning"), rows) + "\n")
     if options:
-        rows = [(_spelled(p), _default(p), _meaning(p)) for p in options]
-        parts.append(table(("option", "default", "meaning"), rows) + "\n")
+        wide = [(_spelled(p), _default(p), _meaning(p)) for p in options]
+        parts.append(table(("option", "default", "meaning"), wide) + "\n")
     return "\n".join(parts)
 
 

@@ -25,8 +25,7 @@ source.path=scans/` sets one on the command line. `NAME` stands for a name of yo
 each item of a list. A key that is not listed here is refused. `nightjar config check CONFIG` checks
 a file, `nightjar config schema {job}` prints the JSON Schema for an editor.
 
-Some keys have two defaults: one if the file leaves out the whole group, another if it has the group
-without the key.
+Some keys have two defaults: the second holds if the file has the group, but not the key.
 """
 _NOTHING = object()
 _LONGEST_DEFAULT = 60
@@ -74,7 +73,7 @@ def sections(job: str) -> Iterator[Section]:
     required = schema.get("required", ())
     tops = [
         # `job` has a default in each model, but a file without it names no model.
-        _Member(name, value, name in (*required, "job"), value.get("default", _NOTHING))
+        _Member(name, value, name in (*required, "job"), (("", value.get("default", _NOTHING)),))
         for name, value in schema["properties"].items()
     ]
     plain = [top for top in tops if not walk.groups(top.schema)]
@@ -85,12 +84,16 @@ def sections(job: str) -> Iterator[Section]:
 
 
 class _Member(NamedTuple):
-    """A property where it stands. `given`: its default there, from the groups above it."""
+    """A property where it stands.
+
+    `defaults`: (group, value): what it is if the file has this group and no group below it, from
+    the outermost group to the one that the property is in.
+    """
 
     name: str
     schema: Schema
     required: bool
-    given: Any
+    defaults: tuple[tuple[str, Any], ...]
 
 
 class _Walk:
@@ -176,13 +179,16 @@ class _Walk:
 
     def _members(self, member: _Member, suffix: str, name: str) -> Iterator[_Member]:
         definition = self._definitions[name]
-        given = member.given if isinstance(member.given, dict) and not suffix else {}
+        above = () if suffix else member.defaults
         for short, value in definition.get("properties", {}).items():
             yield _Member(
                 f"{member.name}{suffix}.{short}",
                 value,
                 short in definition.get("required", ()),
-                given.get(short, value.get("default", _NOTHING)),
+                (
+                    *((group, held[short]) for group, held in above if _has(held, short)),
+                    (f"{member.name}{suffix}", value.get("default", _NOTHING)),
+                ),
             )
 
     def _title(self, member: _Member, suffix: str, name: str) -> str:
@@ -233,16 +239,19 @@ class _Walk:
     def _default(self, member: _Member) -> str:
         if member.required:
             return "required"
-        own = member.schema.get("default", _NOTHING)
-        given = member.given
-        if given is _NOTHING:  # made by a factory, which the schema does not say
+        (_, first), *others = member.defaults
+        if first is _NOTHING:  # made by a factory, which the schema does not say
             return code({"object": "{}", "array": "[]"}[member.schema["type"]])
-        if len(self.groups(member.schema)) == 1 and isinstance(given, dict):
-            return "see below" if given else code("{}")
-        if own is _NOTHING or own == given:
-            return _value(given)
-        group = member.name.rpartition(".")[0]
-        return f"{_value(given)}, or {_value(own)} if the file has the group `{group}`"
+        if len(self.groups(member.schema)) == 1 and isinstance(first, dict):
+            return "see below" if first else code("{}")
+        for group, other in others:
+            if other != first:
+                return f"{_value(first)}, or {_value(other)} if the file has `{group}`"
+        return _value(first)
+
+
+def _has(held: Any, name: str) -> bool:
+    return isinstance(held, dict) and name in held
 
 
 def _options(schema: Schema) -> list[Schema]:
