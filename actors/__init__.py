@@ -2,6 +2,8 @@
 
 contract.py      what an actor is: settings in, a batch of rows in, the same rows with columns out
 failures.py      the closed list of per-item failures
+hub_model.py     the settings that all models of a hub share
+checkpoints.py   a checkpoint's files, device and dtype; loading.py: the model of them
 detection/       boxes: Grounding DINO, YOLO
 segmentation/    masks: SAM 2, SAM 3
 ocr/             text: RapidOCR, PaddleOCR, Surya

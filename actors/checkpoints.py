@@ -1,9 +1,11 @@
-"""Where a checkpoint's files are, what they hash to, and the device to run it on."""
+"""A checkpoint's files and what they hash to, and the device and dtype to run it in."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +15,59 @@ from huggingface_hub import snapshot_download
 from actors.contract import Device
 from actors.failures import SetupError
 from actors.heap import keep_freed_memory
+from actors.hub_model import HubCheckpoint
 
 #: What is fetched from a hub: no pickles and no code.
-HUB_FILES = ["*.safetensors", "*.json", "*.txt"]
+HUB_FILES = ("*.safetensors", "*.json", "*.txt")
+#: The same with chat templates, which `save_pretrained` writes to files of their own.
+CHAT_FILES = (*HUB_FILES, "*.jinja")
+
+
+@dataclass(frozen=True)
+class Placement:
+    """Where a model runs, and in which dtype."""
+
+    device: torch.device
+    dtype: torch.dtype
+
+    @property
+    def on_gpu(self) -> bool:
+        return self.device.type == "cuda"
+
+    def provenance(self, library: Any = None) -> dict[str, str]:
+        """What `run.json` says of it, and of the engine if that is a `library` over torch."""
+        name = torch.cuda.get_device_name() if self.on_gpu else "cpu"
+        said = {"device": name, "dtype": str(self.dtype).removeprefix("torch.")}
+        if library is None:
+            return said
+        versions = f"{library.__name__} {library.__version__}, torch {torch.__version__}"
+        return said | {"engine": versions}
+
+
+@contextmanager
+def load_faults(what: str, folder: Path, remedy: str) -> Iterator[None]:
+    """Turns what libraries raise about the files in `folder` into a SetupError."""
+    try:
+        yield
+    except SetupError:
+        raise
+    except Exception as error:  # json, safetensors, torch, transformers and timm have their own
+        raise SetupError(
+            f"cannot load {what} from {folder}: {type(error).__name__}: {str(error)[:2000]}", remedy
+        ) from error
+
+
+def pick_placement(
+    device: Device, dtype: str, on_gpu: str = "bfloat16", on_cpu: str = "float32"
+) -> Placement:
+    """The device and dtype of a config; dtype auto: `on_gpu` on cuda, `on_cpu` elsewhere.
+
+    Raises SetupError: see `pick_device`.
+    """
+    found = pick_device(device)
+    if dtype == "auto":
+        dtype = on_gpu if found.type == "cuda" else on_cpu
+    return Placement(found, getattr(torch, dtype))
 
 
 def pick_device(wanted: Device) -> torch.device:
@@ -35,15 +87,6 @@ def pick_device(wanted: Device) -> torch.device:
     return torch.device(wanted)
 
 
-def pick_dtype(
-    wanted: str, device: torch.device, on_gpu: str = "bfloat16", on_cpu: str = "float32"
-) -> str:
-    """Name of the dtype to compute in; auto: `on_gpu` on cuda, `on_cpu` elsewhere."""
-    if wanted != "auto":
-        return wanted
-    return on_gpu if device.type == "cuda" else on_cpu
-
-
 def best_on_cpu() -> str:
     """bfloat16 where this CPU multiplies it (AMX, AVX512_BF16), else float32.
 
@@ -54,49 +97,38 @@ def best_on_cpu() -> str:
     return "bfloat16" if known.get("amx_bf16") or known.get("avx512_bf16") else "float32"
 
 
-def whole_model(
-    model: Any, name: str, folder: Path, dtype: torch.dtype = torch.float32, **options: Any
-) -> Any:
-    """`model.from_pretrained(folder)`, from safetensors alone; `name` is for messages.
-
-    Raises SetupError where weights are missing, and what the library raises.
-    """
-    loaded, report = model.from_pretrained(
-        folder, dtype=dtype, use_safetensors=True, output_loading_info=True, **options
-    )
-    missing = sorted(report["missing_keys"])
-    if missing:  # the library would go on with random weights in their place
-        raise SetupError(
-            f"{name!r} lacks {len(missing)} weights, {missing[0]} first",
-            "fetch the checkpoint anew",
-        )
-    return loaded
+def checkpoint_folder(wanted: HubCheckpoint, files: Sequence[str] = HUB_FILES) -> Path:
+    """The directory of a checkpoint, its own or one in the hub's cache. Raises SetupError."""
+    remedy = "set `model` to a checkpoint's directory or its hub id"
+    return local_folder(wanted.model, remedy) or hub_folder(wanted, files)
 
 
-def checkpoint_folder(name: str, revision: str | None, local_files_only: bool) -> Path:
-    """The directory of a checkpoint: `name` itself, or the hub id `name` at `revision`, cached.
-
-    Raises SetupError.
-    """
+def local_folder(name: str, remedy: str) -> Path | None:
+    """The directory `name`; None if it is a hub id. Raises SetupError if it is neither."""
     if Path(name).is_dir():
         return Path(name)
     if name.startswith((".", "/", "~")) or name.count("/") != 1:
-        raise SetupError(
-            f"no directory {name!r}, and it is no hub id (owner/name)",
-            "set `model` to a checkpoint's directory or its hub id",
-        )
+        raise SetupError(f"no directory {name!r}, and it is no hub id (owner/name)", remedy)
+    return None
+
+
+def hub_folder(wanted: HubCheckpoint, files: Sequence[str]) -> Path:
+    """The cached directory of a hub id, with what matches the patterns `files`.
+
+    Raises SetupError.
+    """
     try:
         return Path(
             snapshot_download(
-                name,
-                revision=revision,
-                local_files_only=local_files_only,
-                allow_patterns=HUB_FILES,
+                wanted.model,
+                revision=wanted.revision,
+                local_files_only=wanted.local_files_only,
+                allow_patterns=list(files),
             )
         )
     except (OSError, ValueError) as error:  # all of the hub client's errors are one of the two
         raise SetupError(
-            f"cannot get {name!r} at revision {revision or 'main'}: "
+            f"cannot get {wanted.model!r} at revision {wanted.revision or 'main'}: "
             f"{type(error).__name__}: {error}",
             "download it where a hub can be reached and set `model` to its directory, or check "
             "its name and revision",

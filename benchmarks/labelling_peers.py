@@ -40,6 +40,7 @@ from parts.report import head, median_and_spread, result_stem, spread_text, tabl
 from parts.together import quiet
 
 from actors.detection.grounding.weights import load_grounding_dino
+from actors.hub_model import HubModel
 
 HERE = Path(__file__).parent
 QUICKSTART = HERE.parent / "configs/autolabel/quickstart.yaml"
@@ -215,7 +216,9 @@ def same_answers(task: Task, sample: Sample, scratch: Path) -> dict[str, dict[st
     from 0 and 1 where it takes their logit, transformers 1e-5.
     """
     caption = ". ".join(task.names) + "."
-    loaded = load_grounding_dino(str(task.model), None, True, "cpu")
+    loaded = load_grounding_dino(
+        HubModel(model=str(task.model), local_files_only=True, device="cpu")
+    )
     inputs = loaded.processor(images=opened(sample.data), text=caption, return_tensors="pt")
     pixels, out = scratch / "pixels.pt", scratch / "said.pt"
     torch.save(inputs["pixel_values"][0], pixels)

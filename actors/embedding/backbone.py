@@ -19,8 +19,8 @@ from actors.checkpoints import (
     checkpoint_folder,
     digest,
     hub_revision,
-    pick_device,
-    pick_dtype,
+    load_faults,
+    pick_placement,
 )
 from actors.contract import Timed
 from actors.embedding.settings import TimmConfig, Vector
@@ -44,17 +44,15 @@ class Backbone:
         Raises SetupError: no timm, no checkpoint, a damaged or incomplete one, no such device.
         """
         timm = _timm()
-        self._device = pick_device(config.device)
-        on_gpu = self._device.type == "cuda"
-        dtype = pick_dtype(config.dtype, self._device, on_cpu=best_on_cpu())
-        folder = checkpoint_folder(config.model, config.revision, config.local_files_only)
+        place = pick_placement(config.device, config.dtype, on_cpu=best_on_cpu())
+        folder = checkpoint_folder(config)
         model = _loaded(timm, config.model, folder)
         self._timed = timed
-        self._dtype = getattr(torch, dtype)
+        self._device, self._dtype = place.device, place.dtype
         self._model = model.eval().to(self._device, self._dtype)
         settings = timm.data.resolve_data_config(model=model)
         self._transform = timm.data.create_transform(**settings, is_training=False)
-        self._images_at_once = config.images_at_once or IMAGES_AT_ONCE[on_gpu]
+        self._images_at_once = config.images_at_once or IMAGES_AT_ONCE[place.on_gpu]
         self._threads = ThreadPoolExecutor(config.decode_threads)
         length = self._tried(settings["input_size"], config.model)
         self.provenance = {
@@ -62,9 +60,7 @@ class Backbone:
             "revision": hub_revision(folder),
             "weights_sha256": digest([folder / WEIGHTS]),
             "architecture": f"{model.pretrained_cfg['architecture']}, {length} numbers",
-            "device": torch.cuda.get_device_name() if on_gpu else "cpu",
-            "dtype": dtype,
-            "engine": f"timm {timm.__version__}, torch {torch.__version__}",
+            **place.provenance(timm),
         }
 
     def vectors(self, images: Sequence[bytes]) -> list[Vector | ItemFailure]:
@@ -141,14 +137,9 @@ def _loaded(timm: Any, name: str, folder: Path) -> Any:
             f"{name!r} has no {WEIGHTS} in {folder}",
             "save it with timm.models.save_for_hf(model, folder), or take one from the hub",
         )
-    try:
-        with _missing() as missing:
-            model = timm.create_model(f"local-dir:{folder}", pretrained=True, num_classes=0)
-    except Exception as error:  # of json, safetensors, torch, or timm itself
-        raise SetupError(
-            f"cannot load {name!r} from {folder}: {type(error).__name__}: {str(error)[:500]}",
-            "fetch the checkpoint anew: config.json and model.safetensors belong together",
-        ) from error
+    remedy = "fetch the checkpoint anew: config.json and model.safetensors belong together"
+    with load_faults(repr(name), folder, remedy), _missing() as missing:
+        model = timm.create_model(f"local-dir:{folder}", pretrained=True, num_classes=0)
     if missing:  # timm would go on with random weights in their place
         raise SetupError(f"{name!r} lacks weights: {missing[0]}", "fetch the checkpoint anew")
     return model

@@ -13,19 +13,20 @@ from typing import Any, Literal
 import torch
 import transformers
 from pydantic import Field
-from safetensors import SafetensorError
 from torch import Tensor
 from transformers import AutoModelForImageTextToText, AutoProcessor
 
-from actors.checkpoints import (
-    checkpoint_folder,
-    pick_device,
-    pick_dtype,
-    provenance_of,
-    whole_model,
-)
+from actors.checkpoints import CHAT_FILES, pick_placement
 from actors.failures import SetupError
 from actors.hub_model import HubModel
+from actors.loading import Family
+
+FAMILY = Family(
+    AutoModelForImageTextToText,
+    AutoProcessor,
+    "name a checkpoint of an image-text-to-text model, with its processor",
+    files=CHAT_FILES,
+)
 
 
 class VisionLanguageConfig(HubModel):
@@ -60,31 +61,16 @@ class VisionLanguage:
 
     def __init__(self, config: VisionLanguageConfig) -> None:
         """Raises SetupError: not there, damaged, incomplete, or no chat template."""
-        self._device = pick_device(config.device)
-        on_gpu = self._device.type == "cuda"
-        dtype = pick_dtype(config.dtype, self._device)
-        folder = checkpoint_folder(config.model, config.revision, config.local_files_only)
-        transformers.utils.logging.disable_progress_bar()
-        try:
-            model = whole_model(
-                AutoModelForImageTextToText, config.model, folder, getattr(torch, dtype)
-            )
-            self._processor: Any = AutoProcessor.from_pretrained(folder)
-        except (OSError, ValueError, RuntimeError, SafetensorError) as error:
-            raise SetupError(
-                f"cannot load {config.model!r} from {folder}: {type(error).__name__}: {error}",
-                "name a checkpoint of an image-text-to-text model, with its processor",
-            ) from error
+        place = pick_placement(config.device, config.dtype)
+        loaded = FAMILY.load(config, place.dtype)
+        self._processor: Any = loaded.processor
         if not self._processor.chat_template:
             raise SetupError(f"{config.model!r} has no chat template", "name an instruct model")
         # Padding behind a prompt would stand between it and its answer.
         self._processor.tokenizer.padding_side = "left"
-        self._model: Any = model.to(self._device).eval()
-        self.provenance = provenance_of(config.model, folder) | {
-            "device": torch.cuda.get_device_name() if on_gpu else "cpu",
-            "dtype": dtype,
-            "engine": f"transformers {transformers.__version__}, torch {torch.__version__}",
-        }
+        self._device = place.device
+        self._model: Any = loaded.model.to(place.device)
+        self.provenance = loaded.provenance | place.provenance(transformers)
 
     @torch.inference_mode()
     def answer(self, questions: Sequence[Question]) -> list[Generated]:

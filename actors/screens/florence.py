@@ -19,7 +19,6 @@ import numpy as np
 import numpy.typing as npt
 import torch
 import transformers
-from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 from transformers import (
@@ -31,8 +30,9 @@ from transformers import (
     PreTrainedTokenizerFast,
 )
 
-from actors.checkpoints import digest, whole_model
+from actors.checkpoints import digest, load_faults
 from actors.failures import SetupError
+from actors.loading import whole_model
 
 #: What Florence-2 was taught to answer with a caption: the words behind its task <CAPTION>.
 PROMPT = "What does the image describe?"
@@ -145,16 +145,14 @@ class Captioner:
 
 
 def _model(folder: Path) -> Any:
-    try:
+    remedy = "fetch config.json, generation_config.json and model.safetensors anew"
+    with load_faults("a Florence-2", folder, remedy):
         config = json.loads((folder / "config.json").read_text())
         if "dim_embed" not in config.get("vision_config", {}):
-            return whole_model(Florence2ForConditionalGeneration, folder.name, folder)
-        return _converted(folder, config)
-    except (OSError, ValueError, RuntimeError, TypeError, KeyError, SafetensorError) as error:
-        raise SetupError(
-            f"cannot load a Florence-2 from {folder}: {type(error).__name__}: {str(error)[:500]}",
-            "fetch config.json, generation_config.json and model.safetensors anew",
-        ) from error
+            model = whole_model(Florence2ForConditionalGeneration, folder.name, folder)
+        else:
+            model = _converted(folder, config)
+    return model
 
 
 def _converted(folder: Path, config: Mapping[str, Any]) -> Any:

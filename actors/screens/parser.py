@@ -59,7 +59,7 @@ class ScreenParser:
         self._config, self._timed = config, timed
         device = pick_device(config.device)
         on_gpu = device.type == "cuda"
-        folder = weights_folder(config.model, config.revision, config.local_files_only)
+        folder = weights_folder(config)
         detector = first_there(folder, DETECTORS, "icon detector")
         self._icons = load_icons(detector, config.image_size, config.min_score, device)
         self._captioner: Captioner | None = None

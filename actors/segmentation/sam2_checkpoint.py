@@ -3,50 +3,41 @@
 from __future__ import annotations
 
 import pickle
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
 from torch import Tensor
-from transformers import AutoConfig, Sam2ImageProcessor, Sam2Model
+from transformers import Sam2ImageProcessor, Sam2Model
 
-from actors.checkpoints import checkpoint_folder, digest, provenance_of, whole_model
+from actors.checkpoints import digest
 from actors.failures import SetupError
+from actors.loading import Family, Pretrained
 from actors.segmentation.sam2_meta_names import (
     CONFIG_NAMES,
     transformers_config,
     transformers_state,
 )
+from actors.segmentation.settings import Sam2Config
 
 #: The hub's sam2.1-hiera-* are of the second type: the image model and weights for video.
-MODEL_TYPES = ("sam2", "sam2_video")
+FAMILY = Family(
+    Sam2Model,
+    Sam2ImageProcessor,
+    "fetch the checkpoint anew: config, processor and safetensors belong to it",
+    title="SAM 2",
+    types=("sam2", "sam2_video"),
+)
 
 
-@dataclass(frozen=True)
-class Checkpoint:
-    """A model on the CPU, float32, with the image processor that belongs to it."""
-
-    model: Sam2Model
-    processor: Any  # Sam2ImageProcessor
-    provenance: dict[str, str]
-
-
-def load_sam2(
-    name: str, meta_config: str | None, revision: str | None, local_files_only: bool
-) -> Checkpoint:
-    """Load a checkpoint.
-
-    Args:
-        name: a directory, a hub id, or one of Meta's `.pt` files.
-        meta_config: which of Meta's configs a `.pt` file belongs to, e.g. sam2.1_hiera_t.yaml.
-        revision: of a hub id.
-        local_files_only: never ask the hub.
+def load_sam2(config: Sam2Config) -> Pretrained:
+    """A Sam2Model, float32, with its Sam2ImageProcessor; from Meta's `.pt` file or a directory.
 
     Raises SetupError for everything that keeps the weights from being exactly those of the
-    checkpoint: not there, damaged, incomplete, of another architecture.
+    checkpoint: not there, damaged, incomplete, of another architecture, of another size than its
+    processor makes.
     """
+    name, meta_config = config.model, config.meta_config
     if name.endswith(".pt"):
         return _load_meta(Path(name), meta_config)
     if meta_config is not None:
@@ -54,25 +45,9 @@ def load_sam2(
             f"meta_config {meta_config} is given, but {name!r} is no .pt file",
             "drop meta_config, or set `model` to Meta's checkpoint",
         )
-    folder = checkpoint_folder(name, revision, local_files_only)
-    try:
-        model = _model(name, folder)
-        processor = Sam2ImageProcessor.from_pretrained(folder)
-    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
-        raise SetupError(
-            f"cannot load {name!r} from {folder}: {type(error).__name__}: {error}",
-            "fetch the checkpoint anew: config, processor and safetensors belong to it",
-        ) from error
-    _check_size(name, model, processor)
-    return Checkpoint(model, processor, provenance_of(name, folder))
-
-
-def _model(name: str, folder: Path) -> Sam2Model:
-    kind = AutoConfig.from_pretrained(folder).model_type
-    if kind not in MODEL_TYPES:
-        raise SetupError(f"{name!r} is a {kind}, not a SAM 2", "choose a SAM 2 checkpoint")
-    model: Sam2Model = whole_model(Sam2Model, name, folder)
-    return model
+    loaded = FAMILY.load(config)
+    _check_size(name, loaded.model, loaded.processor)
+    return loaded
 
 
 def _check_size(name: str, model: Sam2Model, processor: Any) -> None:
@@ -86,7 +61,7 @@ def _check_size(name: str, model: Sam2Model, processor: Any) -> None:
         )
 
 
-def _load_meta(path: Path, config_name: str | None) -> Checkpoint:
+def _load_meta(path: Path, config_name: str | None) -> Pretrained:
     if config_name not in CONFIG_NAMES:
         raise SetupError(
             f"{path} is one of Meta's checkpoints, which does not say its own architecture; "
@@ -106,7 +81,7 @@ def _load_meta(path: Path, config_name: str | None) -> Checkpoint:
         "revision": f"converted from Meta's checkpoint by {config_name}",
         "weights_sha256": digest([path]),
     }
-    return Checkpoint(model, Sam2ImageProcessor(), provenance)
+    return Pretrained(model.eval(), Sam2ImageProcessor(), path.parent, provenance)
 
 
 def _read_meta(path: Path) -> dict[str, Tensor]:

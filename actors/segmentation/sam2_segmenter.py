@@ -13,7 +13,7 @@ import torch
 import transformers
 from torch import Tensor
 
-from actors.checkpoints import best_on_cpu, pick_device, pick_dtype
+from actors.checkpoints import best_on_cpu, pick_placement
 from actors.failures import FailureKind, ItemFailure
 from actors.images.batches import ahead, halving, in_batches, parts
 from actors.images.rle import Rle, box_agreement, encode
@@ -57,24 +57,16 @@ class Segmenter:
         self, config: Sam2Config, timed: Callable[[str], AbstractContextManager[None]]
     ) -> None:
         """`timed` names the step that its block's wall time is booked on. Raises SetupError."""
-        device = pick_device(config.device)
-        on_gpu = device.type == "cuda"
-        dtype = pick_dtype(config.dtype, device, on_cpu=best_on_cpu())
-        loaded = load_sam2(
-            config.model, config.meta_config, config.revision, config.local_files_only
-        )
+        place = pick_placement(config.device, config.dtype, on_cpu=best_on_cpu())
+        loaded = load_sam2(config)
         self._timed = timed
         self._processor = loaded.processor
         self._size = loaded.processor.size["height"]
-        self._sam2 = PackedSam2(loaded.model, device, getattr(torch, dtype))
-        self._images_at_once = config.images_at_once or IMAGES_AT_ONCE[on_gpu]
-        self._boxes_at_once = config.boxes_at_once or BOXES_AT_ONCE[on_gpu]
+        self._sam2 = PackedSam2(loaded.model, place.device, place.dtype)
+        self._images_at_once = config.images_at_once or IMAGES_AT_ONCE[place.on_gpu]
+        self._boxes_at_once = config.boxes_at_once or BOXES_AT_ONCE[place.on_gpu]
         self._threads = ThreadPoolExecutor(config.decode_threads)
-        self.provenance = loaded.provenance | {
-            "device": torch.cuda.get_device_name() if on_gpu else "cpu",
-            "dtype": dtype,
-            "engine": f"transformers {transformers.__version__}, torch {torch.__version__}",
-        }
+        self.provenance = loaded.provenance | place.provenance(transformers)
 
     def segment(self, requests: Sequence[ToSegment]) -> list[list[MaskValue] | ItemFailure]:
         """For each image one mask a box, or what is wrong with it."""

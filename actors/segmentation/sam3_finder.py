@@ -14,7 +14,7 @@ import torch
 import transformers
 from torch import Tensor
 
-from actors.checkpoints import best_on_cpu, pick_device, pick_dtype
+from actors.checkpoints import best_on_cpu, pick_placement
 from actors.detection.boxes import Candidates, Selector
 from actors.failures import FailureKind, ItemFailure
 from actors.images.batches import ahead, halving, in_batches, parts
@@ -71,10 +71,8 @@ class Finder:
         self, config: Sam3Config, timed: Callable[[str], AbstractContextManager[None]]
     ) -> None:
         """`timed` names the step that its block's wall time is booked on. Raises SetupError."""
-        device = pick_device(config.device)
-        on_gpu = device.type == "cuda"
-        dtype = pick_dtype(config.dtype, device, on_cpu=best_on_cpu())
-        loaded = load_sam3(config.model, config.revision, config.local_files_only)
+        place = pick_placement(config.device, config.dtype, on_cpu=best_on_cpu())
+        loaded = load_sam3(config)
         text: Any = loaded.model.config.text_config
         prompts = tokens_of(
             list(config.ontology.prompts()),
@@ -85,19 +83,15 @@ class Finder:
         self._processor = loaded.processor.image_processor
         self._selector = Selector(config.ontology, config.nms_iou, config.min_score)
         self._sam3 = PackedSam3(
-            loaded.model, prompts, self._selector.floors.tolist(), device, getattr(torch, dtype)
+            loaded.model, prompts, self._selector.floors.tolist(), place.device, place.dtype
         )
-        self._images_at_once = config.images_at_once or IMAGES_AT_ONCE[on_gpu]
-        self._prompts_at_once = config.prompts_at_once or PROMPTS_AT_ONCE[on_gpu]
+        self._images_at_once = config.images_at_once or IMAGES_AT_ONCE[place.on_gpu]
+        self._prompts_at_once = config.prompts_at_once or PROMPTS_AT_ONCE[place.on_gpu]
         # Images whose maps are on the device together: enough to fill a pack with pairs.
         packed = math.ceil(self._prompts_at_once / len(prompts))
         self._images_held = max(self._images_at_once, packed)
         self._threads = ThreadPoolExecutor(config.decode_threads)
-        self.provenance = loaded.provenance | {
-            "device": torch.cuda.get_device_name() if on_gpu else "cpu",
-            "dtype": dtype,
-            "engine": f"transformers {transformers.__version__}, torch {torch.__version__}",
-        }
+        self.provenance = loaded.provenance | place.provenance(transformers)
 
     def find(self, images: Sequence[bytes | None]) -> list[Finding]:
         """For each image its instances and their masks, or what is wrong; None where it is None."""

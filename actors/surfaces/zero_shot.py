@@ -8,27 +8,22 @@ from typing import Any
 import torch
 import transformers
 from PIL import Image
-from safetensors import SafetensorError
 from torch import Tensor
 from transformers import AutoModel, AutoProcessor
 
-from actors.checkpoints import (
-    checkpoint_folder,
-    pick_device,
-    pick_dtype,
-    provenance_of,
-    whole_model,
-)
+from actors.checkpoints import load_faults, pick_placement
 from actors.contract import Timed
-from actors.failures import FailureKind, ItemFailure, SetupError
+from actors.failures import FailureKind, ItemFailure
 from actors.images.batches import in_batches, parts
 from actors.images.decoding import rgb
+from actors.loading import Family
 from actors.surfaces.settings import SURFACES, Guess, SurfaceZeroShot
 
 #: Images decoded and prepared at once.
 _WINDOW = 64
 #: (cpu, cuda); not measured on a GPU.
 IMAGES_AT_ONCE = (8, 64)
+FAMILY = Family(AutoModel, AutoProcessor, "name a checkpoint of CLIP or SigLIP, with its processor")
 
 
 class ZeroShot:
@@ -40,37 +35,17 @@ class ZeroShot:
         Raises SetupError: no checkpoint, damaged, incomplete, or no model of pictures and text.
         """
         self._timed = timed
-        self._device = pick_device(config.device)
-        on_gpu = self._device.type == "cuda"
-        dtype = pick_dtype(config.dtype, self._device)
-        folder = checkpoint_folder(config.model, config.revision, config.local_files_only)
-        transformers.utils.logging.disable_progress_bar()
-        try:
-            model: Any = whole_model(AutoModel, config.model, folder)
-            self._processor: Any = AutoProcessor.from_pretrained(folder)
-            self._scale = float(model.logit_scale.detach().exp())
-            self._model = model.to(self._device, getattr(torch, dtype)).eval()
+        place = pick_placement(config.device, config.dtype)
+        loaded = FAMILY.load(config)
+        self._device = place.device
+        self._processor: Any = loaded.processor
+        with load_faults(repr(config.model), loaded.folder, FAMILY.remedy):
+            self._scale = float(loaded.model.logit_scale.detach().exp())
+            self._model = loaded.model.to(place.device, place.dtype)
             self._owners = [i for i, name in enumerate(SURFACES) for _ in config.prompts[name]]
             self._words = self._sentences([p for name in SURFACES for p in config.prompts[name]])
-        except (
-            OSError,
-            ValueError,
-            RuntimeError,
-            AttributeError,
-            TypeError,
-            SafetensorError,
-        ) as error:
-            raise SetupError(
-                f"cannot load {config.model!r} from {folder}: {type(error).__name__}: "
-                f"{str(error)[:500]}",
-                "name a checkpoint of CLIP or SigLIP, with its processor",
-            ) from error
-        self._at_once = config.images_at_once or IMAGES_AT_ONCE[on_gpu]
-        self.provenance = provenance_of(config.model, folder) | {
-            "device": torch.cuda.get_device_name() if on_gpu else "cpu",
-            "dtype": dtype,
-            "engine": f"transformers {transformers.__version__}, torch {torch.__version__}",
-        }
+        self._at_once = config.images_at_once or IMAGES_AT_ONCE[place.on_gpu]
+        self.provenance = loaded.provenance | place.provenance(transformers)
 
     def guesses(self, images: Sequence[bytes]) -> list[Guess | ItemFailure]:
         """For each encoded image its surface, or what is wrong with it."""

@@ -11,7 +11,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from actors.checkpoints import pick_device, pick_dtype
+from actors.checkpoints import pick_placement
 from actors.detection.boxes import Candidates, Selector
 from actors.detection.closed_set.checkpoint import Checkpoint, load_yolo
 from actors.detection.closed_set.forward import Forward, ModelOutput
@@ -51,9 +51,7 @@ class Detector:
         with_masks: bool,
     ) -> None:
         """`timed` names the step that its block's wall time is booked on. Raises SetupError."""
-        device = pick_device(config.device)
-        on_gpu = device.type == "cuda"
-        dtype = pick_dtype(config.dtype, device, on_gpu="float16")
+        place = pick_placement(config.device, config.dtype, on_gpu="float16")
         loaded = load_yolo(config.model, with_masks, config.nms_free)
         _check_size(config, loaded)
         ontology, prompts = matched(config.ontology, loaded.names, config.model)
@@ -63,14 +61,11 @@ class Detector:
         self._selector = Selector(ontology, config.nms_iou, config.min_score)
         floors = self._selector.floors[self._prompts]
         floors[self._prompts < 0] = torch.inf
-        self._forward = Forward(loaded, floors, device, getattr(torch, dtype))
+        self._forward = Forward(loaded, floors, place.device, place.dtype)
         self._longest, self._stride = config.image_size, loaded.stride
-        default_pixels = UNLIMITED if on_gpu else CPU_FORWARD_PIXELS
+        default_pixels = UNLIMITED if place.on_gpu else CPU_FORWARD_PIXELS
         self._forward_pixels = config.forward_pixels or default_pixels
-        self.provenance = loaded.provenance | {
-            "device": torch.cuda.get_device_name() if on_gpu else "cpu",
-            "dtype": dtype,
-        }
+        self.provenance = loaded.provenance | place.provenance()
 
     def find(self, images: Sequence[bytes | None]) -> list[Finding]:
         """For each image its instances and their masks, or what is wrong; None where it is None."""

@@ -8,10 +8,8 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 
 import torch
-import transformers
 from torch import Tensor
 
-from actors.checkpoints import best_on_cpu, pick_dtype
 from actors.detection.boxes import Candidates, Selector, in_view
 from actors.detection.grounding.forward import ChunkScores, Forward
 from actors.detection.grounding.prompts import PromptChunk, pack
@@ -40,14 +38,10 @@ class Detector:
         self, config: GroundingDinoConfig, timed: Callable[[str], AbstractContextManager[None]]
     ) -> None:
         """`timed` names the step that its block's wall time is booked on. Raises SetupError."""
-        loaded = load_grounding_dino(
-            config.model, config.revision, config.local_files_only, config.device
-        )
-        on_gpu = loaded.device.type == "cuda"
-        dtype = pick_dtype(config.dtype, loaded.device, on_cpu=best_on_cpu())
+        loaded = load_grounding_dino(config)
         chunks = _chunks(config, loaded)
         self._timed, self._tiles = timed, config.tiles
-        self._forward = Forward(loaded, chunks, getattr(torch, dtype))
+        self._forward = Forward(loaded, chunks, loaded.dtype)
         self._selector = Selector(config.ontology, config.nms_iou, config.min_score)
         sides = loaded.processor.image_processor.size
         self._rule = SizeRule(
@@ -56,13 +50,9 @@ class Detector:
             loaded.model.config.num_queries,
             config.size_step,
         )
-        default_pixels = UNLIMITED if on_gpu else CPU_FORWARD_PIXELS
+        default_pixels = UNLIMITED if loaded.device.type == "cuda" else CPU_FORWARD_PIXELS
         self._forward_pixels = config.forward_pixels or default_pixels
-        self.provenance = loaded.provenance | {
-            "dtype": dtype,
-            "engine": f"transformers {transformers.__version__}, torch {torch.__version__}",
-            "forwards_per_image": str(len(chunks)),
-        }
+        self.provenance = loaded.provenance | {"forwards_per_image": str(len(chunks))}
 
     @torch.inference_mode()
     def find(self, images: Sequence[bytes | None]) -> list[list[Instance] | ItemFailure | None]:

@@ -3,31 +3,40 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
 import transformers
-from safetensors import SafetensorError
 from torch import Tensor, nn
-from transformers import AutoConfig, AutoModelForZeroShotObjectDetection, AutoProcessor
+from transformers import AutoModelForZeroShotObjectDetection, AutoProcessor
 
-from actors.checkpoints import checkpoint_folder, pick_device, provenance_of, whole_model
-from actors.contract import Device
+from actors.checkpoints import best_on_cpu, pick_placement
 from actors.detection.grounding.deformable import gather_samples
 from actors.detection.grounding.prompts import CLS, DOT, QUESTION, SEP
 from actors.failures import SetupError
+from actors.hub_model import HubModel
+from actors.loading import Family
 
-MODEL_TYPES = ("grounding-dino", "mm-grounding-dino")
+FAMILY = Family(
+    AutoModelForZeroShotObjectDetection,
+    AutoProcessor,
+    "fetch the checkpoint anew: config, processor, tokenizer and safetensors belong to it",
+    title="Grounding DINO",
+    types=("grounding-dino", "mm-grounding-dino"),
+)
 
 
 @dataclass(frozen=True)
 class Loaded:
-    """A model ready to run, float32, in evaluation mode, with its processor."""
+    """A model on its device, float32, in evaluation mode, with its processor.
+
+    `dtype`: to compute matrix products in.
+    """
 
     model: Any  # GroundingDinoForObjectDetection or MMGroundingDinoForObjectDetection
     processor: Any  # GroundingDinoProcessor
     device: torch.device
+    dtype: torch.dtype
     provenance: dict[str, str]
 
 
@@ -55,43 +64,23 @@ class RememberedText(nn.Module):
         return type(answer)(last_hidden_state=features)
 
 
-def load_grounding_dino(
-    name: str, revision: str | None, local_files_only: bool, wanted: Device
-) -> Loaded:
-    """Load the model `name`: a local directory, or a hub id at `revision`.
+def load_grounding_dino(config: HubModel) -> Loaded:
+    """Load a Grounding DINO or an MM-Grounding-DINO.
 
     Raises SetupError for everything that keeps the weights from being exactly those of the
     checkpoint: not there, damaged, incomplete, of another architecture, with foreign token ids.
     """
-    device = pick_device(wanted)
-    # A bar per worker would drown the run's own log.
-    transformers.utils.logging.disable_progress_bar()
-    folder = checkpoint_folder(name, revision, local_files_only)
-    try:
-        model = _model(name, folder)
-        processor = AutoProcessor.from_pretrained(folder)
-    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
-        raise SetupError(
-            f"cannot load {name!r} from {folder}: {type(error).__name__}: {error}",
-            "fetch the checkpoint anew: config, processor, tokenizer and safetensors belong to it",
-        ) from error
-    _check_tokens(name, processor.tokenizer)
+    place = pick_placement(config.device, config.dtype, on_cpu=best_on_cpu())
+    loaded = FAMILY.load(config)
+    model = loaded.model
+    _check_tokens(config.model, loaded.processor.tokenizer)
     model.model.text_backbone = RememberedText(model.model.text_backbone)
-    if device.type == "cpu":
+    if not place.on_gpu:
         gather_samples(model)
-    on = torch.cuda.get_device_name() if device.type == "cuda" else "cpu"
-    provenance = provenance_of(name, folder) | {"device": on}
-    return Loaded(model.to(device).eval(), processor, device, provenance)
-
-
-def _model(name: str, folder: Path) -> Any:
-    config = AutoConfig.from_pretrained(folder)
-    if config.model_type not in MODEL_TYPES:
-        raise SetupError(
-            f"{name!r} is a {config.model_type}, this actor runs {' and '.join(MODEL_TYPES)}",
-            "choose a Grounding DINO checkpoint",
-        )
-    return whole_model(AutoModelForZeroShotObjectDetection, name, folder, config=config)
+    provenance = loaded.provenance | place.provenance(transformers)
+    return Loaded(
+        model.to(place.device).eval(), loaded.processor, place.device, place.dtype, provenance
+    )
 
 
 def _check_tokens(name: str, tokenizer: Any) -> None:

@@ -16,6 +16,7 @@ from transformers.models.grounding_dino.modeling_grounding_dino import (
 
 from actors.detection.grounding.deformable import GatheredAttention, gather_samples
 from actors.detection.grounding.weights import load_grounding_dino
+from actors.hub_model import HubModel
 
 SHAPES = {
     "levels of a photo": [(40, 54), (20, 27), (10, 14), (5, 7)],
@@ -107,9 +108,8 @@ def test_it_answers_in_the_dtype_of_its_values() -> None:
 
 @pytest.mark.parametrize("kind", ["grounding-dino", "mm-grounding-dino"])
 def test_every_layer_of_a_loaded_model_has_it(kind: str, tmp_path: Path) -> None:
-    loaded = load_grounding_dino(
-        str(save(tmp_path, tiny_model(kind), processor())), None, True, "cpu"
-    )
+    folder = save(tmp_path, tiny_model(kind), processor())
+    loaded = load_grounding_dino(HubModel(model=str(folder), local_files_only=True, device="cpu"))
     layers = [type(module).__name__ for module in loaded.model.modules()]
     assert layers.count("GatheredAttention") == 4  # two layers of the encoder, two of the decoder
     assert "MultiScaleDeformableAttention" not in layers

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from huggingface_hub.utils import filter_repo_objects
 from PIL import Image
 from safetensors.torch import load_file, save_file
 from tiny_qwen import tiny_qwen, vocabulary
@@ -77,6 +78,23 @@ def test_an_answer_that_ends_by_itself_says_so(folder: Path, tmp_path: Path) -> 
 def copy_of(folder: Path, target: Path) -> None:
     for path in folder.iterdir():
         (target / path.name).write_bytes(path.read_bytes())
+
+
+def test_a_hub_gives_the_chat_template_too(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`save_pretrained` writes it to a file of its own, and the hub sends what is asked for."""
+
+    def download(name: str, *, allow_patterns: list[str], **_: object) -> str:
+        names = [path.name for path in folder.iterdir()]
+        for file in filter_repo_objects(names, allow_patterns=allow_patterns):
+            (tmp_path / file).write_bytes((folder / file).read_bytes())
+        return str(tmp_path)
+
+    assert (folder / "chat_template.jinja").is_file()
+    monkeypatch.setattr("actors.checkpoints.snapshot_download", download)
+    model = VisionLanguage(VisionLanguageConfig(model="owner/name"))
+    assert model.answer([question(1, (100, 160), "Read.", most=3)])
 
 
 def test_weights_that_are_missing_are_refused(folder: Path, tmp_path: Path) -> None:

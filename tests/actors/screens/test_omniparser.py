@@ -17,6 +17,7 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from actors.failures import SetupError
+from actors.hub_model import HubCheckpoint
 from actors.lines import LINES
 from actors.screens.florence import Captioner
 from actors.screens.icons import load_icons
@@ -222,13 +223,14 @@ def test_what_is_no_detector_is_refused_at_once(tmp_path: Path, broken: str) -> 
 
 
 def test_code_from_the_hub_must_be_pinned_to_a_commit() -> None:
+    name = "microsoft/OmniParser-v2.0"
     for revision in (None, "main", "v2"):
         with pytest.raises(SetupError, match="may change"):
-            weights_folder("microsoft/OmniParser-v2.0", revision, True)
+            weights_folder(HubCheckpoint(model=name, revision=revision, local_files_only=True))
     with pytest.raises(SetupError, match="cannot get"):
-        weights_folder("microsoft/OmniParser-v2.0", "a" * 40, True)
+        weights_folder(HubCheckpoint(model=name, revision="a" * 40, local_files_only=True))
     with pytest.raises(SetupError, match="no directory"):
-        weights_folder("./weights", None, True)
+        weights_folder(HubCheckpoint(model="./weights"))
 
 
 class _Nan(tiny_screens.RedCells):

@@ -310,7 +310,7 @@ def test_setup_names_what_is_wrong(checkpoint: Path, tmp_path: Path) -> None:
         "./nowhere": "no directory",
         "nowhere": "no directory 'nowhere', and it is no hub id",
         "facebook/never-published": "cannot get 'facebook/never-published' at revision main",
-        str(other_kind): "is a bert, not a SAM 2",
+        str(other_kind): "is a bert, this actor runs sam2 and sam2_video",
     }
     for model, message in cases.items():
         with pytest.raises(SetupError, match=message) as caught:

@@ -124,7 +124,7 @@ def test_metas_package_and_its_converted_checkpoint_agree_at_full_size(tmp_path:
     boxes = np.array([[15.0, 20, 150, 170], [50, 50, 300, 235]])
     _, ious, logits = predictor.predict(box=boxes, multimask_output=False)
 
-    loaded = load_sam2(str(path), "sam2.1_hiera_t.yaml", None, local_files_only=True)
+    loaded = load_sam2(Sam2Config(model=str(path), meta_config="sam2.1_hiera_t.yaml"))
     assert loaded.processor.size["height"] == 1024
     sam2 = PackedSam2(loaded.model, torch.device("cpu"), torch.float32)
     (features,) = sam2.embed([predictor._transforms(image)])
