@@ -12,8 +12,9 @@ from pipelines.measures.character_errors import compare
 from pipelines.runs.directory import RunDir
 from pipelines.storage.paths import RunPath, run_path
 from pipelines.truth.label_match import Matched, Thing, kept_labels, matched
-from pipelines.truth.labels import REVIEWED_TRUTH, TrueObjects
+from pipelines.truth.label_truth import TrueObjects
 from pipelines.truth.pages import final_sides, page_truths, read_truths
+from pipelines.truth.reviewed import REVIEWED_TRUTH
 
 
 @dataclass(frozen=True)

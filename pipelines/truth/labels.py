@@ -24,8 +24,6 @@ from pipelines.truth.coco import (
     indexed,
 )
 from pipelines.truth.label_truth import LabelTruth, read_label_truth
-from pipelines.truth.label_truth import TrueObjects as TrueObjects
-from pipelines.truth.reviewed import REVIEWED_TRUTH as REVIEWED_TRUTH
 from pipelines.truth.slices import Slice, Slicing, schema_of
 
 #: Rows that are Python objects at once.

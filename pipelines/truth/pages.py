@@ -13,7 +13,6 @@ from pipelines.measures.word_errors import word_errors
 from pipelines.runs.directory import RunDir
 from pipelines.runs.shards import iter_rows
 from pipelines.storage.paths import RunPath, run_path
-from pipelines.truth.labels import REVIEWED_TRUTH
 from pipelines.truth.page_files import read_truth
 from pipelines.truth.page_match import (
     COLUMNS,
@@ -23,6 +22,7 @@ from pipelines.truth.page_match import (
     match,
     names_of,
 )
+from pipelines.truth.reviewed import REVIEWED_TRUTH
 from pipelines.truth.slices import schema_of
 
 #: Columns that comparing the final text needs; `lines_source` only where there is a second reader.

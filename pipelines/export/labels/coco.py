@@ -5,12 +5,43 @@ from __future__ import annotations
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Literal, TypedDict
 
 from pycocotools import mask as coco
 
+from pipelines.decisions.triage import Label, RleValue
 from pipelines.export.labels.image import LabelledImage, _Files, _json
 from pipelines.storage.objects import is_s3, split_s3
+
+
+class CocoImage(TypedDict):
+    """An entry of COCO's `images`, with where it comes from.
+
+    `file_name`: the local path, or the key in its bucket. `row_id`: a string, since JavaScript's
+    numbers end at 53 bits. `reviewed`: accept or correct, where the labels are a reviewer's.
+    """
+
+    id: int
+    file_name: str
+    coco_url: str
+    width: int
+    height: int
+    page: int
+    row_id: str
+    reviewed: str | None
+
+
+class CocoAnnotation(TypedDict):
+    """An entry of COCO's `annotations`. Without a mask `segmentation` is empty, as in COCO."""
+
+    id: int
+    image_id: int
+    category_id: int
+    bbox: list[float]
+    area: float
+    segmentation: RleValue | list[list[float]]
+    iscrowd: Literal[0]
+    score: float | None
 
 
 class CocoWriter(_Files):
@@ -48,8 +79,8 @@ class CocoWriter(_Files):
         self._waiting.unlink()
 
 
-def coco_image(image: LabelledImage) -> dict[str, Any]:
-    """An entry of COCO's `images`. `file_name`: the local path, or the key in its bucket."""
+def coco_image(image: LabelledImage) -> CocoImage:
+    """An image without its labels."""
     return {
         "id": image.number,
         "file_name": split_s3(image.uri)[1] if is_s3(image.uri) else image.uri,
@@ -57,15 +88,15 @@ def coco_image(image: LabelledImage) -> dict[str, Any]:
         "width": image.width,
         "height": image.height,
         "page": image.page,
-        "row_id": str(image.row_id),  # JavaScript's numbers end at 53 bits
+        "row_id": str(image.row_id),
         "reviewed": image.reviewed,
     }
 
 
 def coco_annotation(
-    label: dict[str, Any], number: int, image: LabelledImage, ids: dict[str, int]
-) -> dict[str, Any]:
-    """An entry of COCO's `annotations`. Without a mask `segmentation` is empty, as in COCO."""
+    label: Label, number: int, image: LabelledImage, ids: dict[str, int]
+) -> CocoAnnotation:
+    """One label. `number`: from 1 over the whole file; `ids`: of the classes."""
     x0, y0, x1, y1 = label["box"]
     rle = label["mask"]
     return {

@@ -14,12 +14,13 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal, cast
 
 from pydantic import Field
 
 from actors.contract import Settings
-from pipelines.decisions.triage import ImageOutcome, Reason
+from pipelines.decisions.finished import FinishedImage
+from pipelines.decisions.triage import ImageOutcome, Label, Reason
 from pipelines.errors import ConfigError
 from pipelines.export.labels.formats import WRITERS
 from pipelines.export.labels.image import LabelledImage
@@ -135,16 +136,32 @@ def _check(run: RunDir, out: Path) -> None:
 def _selected(run: RunDir, config: ExportConfig, summary: ExportSummary) -> Iterator[LabelledImage]:
     answers = _answers(run, config)
     for row in _rows(run):
-        found = row.pop("instances") or ()
         answer = answers.of(row["row_id"]) if answers else None
         if why := _why_not(row, answer, config):
             summary.left_out[why] += 1
             continue
-        verdict, labels = None, _labels(found, config)
         if answer:
-            verdict, labels = answer
-            summary.reviewed[verdict] += 1
-        yield LabelledImage(number=summary.images + 1, reviewed=verdict, labels=labels, **row)
+            summary.reviewed[answer.verdict] += 1
+            yield _image(row, summary.images + 1, answer.verdict, answer.truth)
+        else:
+            labels = _labels(row["instances"] or (), config)
+            yield _image(row, summary.images + 1, None, labels)
+
+
+def _image(
+    row: FinishedImage, number: int, reviewed: str | None, labels: list[Label]
+) -> LabelledImage:
+    return LabelledImage(
+        number=number,
+        row_id=row["row_id"],
+        uri=row["uri"],
+        page=row["page"],
+        width=cast(int, row["width"]),  # null only where the image could not be fetched
+        height=cast(int, row["height"]),
+        outcome=row["outcome"],
+        reviewed=reviewed,
+        labels=labels,
+    )
 
 
 def _answers(run: RunDir, config: ExportConfig) -> ReviewAnswers | None:
@@ -159,20 +176,19 @@ def _answers(run: RunDir, config: ExportConfig) -> ReviewAnswers | None:
     return answers
 
 
-def _why_not(row: dict[str, Any], answer: ReviewAnswer | None, config: ExportConfig) -> str | None:
+def _why_not(row: FinishedImage, answer: ReviewAnswer | None, config: ExportConfig) -> str | None:
     """Why an image is left out; None: it is not."""
     if answer is None and config.reviewed == "only":
         return "not reviewed"
     if answer is None:
-        outcome: str = row["outcome"]
-        return None if outcome in EXPORTED[config.images] else outcome
+        return None if row["outcome"] in EXPORTED[config.images] else row["outcome"]
     if answer.verdict == "reject":
         return "rejected in review"
     # The run could not read it; a person labelled it later. REVIEWED does not carry its size.
     return None if row["width"] and row["height"] else "reviewed, but of unknown size"
 
 
-def _labels(found: Sequence[dict[str, Any]], config: ExportConfig) -> list[dict[str, Any]]:
+def _labels(found: Sequence[Label], config: ExportConfig) -> list[Label]:
     """Those of an image that nobody has looked at."""
     return [
         label
@@ -181,7 +197,7 @@ def _labels(found: Sequence[dict[str, Any]], config: ExportConfig) -> list[dict[
     ]
 
 
-def _rows(run: RunDir) -> Iterator[dict[str, Any]]:
+def _rows(run: RunDir) -> Iterator[FinishedImage]:
     for batch in iter_rows(run, COLUMNS):
         for start in range(0, batch.num_rows, SLICE):
             yield from batch.slice(start, SLICE).to_pylist()

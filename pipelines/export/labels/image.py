@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, Protocol, Self
 
+from pipelines.decisions.triage import Label
 from pipelines.storage.objects import split_member
 
 
@@ -24,7 +25,7 @@ class LabelledImage:
         width, height: of the upright image, pixels; all boxes and masks refer to it.
         outcome: what the run said.
         reviewed: accept or correct, where `labels` are a reviewer's; else None.
-        labels: values of `pipelines.decisions.triage.LABEL`.
+        labels: a reviewer's, or the run's.
     """
 
     number: int
@@ -35,7 +36,7 @@ class LabelledImage:
     height: int
     outcome: str
     reviewed: str | None
-    labels: list[dict[str, Any]]
+    labels: list[Label]
 
     @property
     def name(self) -> str:

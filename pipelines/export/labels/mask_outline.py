@@ -9,10 +9,12 @@ import numpy as np
 import numpy.typing as npt
 from pycocotools import mask as coco
 
+from pipelines.decisions.triage import RleValue
+
 Points = npt.NDArray[np.int32]  # (n, 2), x and y of pixels
 
 
-def outline(rle: dict[str, Any]) -> list[tuple[int, int]]:
+def outline(rle: RleValue) -> list[tuple[int, int]]:
     """The outer border of a mask, x and y of its pixels; empty if no part has an area.
 
     Parts are joined by lines without width, the largest first. Holes are filled.

@@ -5,9 +5,8 @@ from __future__ import annotations
 import xml.etree.ElementTree as ET
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
-from pipelines.decisions.triage import Reason
+from pipelines.decisions.triage import Label, Reason
 from pipelines.export.labels.image import LabelledImage, _Files, _text
 
 #: Pixels from the edge of an image at which a reviewed object counts as cut off by it.
@@ -50,7 +49,7 @@ def voc_annotation(image: LabelledImage) -> ET.Element:
     return root
 
 
-def _truncated(label: dict[str, Any], image: LabelledImage) -> bool:
+def _truncated(label: Label, image: LabelledImage) -> bool:
     """Whether an object goes on beyond the image. A review empties `reasons`: then by the box."""
     if not image.reviewed:
         return Reason.BORDER in label["reasons"]

@@ -5,10 +5,10 @@ from __future__ import annotations
 import csv
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import yaml
 
+from pipelines.decisions.triage import Label
 from pipelines.export.labels.image import LabelledImage, _Files
 from pipelines.export.labels.mask_outline import outline
 from pipelines.storage.objects import split_member
@@ -49,9 +49,7 @@ def yolo_seg_writer(out: Path, classes: Sequence[str]) -> YoloWriter:
     return YoloWriter(out, classes, outlines=True)
 
 
-def yolo_line(
-    label: dict[str, Any], image: LabelledImage, ids: dict[str, int], outlines: bool
-) -> str:
+def yolo_line(label: Label, image: LabelledImage, ids: dict[str, int], outlines: bool) -> str:
     """``class cx cy w h`` or ``class x y x y ...``, relative to the image.
 
     One object is one line: parts of a mask are joined by lines without width, holes are filled
@@ -60,7 +58,7 @@ def yolo_line(
     """
     x0, y0, x1, y1 = label["box"]
     if outlines:
-        points = outline(label["mask"]) if label["mask"] else []
+        points: Sequence[tuple[float, float]] = outline(label["mask"]) if label["mask"] else ()
         points = points or [(x0, y0), (x1, y0), (x1, y1), (x0, y1)]
         values = [v for x, y in points for v in (x / image.width, y / image.height)]
     else:
