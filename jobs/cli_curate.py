@@ -32,7 +32,7 @@ app = typer.Typer(
     cls=_RunOrPull,
     no_args_is_help=True,
     subcommand_metavar="RUN [OPTIONS] | pull NAME [OPTIONS]",
-    help="A finished run in FiftyOne, and back what people changed there.",
+    help="Open a run in FiftyOne; pull corrections back.",
 )
 
 

@@ -9,7 +9,7 @@ import typer
 from rich.console import Console
 
 app = typer.Typer(
-    no_args_is_help=True, help="The small checkpoints of a toy world that come with Nightjar."
+    no_args_is_help=True, help="Small checkpoints of a toy world, for demos and tests."
 )
 
 
@@ -36,7 +36,7 @@ def evaluate(
     segmenter: Annotated[Path | None, typer.Argument(help="directory of the segmenter")] = None,
     scenes: Annotated[int, typer.Option(min=1, help="fresh scenes to score on")] = 400,
 ) -> None:
-    """Score pocket checkpoints on scenes that no training has seen."""
+    """Score pocket checkpoints on scenes that were not in training."""
     from jobs.commands import pocket
 
     pocket.evaluate(Console(), detector, segmenter, scenes)

@@ -56,21 +56,21 @@ def status(
     ] = None,
     address: Address = None,
 ) -> None:
-    """How a submitted run stands. Exit code 0 while it runs and when it has finished, else its."""
+    """Show how a submitted run stands. Exit code: 0 running or finished, else the run's own."""
     from jobs.commands import submit as job
 
     job.status(Console(), target, address)
 
 
 def logs(target: Target, address: Address = None, follow: Follow = False) -> None:
-    """What a submitted run has printed. With --follow: its exit code in the end."""
+    """Print the output of a submitted run. With --follow, exit with the run's exit code."""
     from jobs.commands import submit as job
 
     job.logs(Console(), target, address, follow=follow)
 
 
 def stop(target: Target, address: Address = None) -> None:
-    """End a submitted run. What is committed is kept."""
+    """Stop a submitted run. Committed rows are kept."""
     from jobs.commands import submit as job
 
     job.stop(Console(), target, address)

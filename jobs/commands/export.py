@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
@@ -51,12 +52,28 @@ class Asked:
     dry_run: bool
 
 
-def is_for_documents(run_dir: str) -> bool:
-    """Whether a run is one of documents. Raises RunNotFound."""
-    return RunDir(run_dir).read_record()["job"] == "ocr_backfill"
+def command(
+    console: Console, run_dir: str, out: str, asked: Asked, *, everything: bool, candidates: bool
+) -> None:
+    """`nightjar export`: documents of an OCR run, or labels. Raises RunNotFound, ConfigError."""
+    if RunDir(run_dir).read_record()["job"] == "ocr_backfill":
+        documents(console, run_dir, out, asked, everything=everything, candidates=candidates)
+        return
+    from jobs.commands.export_labels import export
+
+    _check_for_labels(out, asked)
+    export(
+        console,
+        run_dir,
+        Path(out),
+        asked.form or "coco",
+        everything=everything,
+        candidates=candidates,
+        reviewed=asked.reviewed,
+    )
 
 
-def check_for_labels(out: str, asked: Asked) -> None:
+def _check_for_labels(out: str, asked: Asked) -> None:
     """Refuse what means nothing to labels. Raises ConfigError."""
     if is_s3(out):
         raise ConfigError(f"{out}: labels go to a directory", "copy it to the bucket afterwards")
