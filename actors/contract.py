@@ -123,7 +123,7 @@ class Pool(Settings):
         "engines`), looked up in the folders of NIGHTJAR_VENVS, else .venvs and /opt/venvs",
     )
     py_executable: str | None = Field(
-        None, description="the same by the path of its python, on the machines of the workers"
+        None, description="in place of environment: the path of its python on the workers' machines"
     )
     uv: str | None = Field(
         None,

@@ -32,7 +32,7 @@ class FetchConfig(Settings):
         description="a PDF page above limits.max_pixels: `fail` (TOO_MANY_PIXELS) or `shrink` "
         "(render it at a lower dpi)",
     )
-    max_bytes: int = Field(512 << 20, ge=1, description="of a document -> TOO_MANY_BYTES")
+    max_bytes: int = Field(512 << 20, ge=1, description="largest document; else TOO_MANY_BYTES")
     check_version: bool = Field(
         True, description="fail with OBJECT_CHANGED if a document is not the one that was planned"
     )
@@ -53,12 +53,12 @@ class FetchConfig(Settings):
     outage_s: float = Field(
         900.0,
         ge=0,
-        description="how long a worker waits for a bucket that answers nobody, or takes its "
-        "credentials no more, before the run stops (exit code 3) and can be started again",
+        description="how long a worker waits for a bucket that does not answer or rejects the "
+        "credentials; then the run stops (exit code 3) and can be started again",
     )
     threads: int = Field(8, ge=1, description="documents read at once, ahead of the renderer")
     read_ahead_mb: int = Field(
-        256, ge=1, description="bytes of documents held per worker; one may be larger"
+        256, ge=1, description="MiB of documents held per worker; one may be larger"
     )
 
 

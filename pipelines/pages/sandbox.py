@@ -54,11 +54,13 @@ _STARTUP_S = 120.0  # imports take 0.7 s on an idle machine; a cold network disk
 class SandboxLimits(Settings):
     """What one page may cost before its process is killed."""
 
-    wall_s: float = Field(60.0, gt=0, description="seconds per page -> RENDER_TIMEOUT")
+    wall_s: float = Field(60.0, gt=0, description="seconds per page; else RENDER_TIMEOUT")
     memory_mb: int = Field(
-        2048, ge=256, description="resident memory of the process, 100 MB of it code"
+        2048,
+        ge=256,
+        description="memory of the process in MiB, 100 of them code; else OUT_OF_MEMORY",
     )
-    max_pixels: int = Field(100_000_000, ge=1, description="pixels of a page -> TOO_MANY_PIXELS")
+    max_pixels: int = Field(100_000_000, ge=1, description="pixels of a page; else TOO_MANY_PIXELS")
 
 
 #: Nightjar's own renderer; `fetch.renderer` calls it null.
