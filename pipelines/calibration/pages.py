@@ -98,11 +98,7 @@ def calibrate(
     Raises ConfigError with fewer.
     """
     files = len(np.unique(sample.pages.files))
-    if files < FEWEST:
-        raise ConfigError(
-            f"{files} files with truth were read by {sample.engine}: too few to cross-validate",
-            f"label {FEWEST} or more; {ENOUGH} begin to say something",
-        )
+    _refuse_few(files, sample.engine)
     trial = _trial(sample, target, seed, repeats or (5 if len(sample) <= 300 else 2), on_fold)
     chosen = choose(sample, np.arange(len(sample)), target, seed)
     calibration = Calibration(
@@ -119,6 +115,14 @@ def calibrate(
         created=datetime.now(UTC).isoformat(timespec="seconds"),
     )
     return Report(calibration, sample, trial, seed, tuple(_warnings(calibration, sample)))
+
+
+def _refuse_few(files: int, engine: str) -> None:
+    if files < FEWEST:
+        raise ConfigError(
+            f"{files} files with truth were read by {engine}: too few to cross-validate",
+            f"label {FEWEST} or more; {ENOUGH} begin to say something",
+        )
 
 
 def choose(sample: Sample, pages: Ints, target: float, seed: int) -> Chosen:

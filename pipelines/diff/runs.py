@@ -21,7 +21,7 @@ from pipelines.config import changed_keys
 from pipelines.decisions.finished import FinishedImage, FinishedPage
 from pipelines.diff.labels import LabelDiff, diff_labels
 from pipelines.diff.pages import TextDiff, diff_text
-from pipelines.diff.pairs import Row, pairs
+from pipelines.diff.pairs import Pair, Row, pairs
 from pipelines.diff.ranked_lines import RankedLines
 from pipelines.diff.truth import Judge, Verdict, judge_of
 from pipelines.errors import ConfigError
@@ -114,10 +114,8 @@ def diff_runs(
         with tempfile.TemporaryFile(prefix=".nightjar-diff-", dir=where) as spooled:
             spool = RankedLines(spooled if out else None)
             rows = pairs(one, other, (columns[0], columns[1]), scratch=where)
-            for count, (before, after) in enumerate(rows, 1):
+            for before, after in _counted(rows, on_rows):
                 differ.take(before, after, spool)
-                if count % _REPORT_EVERY == 0:
-                    on_rows(count)
             _refuse_strangers(summary)
             if out:
                 spool.write(out)
@@ -125,6 +123,13 @@ def diff_runs(
         spool.first(group) for group in (_REGRESSION, _IMPROVEMENT, _CHANGE)
     )
     return summary
+
+
+def _counted(rows: Iterator[Pair], on_rows: OnRows) -> Iterator[Pair]:
+    for count, pair in enumerate(rows, 1):
+        yield pair
+        if count % _REPORT_EVERY == 0:
+            on_rows(count)
 
 
 def _job_of(one: RunDir, other: RunDir) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import NotRequired, Protocol, TypedDict
 
 from pipelines.diff.pairs import Row
 from pipelines.errors import ConfigError
@@ -15,6 +15,24 @@ from pipelines.truth.label_match import Matched, Thing, kept_labels, matched
 from pipelines.truth.label_truth import TrueObjects
 from pipelines.truth.pages import final_sides, page_truths, read_truths
 from pipelines.truth.reviewed import REVIEWED_TRUTH
+
+#: An object, as a line of `nightjar diff --out` has it.
+ObjectValue = TypedDict("ObjectValue", {"class": str, "box": list[float]})
+
+
+class VerdictValue(TypedDict):
+    """A verdict as a line of `nightjar diff --out` has it; lists are before and after.
+
+    Of labels: `right` and `objects` are counts; `lost`, `gained`: objects that one run only found,
+    where both runs name classes alike. Of texts: `characters` of the truth.
+    """
+
+    errors: list[int]
+    right: NotRequired[list[int]]
+    objects: NotRequired[int]
+    lost: NotRequired[list[ObjectValue]]
+    gained: NotRequired[list[ObjectValue]]
+    characters: NotRequired[int]
 
 
 @dataclass(frozen=True)
@@ -31,7 +49,7 @@ class Verdict:
     errors: tuple[int, int]
     size: int
     counts: tuple[Counter[str], Counter[str]]
-    detail: dict[str, Any]
+    detail: VerdictValue
 
     @property
     def worse(self) -> int:
@@ -92,7 +110,7 @@ class LabelJudge:
         found = [matched(mine, theirs) for mine, theirs in zip(labels, objects, strict=True)]
         hits = [{at: place for place, at in one.right} for one in found]
         size = sum(not one.crowd for one in objects[1])
-        detail: dict[str, Any] = {
+        detail: VerdictValue = {
             "errors": [one.errors for one in found],
             "right": [len(one.right) for one in found],
             "objects": size,
@@ -112,7 +130,7 @@ class LabelJudge:
         return [one for one in things if one.name in self._classes]
 
 
-def _shown(objects: list[Thing], places: set[int]) -> list[dict[str, Any]]:
+def _shown(objects: list[Thing], places: set[int]) -> list[ObjectValue]:
     return [{"class": objects[at].name, "box": list(objects[at].box)} for at in sorted(places)]
 
 

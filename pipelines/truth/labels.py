@@ -128,9 +128,6 @@ def read_beside_truth(
     for row in _rows(run, (*_COLUMNS, *(slicing.columns if slicing else ()))):
         pairing.take(row)
     pairing.sort()
-    if slicing:
-        for row in pairing.rows:
-            slicing.add(row)
     return RunBesideTruth(
         run=run,
         source=str(truth),
@@ -139,13 +136,21 @@ def read_beside_truth(
         truth=pairing.as_coco(),
         results=pairing.results,
         units=[_unit(row) for row in pairing.rows],
-        slices=slicing.slices() if slicing and pairing.rows else [],
+        slices=_slices(slicing, pairing.rows),
         ids=pairing.ids,
         named=read.named,
         missing=len(read) - len(pairing.rows),
         rejected=read.rejected,
         reviewed=read.reviewed,
     )
+
+
+def _slices(slicing: Slicing | None, rows: Sequence[FinishedImage]) -> list[Slice]:
+    if slicing is None or not rows:
+        return []
+    for row in rows:
+        slicing.add(row)
+    return slicing.slices()
 
 
 class _Pairing:
