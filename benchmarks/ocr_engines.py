@@ -149,7 +149,7 @@ def _pipeline() -> Callable[[list[str]], dict[str, Lines]]:
     import cv2
     from paddleocr import PaddleOCR
 
-    from actors.ocr.paddle_models import embedded
+    from actors.ocr.pp_ocr.paddle_models import embedded
 
     cv2.setNumThreads(1)
     names = {"detection": "PP-OCRv6_small_det", "recognition": "PP-OCRv6_small_rec"}

@@ -230,7 +230,7 @@ def paddleocr(program: Path, pages: Path, out: Path) -> Read:
 
 def _stock_models(folder: Path) -> list[Path]:
     """The models of rapidocr's wheel as PaddleOCR ships them: lines of 320 columns or more."""
-    from actors.ocr.paddle_models import embedded
+    from actors.ocr.pp_ocr.paddle_models import embedded
 
     made = []
     for name in ("PP-OCRv6_small_det", "PP-OCRv6_small_rec"):

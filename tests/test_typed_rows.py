@@ -12,7 +12,7 @@ from actors.failures import FAILURE, FailureValue
 from actors.instances import CONFLICT, INSTANCE, MASK, Conflict, Instance, MaskValue
 from actors.lines import LINE, READING, LineValue, ReadingValue
 from actors.ocr.blocks import BLOCK, BlockValue
-from actors.ocr.line_reader import LineReader, LinesRead
+from actors.ocr.pp_ocr.line_reader import LineReader, LinesRead
 from actors.ocr.surya import Surya, SuryaRead
 from actors.screens.element import ELEMENT, ElementValue
 from pipelines.autolabel import AutolabelConfig, autolabel

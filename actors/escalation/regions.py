@@ -11,8 +11,8 @@ import numpy.typing as npt
 
 from actors.failures import FailureKind, ItemFailure
 from actors.lines import LineValue
-from actors.ocr.detection import Image
-from actors.ocr.line_reader import decoded
+from actors.ocr.pp_ocr.detection import Image
+from actors.ocr.pp_ocr.line_reader import decoded
 
 #: Paper around a line's crop, in heights of the line: letters that the box cuts off come in.
 _MARGIN = 0.25

@@ -21,9 +21,9 @@ import numpy.typing as npt
 from pydantic import Field
 
 from actors.failures import SetupError
-from actors.ocr.detection import FoundLines, Image, on_page
-from actors.ocr.line_reader import LineReader, LineReaderConfig, Reading
-from actors.ocr.paddle_models import embedded, model_digest
+from actors.ocr.pp_ocr.detection import FoundLines, Image, on_page
+from actors.ocr.pp_ocr.line_reader import LineReader, LineReaderConfig, Reading
+from actors.ocr.pp_ocr.paddle_models import embedded, model_digest
 
 PaddleEngine = Literal["onnxruntime", "paddle", "transformers"]
 Script = Literal[

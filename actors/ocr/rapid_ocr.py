@@ -10,9 +10,9 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import Field
 
-from actors.ocr.detection import FoundLines, Image, line_quads, text_outside
-from actors.ocr.engines import Engine, Networks, Precision, load_networks
-from actors.ocr.line_reader import (
+from actors.ocr.pp_ocr.detection import FoundLines, Image, line_quads, text_outside
+from actors.ocr.pp_ocr.engines import Engine, Networks, Precision, load_networks
+from actors.ocr.pp_ocr.line_reader import (
     LineReader,
     LineReaderConfig,
     Reading,

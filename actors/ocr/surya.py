@@ -27,10 +27,10 @@ from actors.endpoint.loops import find_loop
 from actors.failures import FAILURE, FailureKind, FailureValue, ItemFailure, failure
 from actors.lines import READING, LineValue, ReadingValue
 from actors.ocr.blocks import BLOCKS, BlockValue
-from actors.ocr.detection import DetectionConfig, Image, detector_input
 from actors.ocr.html_lines import html_lines
-from actors.ocr.ink import coverage, ink_cells
-from actors.ocr.line_reader import decoded
+from actors.ocr.pp_ocr.detection import DetectionConfig, Image, detector_input
+from actors.ocr.pp_ocr.ink import coverage, ink_cells
+from actors.ocr.pp_ocr.line_reader import decoded
 from actors.ocr.surya_protocol import (
     BLOCK_PROMPT,
     LAYOUT_PROMPT,

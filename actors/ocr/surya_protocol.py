@@ -20,7 +20,7 @@ import numpy as np
 from actors.endpoint.completion import quoted
 from actors.endpoint.settings import EndpointConfig
 from actors.failures import FailureKind, ItemFailure
-from actors.ocr.detection import Image
+from actors.ocr.pp_ocr.detection import Image
 
 LAYOUT_PROMPT = (
     "Output the layout of this image as JSON. Each entry is a dict with "

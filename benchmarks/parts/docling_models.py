@@ -41,7 +41,7 @@ def lay_out(folder: Path) -> Path:
         return folder
     from transformers import RTDetrImageProcessor
 
-    from actors.ocr.line_reader import wheel_models
+    from actors.ocr.pp_ocr.line_reader import wheel_models
 
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder.parent) as scratch:

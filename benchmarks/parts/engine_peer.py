@@ -75,7 +75,7 @@ class Naive:
         self._reader = RapidOcr(RapidOcrConfig())
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
-        from actors.ocr.detection import crop, detector_input
+        from actors.ocr.pp_ocr.detection import crop, detector_input
 
         began = time.time()
         texts = []

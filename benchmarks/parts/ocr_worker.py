@@ -100,9 +100,9 @@ def boxed(line: dict[str, Any]) -> list[Any]:
 def floor(engine: str, threads: int, pages: list[str]) -> Reader:
     """The same compiled networks over inputs prepared beforehand, in ideal batches: no decoding, no
     cutting, no text, no order. Pages are prepared 16 at a time, as a batch of the pool is."""
-    from actors.ocr.detection import crop, detector_input
-    from actors.ocr.line_reader import decoded, stacked
-    from actors.ocr.packing import pack
+    from actors.ocr.pp_ocr.detection import crop, detector_input
+    from actors.ocr.pp_ocr.line_reader import decoded, stacked
+    from actors.ocr.pp_ocr.packing import pack
     from actors.ocr.rapid_ocr import RapidOcr, RapidOcrConfig
 
     reader = RapidOcr(RapidOcrConfig.model_validate({"engine": engine, "threads": threads}))

@@ -27,7 +27,8 @@ _WIDE = frozenset({"W", "F"})
 _BETWEEN = frozenset({"Mn", "Me", "Cf", "Cc"})
 _RIGHT_TO_LEFT = frozenset({"R", "AL"})
 _LEFT_TO_RIGHT = frozenset({"L", "EN", "AN"})
-#: Taller than this ratio: a line that runs downwards, as for the readers (actors/ocr/detection.py).
+#: Taller than this ratio: a line that runs downwards, as for the readers
+#: (actors/ocr/pp_ocr/detection.py).
 _VERTICAL = 1.5
 
 

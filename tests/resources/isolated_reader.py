@@ -85,7 +85,7 @@ class _Child:
         import numpy as np
         from paddleocr import PaddleOCR
 
-        from actors.ocr.paddle_models import embedded
+        from actors.ocr.pp_ocr.paddle_models import embedded
 
         names = {"detection": "PP-OCRv6_small_det", "recognition": "PP-OCRv6_small_rec"}
         models = {f"text_{role}_model_name": name for role, name in names.items()} | {

@@ -5,8 +5,8 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from actors.ocr.packing import TAIL, line_columns, pack
-from actors.ocr.shapes import LINE_WIDTHS, PAGE_SIDES
+from actors.ocr.pp_ocr.packing import TAIL, line_columns, pack
+from actors.ocr.pp_ocr.shapes import LINE_WIDTHS, PAGE_SIDES
 
 NATURAL = st.lists(st.floats(1, 4000), max_size=200)
 

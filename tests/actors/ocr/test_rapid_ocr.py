@@ -19,7 +19,7 @@ from PIL import Image, ImageDraw, ImageFont
 from rapidocr import RapidOCR
 
 from actors.failures import SetupError
-from actors.ocr.detection import DetectionConfig, text_outside
+from actors.ocr.pp_ocr.detection import DetectionConfig, text_outside
 from actors.ocr.rapid_ocr import RapidOcr, RapidOcrConfig
 
 TEXTS = ["Nightjar reads line 42", "TOTAL 12.50", "Invoice 2026-11-21", "alpha beta gamma", "x"]

@@ -1,9 +1,9 @@
-"""Asked of the python of an environment: which modules it can import, and what it computes on.
+"""Runs in the Python of an environment: which modules it can import, and which device it has.
 
-    PYTHON -m jobs.commands.engine_probe MODULE ...
+    PYTHON -m jobs.commands.engines.probe MODULE ...
 
-One JSON object on the last line. Nothing but the standard library is imported for its own sake, so
-that it also answers where half of an environment is missing.
+Prints one JSON object on the last line. Needs the standard library only, so that it also answers
+in an environment that lacks packages.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import Any
 
 
 def main() -> None:
-    """Answer for the modules on the command line."""
+    """Print the answer for the modules on the command line."""
     faults = {module: _fault(module) for module in sys.argv[1:]}
     found = {
         "python": platform.python_version(),
@@ -31,7 +31,7 @@ def main() -> None:
 def _fault(module: str) -> str:
     try:
         importlib.import_module(module)
-    except BaseException as error:  # a broken binary exits, or raises what it likes
+    except BaseException as error:  # a broken binary may exit or raise anything
         return f"{type(error).__name__}: {error}"
     return ""
 

@@ -1,7 +1,8 @@
 """Readers made of two networks, one that finds lines and one that reads them: what they share.
 
 Detection goes page by page. The line crops of the whole batch of pages are pooled, sorted by width
-and recognised in batches with little padding (`actors.ocr.packing`), whatever runs the networks.
+and recognised in batches with little padding (`actors.ocr.pp_ocr.packing`), whatever runs the
+networks.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from pydantic import Field
 from actors.contract import Actor, Settings, appended
 from actors.failures import FAILURE, FailureKind, FailureValue, SetupError, failure
 from actors.lines import READING, LineValue, ReadingValue
-from actors.ocr.detection import (
+from actors.ocr.pp_ocr.detection import (
     LINE_HEIGHT,
     DetectionConfig,
     FoundLines,
@@ -30,8 +31,8 @@ from actors.ocr.detection import (
     crop,
     detector_input,
 )
-from actors.ocr.ink import coverage, ink_cells
-from actors.ocr.packing import TAIL, pack
+from actors.ocr.pp_ocr.ink import coverage, ink_cells
+from actors.ocr.pp_ocr.packing import TAIL, pack
 from actors.ocr.reading_order import reading_order
 
 #: What one line says: text, and score 0..1, None where nothing was read.
@@ -87,7 +88,8 @@ class LineReader(Actor[C]):
     `ocr_lines`: in reading order, polygons in pixels of the page. A line that was found but could
     not be read keeps its polygon, with the text "" and a null score: nothing is dropped for being
     weak. `ink_share`: share (0..1) of the page's cells that hold ink; `ink_covered`: share of
-    those inside a line, null without ink. `text_outside`: see `actors.ocr.detection.FoundLines`.
+    those inside a line, null without ink. `text_outside`: see
+    `actors.ocr.pp_ocr.detection.FoundLines`.
     Failures: CORRUPT_IMAGE.
     """
 

@@ -1,4 +1,4 @@
-"""Where the weights of an engine are on this machine, by a look at the disk: nothing is loaded."""
+"""Where the weights of an engine are on this machine. Looks at the disk only, loads nothing."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from typing import Any
 
 from huggingface_hub import constants
 
-from actors.ocr.paddle_models import FILES
+from actors.ocr.pp_ocr.paddle_models import FILES
 
-_POCKET = Path(__file__).resolve().parents[2] / "configs" / "autolabel" / "pocket"
+_POCKET = Path(__file__).resolve().parents[3] / "configs" / "autolabel" / "pocket"
 
 Look = Callable[[Path | None], str]
 
 
 def pp_ocr(python: Path | None) -> str:
-    """The networks in rapidocr's wheel, in the environment of `python`, or in ours."""
+    """Networks in rapidocr's wheel: in the environment of `python`, or in our own for None."""
     from actors.failures import SetupError
-    from actors.ocr.line_reader import wheel_models
+    from actors.ocr.pp_ocr.line_reader import wheel_models
 
     if python is not None:
         folders = list(python.parent.parent.glob("lib/python3*/site-packages/rapidocr/models"))
@@ -34,7 +34,7 @@ def pp_ocr(python: Path | None) -> str:
 
 
 def server(variable: str) -> Look:
-    """Weights behind the address in an environment variable; it is not called."""
+    """Weights of a server whose address is in an environment variable. The server is not called."""
     return lambda _: f"at {variable}" if variable in os.environ else f"at a server: set {variable}"
 
 
@@ -44,7 +44,7 @@ def in_config(where: str) -> Look:
 
 
 def checkpoints(*model_types: str) -> Look:
-    """Checkpoints of these `model_type`s in the hub's cache, and the pocket ones that we carry."""
+    """Checkpoints of these `model_type`s: in the hub's cache and among the pocket checkpoints."""
 
     def found(_: Path | None) -> str:
         names = [name for name, config in _configs() if config.get("model_type") in model_types]
@@ -60,7 +60,7 @@ def timm_checkpoints(_: Path | None) -> str:
 
 
 def _configs() -> Iterator[tuple[str, dict[str, Any]]]:
-    """(name, config.json) of every checkpoint whose weights are here."""
+    """(name, config.json) of every checkpoint whose weights are on disk."""
     cache = Path(constants.HF_HUB_CACHE)
     for folder in sorted(cache.glob("models--*/snapshots/*")):
         name = folder.parent.parent.name.removeprefix("models--").replace("--", "/")

@@ -59,7 +59,7 @@ class OpenVino:
     def __init__(self, precision: Precision, threads: int, det: Path, rec: Path) -> None:
         import openvino as ov
 
-        from actors.ocr import openvino_graphs as graphs
+        from actors.ocr.pp_ocr import openvino_graphs as graphs
 
         self._tensor = ov.Tensor
         core = ov.Core()

@@ -15,9 +15,9 @@ from typing import Any
 
 import yaml
 
-from actors.ocr.detection import LINE_HEIGHT
-from actors.ocr.line_reader import wheel_models
-from actors.ocr.shapes import LINE_WIDTHS
+from actors.ocr.pp_ocr.detection import LINE_HEIGHT
+from actors.ocr.pp_ocr.line_reader import wheel_models
+from actors.ocr.pp_ocr.shapes import LINE_WIDTHS
 
 #: PaddleOCR's name -> file in rapidocr's wheel.
 FILES = {

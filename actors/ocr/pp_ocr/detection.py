@@ -16,8 +16,8 @@ from cv2.typing import MatLike
 from pydantic import Field
 
 from actors.contract import Settings
-from actors.ocr.packing import line_columns
-from actors.ocr.shapes import PAGE_SIDES
+from actors.ocr.pp_ocr.packing import line_columns
+from actors.ocr.pp_ocr.shapes import PAGE_SIDES
 
 Image = MatLike  # uint8 (H, W, 3), BGR
 

@@ -1,4 +1,4 @@
-"""`nightjar engines`: what is there of every engine, and under which licences."""
+"""Ask every environment for its engines and print the table."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -15,118 +14,19 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from jobs.commands.engine_weights import checkpoints, in_config, pp_ocr, server, timm_checkpoints
+from jobs.commands.engines.catalogue import ENGINES, Engine
 from pipelines.engine import environments
 
-#: Seconds for the imports of an environment: torch, transformers and paddlex take 4 to 20 each.
+#: Seconds for all imports of an environment: torch, transformers and paddlex take 4 to 20 s each.
 _PROBE_S = 300
 _OURS = "ours"
-#: Columns of the table where nobody looks: 80, rich's guess, would fold every cell.
+#: Columns of the table without a terminal: at rich's default of 80 every cell would wrap.
 _PLAIN_WIDTH = 240
 
 
 @dataclass(frozen=True)
-class Engine:
-    """What is known of an engine beforehand. `package`: the one that its version is taken from."""
-
-    name: str
-    package: str
-    modules: tuple[str, ...]
-    weights: Callable[[Path | None], str]  # of its python -> where, or "" if there are none
-    code_licence: str
-    weights_licence: str
-    environment: str | None = None
-
-
-#: Licences as the packages and the checkpoints' own cards state them, read in November 2026.
-ENGINES = (
-    Engine(
-        "rapid_ocr",
-        "rapidocr",
-        ("openvino", "onnxruntime", "actors.ocr.rapid_ocr"),
-        pp_ocr,
-        "Apache-2.0",
-        "Apache-2.0",
-    ),
-    Engine(
-        "paddle_ocr",
-        "paddleocr",
-        ("paddleocr", "onnxruntime", "actors.ocr.paddle_ocr"),
-        pp_ocr,
-        "Apache-2.0",
-        "Apache-2.0",
-        "paddle_ocr",
-    ),
-    Engine(
-        "surya",
-        "httpx",
-        ("actors.ocr.surya",),
-        server("SURYA_INFERENCE_URL"),
-        "Apache-2.0 (its server)",
-        "OpenRAIL-M, conditions for companies",
-    ),
-    Engine(
-        "omniparser",
-        "transformers",
-        ("actors.screens.omniparser", "transformers"),
-        checkpoints("florence2"),
-        "MIT",
-        "MIT; older detectors AGPL-3.0",
-    ),
-    Engine(
-        "grounding_dino",
-        "transformers",
-        ("actors.detection.grounding_dino", "transformers"),
-        checkpoints("grounding-dino", "mm-grounding-dino"),
-        "Apache-2.0",
-        "Apache-2.0",
-    ),
-    Engine(
-        "sam2",
-        "transformers",
-        ("actors.segmentation.sam2", "transformers"),
-        checkpoints("sam2", "sam2_video"),
-        "Apache-2.0",
-        "Apache-2.0",
-    ),
-    Engine(
-        "sam3",
-        "transformers",
-        ("actors.segmentation.sam3", "transformers"),
-        checkpoints("sam3", "sam3_video"),
-        "Apache-2.0",
-        "SAM License (Meta)",
-    ),
-    Engine(
-        "yolo",
-        "ultralytics",
-        ("actors.detection.yolo", "ultralytics"),
-        in_config("a .pt file, named in the config"),
-        "AGPL-3.0",
-        "AGPL-3.0 (Ultralytics' own)",
-    ),
-    Engine(
-        "vlm",
-        "httpx",
-        ("actors.escalation.vlm",),
-        in_config("at its endpoint, named in the config"),
-        "Apache-2.0 (ours)",
-        "the served model's",
-    ),
-    Engine(
-        "embedder",
-        "timm",
-        ("actors.embedding.embed", "timm"),
-        timm_checkpoints,
-        "Apache-2.0",
-        "the checkpoint's; statistics: none",
-    ),
-)
-
-
-@dataclass(frozen=True)
 class State:
-    """A row of the table. `importable`: "yes", or what went wrong."""
+    """A row of the table. `importable`: "yes", or the error."""
 
     engine: str
     environment: str
@@ -139,7 +39,7 @@ class State:
 
 
 def command(console: Console, *, as_json: bool) -> None:
-    """Print the state of every engine. Missing ones are no error: few need all of them."""
+    """Print the state of every engine. A missing engine is no error: few users need all of them."""
     with console.status("importing every engine in its environment"):
         states = survey()
     if as_json:
@@ -154,11 +54,11 @@ def command(console: Console, *, as_json: bool) -> None:
     if not console.is_terminal:
         console.width = _PLAIN_WIDTH
     console.print(table, highlight=False, markup=False)
-    console.print("licences: of the code / of the weights", highlight=False)
+    console.print("licences: code / weights", highlight=False)
 
 
 def survey() -> list[State]:
-    """Each engine as it is on this machine."""
+    """The state of each engine on this machine."""
     names = list(dict.fromkeys(engine.environment for engine in ENGINES))
     with ThreadPoolExecutor() as threads:
         answers = dict(zip(names, threads.map(_asked, names), strict=True))
@@ -166,18 +66,18 @@ def survey() -> list[State]:
 
 
 def _asked(environment: str | None) -> tuple[Path | None, dict[str, Any] | str]:
-    """The python of an environment and its answer, or why there is none."""
+    """The Python of an environment and its answer, or the reason why it gives none."""
     python = Path(sys.executable) if environment is None else environments.find(environment)
     if python is None:
         places = ", ".join(map(str, environments.folders()))
-        return None, f"no environment in {places}: make engines"
+        return None, f"no environment in {places}; create it: make engines"
     modules = {
         module
         for engine in ENGINES
         if engine.environment == environment
         for module in engine.modules
     }
-    argv = [str(python), "-m", "jobs.commands.engine_probe", *sorted(modules)]
+    argv = [str(python), "-m", "jobs.commands.engines.probe", *sorted(modules)]
     quiet = {**os.environ, "PADDLE_PDX_DISABLE_MODEL_SOURCE_CHECK": "True"}
     try:
         done = subprocess.run(argv, capture_output=True, text=True, timeout=_PROBE_S, env=quiet)

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Sequence
 
-from actors.ocr.shapes import LINE_WIDTHS
+from actors.ocr.pp_ocr.shapes import LINE_WIDTHS
 
 #: Empty columns behind a line: without them its last character suffers. Order-free CER of 40
 #: receipts: 2.59 % with 0, 2.51 % with 16, 2.42 % with 48, 2.48 % with RapidOCR's floor of 320.
