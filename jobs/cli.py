@@ -81,7 +81,7 @@ def engines(
     as_json: Annotated[bool, typer.Option("--json", help="as JSON, for scripts")] = False,
 ) -> None:
     """List every engine: installed, importable, weights, device, licences."""
-    from jobs.commands import engines as job
+    from jobs.commands.engines import command as job
 
     job.command(Console(), as_json=as_json)
 

@@ -1,4 +1,4 @@
-"""`nightjar engines` through the real command: every engine is imported where it lives."""
+"""`nightjar engines` through the real command: each engine is imported in its environment."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from jobs.commands.engine_weights import checkpoints
-from jobs.commands.engines import ENGINES
+from jobs.commands.engines.catalogue import ENGINES
+from jobs.commands.engines.weights import checkpoints
 from pipelines.engine import environments
 
 NAMES = [
@@ -26,7 +26,7 @@ def listed(nightjar: Any) -> dict[str, dict[str, str]]:
     return {state["engine"]: state for state in states}
 
 
-def test_every_engine_is_listed_with_what_is_there_of_it(nightjar: Any) -> None:
+def test_every_engine_is_listed_with_its_state(nightjar: Any) -> None:
     states = listed(nightjar)
     assert list(states) == NAMES
     rapid = states["rapid_ocr"]
@@ -49,16 +49,16 @@ def test_a_missing_environment_and_a_broken_one_are_told_apart(
     nightjar: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """Without the imports of our own environment, which take the time."""
-    from jobs.commands import engines
+    from jobs.commands.engines import command
 
     monkeypatch.setenv("NIGHTJAR_VENVS", str(tmp_path))
     (paddle,) = (engine for engine in ENGINES if engine.name == "paddle_ocr")
-    assert "make engines" in engines._state(paddle, *engines._asked("paddle_ocr")).importable
+    assert "make engines" in command._state(paddle, *command._asked("paddle_ocr")).importable
     python = tmp_path / "paddle_ocr" / "bin" / "python"
     python.parent.mkdir(parents=True)
     python.write_text("#!/bin/sh\nexit 3\n")
     python.chmod(0o755)
-    state = engines._state(paddle, *engines._asked("paddle_ocr"))
+    state = command._state(paddle, *command._asked("paddle_ocr"))
     assert "does not answer" in state.importable
     assert state.weights == "not found"
 
