@@ -1,10 +1,11 @@
-"""Fits the numbers in actors/surfaces/statistics.py and says how often they are right.
+"""Fit the coefficients in actors/surfaces/statistics.py and report their accuracy.
 
     python configs/samples/fit_surfaces.py [--receipts FOLDER] [--held-out FOLDER=SURFACE ...]
 
-Fitted on the sample documents, scenes and screenshots beside this file, on a folder of scanned
-receipts, and on the photographs that scikit-image, scikit-learn and ultralytics carry. Each surface
-weighs the same, and within it each source. Accuracy is leave-one-out, and on folders held out.
+Training data: the sample documents, scenes and screenshots in this folder, a folder of scanned
+receipts, and the photographs inside scikit-image, scikit-learn and ultralytics. All surfaces have
+the same weight, and so have all sources of a surface. Accuracy is measured leave-one-out and on
+held-out folders.
 """
 
 from __future__ import annotations
@@ -59,7 +60,7 @@ class Fit(NamedTuple):
 
 
 def pictures(path: Path) -> Iterator[Image.Image]:
-    """Every page of a file, upright; nothing of a torn one."""
+    """Every page of a file, upright; no page of a truncated file."""
     if path.suffix == ".pdf":
         for page in pdfium.PdfDocument(path, password="nightjar"):
             yield page.render(scale=200 / 72).to_pil()
@@ -74,7 +75,7 @@ def pictures(path: Path) -> Iterator[Image.Image]:
 
 
 def samples(folder: Path, surface: str, names: Sequence[str] | None = None) -> list[Sample]:
-    """The files of a folder, or those that are named."""
+    """Statistics of all files in a folder, or of the files in `names`."""
     paths = [folder / name for name in names] if names else sorted(folder.iterdir())
     return [
         Sample(path.name, folder.name, SURFACES.index(surface), counted)
@@ -85,7 +86,7 @@ def samples(folder: Path, surface: str, names: Sequence[str] | None = None) -> l
 
 
 def photographs() -> list[Sample]:
-    """Those that installed packages carry."""
+    """Statistics of the photographs inside installed packages."""
     found = []
     for package, names in PHOTOS.items():
         spec = importlib.util.find_spec(package)
@@ -116,12 +117,12 @@ def fitted(given: Sequence[Sample], steps: int = STEPS) -> Fit:
 
 
 def report(title: str, given: Sequence[Sample], probability: Floats) -> None:
-    """How many are right, how many sure, and which are wrong."""
+    """Print the counts of right and sure guesses, and list the wrong ones."""
     right = probability.argmax(axis=1) == [one.surface for one in given]
     sure = probability.max(axis=1) >= SURE
     print(
-        f"{title}: {right.sum()} of {len(given)} right; sure of {sure.sum()}, of these "
-        f"{(right & sure).sum()} right"
+        f"{title}: {right.sum()} of {len(given)} right; {sure.sum()} sure (>= {SURE}), "
+        f"{(right & sure).sum()} of them right"
     )
     for one, chances, good in zip(given, probability, right, strict=True):
         if not good:
@@ -130,7 +131,7 @@ def report(title: str, given: Sequence[Sample], probability: Floats) -> None:
 
 
 def main(receipts: Path | None, held_out: Sequence[str]) -> None:
-    """Fit, report, and print the numbers to copy."""
+    """Fit, report, and print the coefficients for statistics.py."""
     folders = {"documents": "document", "scenes": "scene", "screenshots": "screenshot"}
     given = [one for name, surface in folders.items() for one in samples(HERE / name, surface)]
     given += photographs()

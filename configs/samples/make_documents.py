@@ -1,14 +1,14 @@
-"""Make the sample documents: pages that look scanned, from the words in ``documents/truth``.
+"""Make the sample documents: pages that look scanned, with the text in ``documents/truth``.
 
     .venv/bin/python configs/samples/make_documents.py [--out FOLDER]
 
-``truth/<file name>.page<N>.txt`` (N counts from 1) is the source: a page shows exactly its lines.
-Blank lines separate blocks; the first block is the heading. To change a document, change its
-words here and run the script; shops, people and archives are invented.
+``truth/<file name>.page<N>.txt`` (N counts from 1) holds the text of one page. The page shows
+exactly these lines. Blank lines separate blocks; the first block is the heading. To change a
+document, edit its text file and run this script. All shops, people and archives are invented.
 
-Every document draws its noise from a generator seeded with its own name, so the pixels are the
-same on every run; the bytes also depend on the codecs inside Pillow. The fonts are DejaVu and STIX,
-both free, from matplotlib's package (a development dependency).
+The noise of a document comes from a generator that is seeded with the document's name. Its pixels
+are therefore the same on every run; its bytes also depend on Pillow's codecs. The fonts are DejaVu
+and STIX, both free, from matplotlib (a development dependency).
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ Gray = npt.NDArray[np.float32]  # (height, width), 0 black .. 255 white
 
 @dataclass(frozen=True)
 class Sheet:
-    """How a page is set. Lengths in pixels; `heading` is the size of its first line."""
+    """Layout of a page. Lengths are in pixels; `heading` is the size of the first line."""
 
     font: str
     bold: str
@@ -45,12 +45,12 @@ class Sheet:
     width: int
     height: int
     columns: int = 1
-    leading: float = 1.35  # from one line to the next, in sizes
-    rules: bool = False  # a dashed rule instead of each blank line, as tills print it
+    leading: float = 1.35  # distance of two lines, as a multiple of `size`
+    rules: bool = False  # a dashed rule instead of each blank line, as on receipts
 
 
 def words(page: str) -> list[str]:
-    """The lines that a page shows, such as ``words("receipt_cafe.jpg.page1")``."""
+    """The lines of a page, for example ``words("receipt_cafe.jpg.page1")``."""
     path = DOCUMENTS / "truth" / f"{page}.txt"
     return path.read_text(encoding="utf-8").rstrip("\n").split("\n")
 
@@ -58,12 +58,12 @@ def words(page: str) -> list[str]:
 def font(name: str, size: int) -> ImageFont.FreeTypeFont:
     """One of the fonts that come with matplotlib."""
     path = Path(matplotlib.get_data_path()) / "fonts" / "ttf" / f"{name}.ttf"
-    # The basic layout engine: Pillow's other one is optional and moves glyphs by a pixel.
+    # Pillow's other layout engine is optional and moves glyphs by a pixel.
     return ImageFont.truetype(path, size, layout_engine=ImageFont.Layout.BASIC)
 
 
 def typeset(page: str, sheet: Sheet) -> Image.Image:
-    """Black on white, before paper and scanner; refuses words that do not fit the sheet."""
+    """The text in black on white, without wear. Exits if the text does not fit the sheet."""
     lines = words(page)
     image = Image.new("L", (sheet.width, sheet.height), 255)
     draw = ImageDraw.Draw(image)
@@ -80,7 +80,7 @@ def typeset(page: str, sheet: Sheet) -> Image.Image:
         part = body[column * per_column : (column + 1) * per_column]
         surplus = draw_column(draw, part, (x, y, column_width), sheet) - sheet.height
         if surplus > 0:
-            raise SystemExit(f"{page} is {surplus} px too long for its sheet.")
+            raise SystemExit(f"{page} is {surplus} px too long for its sheet: shorten its text.")
     return image
 
 
@@ -102,7 +102,8 @@ def draw_column(
     face = font(sheet.font, sheet.size)
     widest = max((face.getlength(line) for line in lines), default=0.0)
     if widest > width:
-        raise SystemExit(f"{widest - width:.0f} px too wide: {max(lines, key=face.getlength)!r}")
+        longest = max(lines, key=face.getlength)
+        raise SystemExit(f"A line is {widest - width:.0f} px too wide: {longest!r}")
     for line in lines:
         if line:
             draw.text((x, y), line, fill=0, font=face, anchor="la")
@@ -115,32 +116,32 @@ def draw_column(
 
 @dataclass(frozen=True)
 class Wear:
-    """What age and the scanner did to a page."""
+    """Defects of paper, print and scanner."""
 
     skew: float = 0.0  # degrees, counter-clockwise
     ink: float = 0.85  # 1 black .. 0 invisible
-    mottle: float = 0.1  # how unevenly the ink took, as a share of its strength
+    mottle: float = 0.1  # unevenness of the ink, as a share of its strength
     shade: float = 10.0  # gray levels between the lightest and the darkest corner
     blur: float = 0.7  # sigma, pixels
     noise: float = 3.0  # sigma, gray levels
-    crease: float | None = None  # height of a fold, as a share of the page
-    lid: int = 0  # pixels of the scanner's lid that show around the paper
+    crease: float | None = None  # position of a fold, as a share of the page's height
+    lid: int = 0  # pixels of the scanner's lid around the paper
 
 
 def seeded(name: str) -> np.random.Generator:
-    """The noise of one document, the same on every run whatever else is made."""
+    """A generator seeded with the document's name: the same noise on every run."""
     return np.random.default_rng(zlib.crc32(name.encode()))
 
 
 def clouds(rng: np.random.Generator, shape: tuple[int, ...], cells: int) -> Gray:
-    """Smooth random values between 0 and 1, `cells` of them along each side."""
+    """Smooth random values between 0 and 1, from a grid of `cells` x `cells`."""
     grid = rng.random((cells, cells), dtype=np.float32)
     smooth = cv2.resize(grid, (shape[1], shape[0]), interpolation=cv2.INTER_CUBIC)
     return np.clip(np.asarray(smooth, np.float32), 0, 1)
 
 
 def scan(page: Image.Image, wear: Wear, rng: np.random.Generator) -> Gray:
-    """Print the page unevenly, age the paper, lay it askew on the glass, and read it."""
+    """Apply the defects: uneven ink, aged paper, skew, blur and sensor noise."""
     ink = (255 - np.asarray(page, np.float32)) / 255
     ink *= wear.ink * (1 - wear.mottle * clouds(rng, ink.shape, 24))
     paper = 246 - wear.shade * clouds(rng, ink.shape, 4)
@@ -155,7 +156,7 @@ def scan(page: Image.Image, wear: Wear, rng: np.random.Generator) -> Gray:
 
 
 def add_dust(sheet: Gray, rng: np.random.Generator) -> Gray:
-    """A dozen faint specks, smaller than a full stop."""
+    """Add a dozen faint specks, smaller than a full stop."""
     height, width = sheet.shape
     for x, y in zip(rng.integers(0, width, 12), rng.integers(0, height, 12), strict=True):
         cv2.circle(sheet, (int(x), int(y)), 1, (120,), -1)
@@ -163,7 +164,7 @@ def add_dust(sheet: Gray, rng: np.random.Generator) -> Gray:
 
 
 def lay_on_glass(sheet: Gray, wear: Wear) -> Gray:
-    """Rotate the sheet; around it, the lid with the shadow of the paper's edge."""
+    """Rotate the sheet, and fill the border with the lid and the shadow of the paper's edge."""
     pad = wear.lid
     height, width = sheet.shape[0] + 2 * pad, sheet.shape[1] + 2 * pad
     turn = cv2.getRotationMatrix2D((width / 2, height / 2), wear.skew, 1.0)
@@ -180,12 +181,12 @@ def lay_on_glass(sheet: Gray, wear: Wear) -> Gray:
 
 
 def gray_image(gray: Gray, step: int = 1) -> Image.Image:
-    """8-bit gray; a `step` of 16 keeps the 16 levels of a 4-bit scan, a fifth of the bytes."""
+    """An 8-bit gray image; `step=16` keeps 16 levels (a 4-bit scan) in a fifth of the bytes."""
     return Image.fromarray(np.clip(np.rint(gray / step) * step, 0, 255).astype(np.uint8))
 
 
 def encoded(image: Image.Image, kind: str, quality: int = 75) -> bytes:
-    """The image as a file of this kind; `quality` is for JPEG."""
+    """The bytes of an image file of this format; `quality` is for JPEG."""
     held = io.BytesIO()
     image.save(held, kind, quality=quality)
     return held.getvalue()
@@ -193,11 +194,11 @@ def encoded(image: Image.Image, kind: str, quality: int = 75) -> bytes:
 
 A4 = (595, 842)  # points
 PADDING = bytes.fromhex("28bf4e5e4e758a4164004e56fffa01082e2e00b6d0683e802f0ca9fe6453697a")
-PERMISSIONS = -4  # everything allowed: the password only opens
+PERMISSIONS = -4  # all rights: the password is only needed to open the file
 
 
 def rc4(key: bytes, data: bytes) -> bytes:
-    """RC4; weak, which does no harm: the password is public."""
+    """RC4. It is weak, but the password is public anyway."""
     state, j = list(range(256)), 0
     for i in range(256):
         j = (j + state[i] + key[i % len(key)]) % 256
@@ -219,7 +220,7 @@ def md5(data: bytes, rounds: int = 1) -> bytes:
 
 
 def rc4_twenty(key: bytes, data: bytes) -> bytes:
-    """Twenty passes of RC4, each with the key XORed with the number of the pass."""
+    """Twenty passes of RC4; each pass XORs the key with its number."""
     for turn in range(20):
         data = rc4(bytes(byte ^ turn for byte in key), data)
     return data
@@ -227,7 +228,7 @@ def rc4_twenty(key: bytes, data: bytes) -> bytes:
 
 def seal(password: str, file_id: bytes) -> tuple[bytes, bytes]:
     """Key and /Encrypt dictionary: standard security handler, revision 3, 128 bits (ISO 32000-1,
-    7.6.3.3 and 7.6.3.4). The owner's password is the user's."""
+    7.6.3.3 and 7.6.3.4). Owner and user have the same password."""
     padded = (password.encode("latin-1") + PADDING)[:32]
     owner = rc4_twenty(md5(padded, 51), padded)
     limits = PERMISSIONS.to_bytes(4, "little", signed=True)
@@ -238,7 +239,7 @@ def seal(password: str, file_id: bytes) -> tuple[bytes, bytes]:
 
 
 def typed_page(lines: list[str]) -> bytes:
-    """Content stream of a born-digital page: the first line as its title."""
+    """Content stream of a born-digital page; the first line is the title."""
     escapes = str.maketrans({"\\": r"\\", "(": r"\(", ")": r"\)"})
     title, *body = (f"({line.translate(escapes)}) Tj T*" for line in lines)
     shown = ["BT /F1 18 Tf 72 760 Td 16 TL", title, "/F2 12 Tf", *body, "ET"]
@@ -246,7 +247,7 @@ def typed_page(lines: list[str]) -> bytes:
 
 
 def write_pdf(pages: Sequence[list[str] | Image.Image], password: str = "") -> bytes:
-    """A PDF of typed pages (their lines) and scanned pages (gray images, kept as JPEG), A4."""
+    """An A4 PDF of typed pages (lists of lines) and scanned pages (gray images, as JPEG)."""
     file_id = md5(b"nightjar samples")
     key, encrypt = seal(password, file_id) if password else (b"", b"null")
     font_object = b"<< /Type /Font /Subtype /Type1 /BaseFont /%s /Encoding /WinAnsiEncoding >>"
@@ -282,7 +283,7 @@ def write_pdf(pages: Sequence[list[str] | Image.Image], password: str = "") -> b
 
 
 def assemble(objects: list[bytes], trailer: str) -> bytes:
-    """Number the objects from 1 and add the table of where each begins."""
+    """Number the objects from 1 and add the cross-reference table."""
     out, offsets = bytearray(b"%PDF-1.4\n%\xe2\xe3\xcf\xd3\n"), []
     for number, body in enumerate(objects, 1):
         offsets.append(len(out))
@@ -300,11 +301,11 @@ LONG = replace(TILL, height=980)
 A5 = Sheet("STIXGeneral", "STIXGeneralBol", size=32, heading=44, width=1000, height=1414)
 BULLETIN = Sheet(*BOOK, size=25, heading=40, width=1000, height=850, columns=2)
 
-#: Faded and out of focus: the engine must be unsure of it.
+#: Faded and out of focus, so that OCR gives low scores.
 FADED = Wear(skew=-2.1, ink=0.35, mottle=0.5, shade=30, blur=2.4, noise=7, crease=0.4, lid=30)
 
-#: name -> sheet, wear, JPEG quality, EXIF orientation. Orientation 6 is a page stored on its side,
-#: as phones do: to be shown, it must be turned clockwise.
+#: name -> sheet, wear, JPEG quality, EXIF orientation. Phones store pages sideways with orientation
+#: 6: a viewer must turn them clockwise.
 RECEIPTS = {
     "receipt_cafe.jpg": (TILL, Wear(skew=1.3, crease=0.62, lid=34), 70, 1),
     "receipt_grocer.jpg": (LONG, Wear(skew=-0.8, shade=26, noise=5, lid=28), 65, 1),
@@ -320,7 +321,7 @@ LETTERS = {
 
 
 def make_receipts(out: Path) -> None:
-    """Four receipts as JPEG, and one torn off after two fifths of its bytes."""
+    """Four receipts as JPEG, and one that is truncated after two fifths of its bytes."""
     for name, (sheet, wear, quality, orientation) in RECEIPTS.items():
         gray = scan(typeset(f"{name}.page1", sheet), wear, seeded(name))
         warm = gray[:, :, None] * np.asarray((1.0, 0.985, 0.95), np.float32)  # thermal paper
@@ -335,7 +336,7 @@ def make_receipts(out: Path) -> None:
 
 
 def make_letters(out: Path) -> None:
-    """Gray scans of 16 levels as PNG; the last one is a blank back."""
+    """Gray scans with 16 levels as PNG; the last one is a blank page."""
     for name, (sheet, wear) in LETTERS.items():
         gray = scan(typeset(f"{name}.page1", sheet), wear, seeded(name))
         gray_image(gray, step=16).save(out / name, dpi=(172, 172), optimize=True)
@@ -360,7 +361,7 @@ def make_pdfs(out: Path) -> None:
 
 
 def make_register(out: Path) -> None:
-    """A TIFF of three pages, one bit a pixel, CCITT group 4, as fax machines and archives do."""
+    """A TIFF of three pages, one bit per pixel, CCITT group 4, as in fax archives."""
     name = "accession_register.tif"
     rng = seeded(name)
     sheet = Sheet(*MONO, size=30, heading=42, width=1100, height=850, leading=1.8)
@@ -374,7 +375,7 @@ def make_register(out: Path) -> None:
 
 
 def make_tickets(out: Path) -> None:
-    """Two tickets in a zip; the date is fixed so that the archive is the same every time."""
+    """Two tickets in a zip; a fixed date keeps the bytes the same on every run."""
     rng = seeded("kiosk.zip")
     sheet = Sheet(*BOOK, size=34, heading=46, width=820, height=420)
     with zipfile.ZipFile(out / "kiosk.zip", "w") as archive:
@@ -385,9 +386,9 @@ def make_tickets(out: Path) -> None:
 
 
 def main() -> None:
-    """Write every document into the folder --out."""
+    """Write all documents into the folder --out."""
     parser = argparse.ArgumentParser(description="Make the sample documents.")
-    parser.add_argument("--out", type=Path, default=DOCUMENTS, help="folder to write them to")
+    parser.add_argument("--out", type=Path, default=DOCUMENTS, help="folder for the documents")
     out = parser.parse_args().out
     out.mkdir(parents=True, exist_ok=True)
     for make in (make_receipts, make_letters, make_pdfs, make_register, make_tickets):

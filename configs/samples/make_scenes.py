@@ -1,11 +1,11 @@
-"""Makes configs/samples/scenes: pictures of the pocket world with their truth, as COCO JSON.
+"""Make configs/samples/scenes: images of the pocket world, with COCO truth.
 
     python configs/samples/make_scenes.py [FOLDER]
 
-Scenes hold the classes of configs/autolabel/quickstart.yaml and others that nobody asks for. Seed 7
-is used by no training run, and five of the classes are pairs that training never saw. Beside the
-plain scenes lie an empty one, one stored lying on its side with an EXIF tag that says so, a
-grayscale one (no colour can be right there) and a torn file.
+The scenes show the classes of configs/autolabel/quickstart.yaml and some other classes. No training
+run uses seed 7, and five of the classes are colour and shape pairs that training leaves out. Four
+more files test special cases: an empty scene, a scene stored sideways with an EXIF orientation, a
+grayscale scene (its colours cannot be found) and a truncated file.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from actors.pocket.words import Kind
 SEED = 7
 COUNT = 16
 FRAMES = ((320, 256), (256, 320), (384, 256))
-LYING = 3  # which scene is stored on its side
+LYING = 3  # number of the scene that is stored sideways
 ASKED = (
     "red star, blue star, yellow star, blue circle, orange circle, green arrow, blue arrow, "
     "purple heart, red heart, green house, yellow house, red ring"
@@ -34,12 +34,12 @@ ORIENTATION, TURN_LEFT_TO_SEE = 0x0112, 8
 
 
 def kinds(names: str) -> tuple[Kind, ...]:
-    """The kinds of a list such as ``red star, blue circle``."""
+    """Parse a list such as ``red star, blue circle``."""
     return tuple(Kind(*name.split()) for name in names.split(", "))
 
 
 def write_truth(path: Path, scenes: list[Scene], names: list[str]) -> None:
-    """COCO instances of the asked classes only."""
+    """Write COCO instances of the classes in ASKED."""
     asked = kinds(ASKED)
     kept = [
         Scene(one.pixels, tuple(thing for thing in one.things if thing.kind in asked))
@@ -52,7 +52,7 @@ def write_truth(path: Path, scenes: list[Scene], names: list[str]) -> None:
 
 
 def make(folder: Path) -> None:
-    """Write all pictures and ``truth.json`` into `folder`."""
+    """Write all images and ``truth.json`` into `folder`."""
     folder.mkdir(parents=True, exist_ok=True)
     every = kinds(ASKED) + kinds(NOT_ASKED)
     scenes = [scene(SEED, n, *FRAMES[n % len(FRAMES)], every) for n in range(COUNT)]

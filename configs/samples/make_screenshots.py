@@ -1,10 +1,10 @@
-"""Makes configs/samples/screenshots: windows that never were, as a browser shows them.
+"""Make configs/samples/screenshots: screenshots of invented applications.
 
     python configs/samples/make_screenshots.py [--out FOLDER] [--browser chromium]
 
-Each is a page of HTML, laid out by a headless Chromium and kept with at most 128 colours. Names,
-shops and figures are invented. The pixels depend on the browser's version and fonts, so no test
-compares them; they are here to be classified (`actors.surfaces.statistics`) and parsed.
+A headless Chromium renders each HTML page; the image keeps at most 128 colours. Names, shops and
+figures are invented. The pixels depend on the browser's version and fonts, so no test compares
+them. The images are input for the surface classifier (`actors.surfaces.statistics`) and for OCR.
 """
 
 from __future__ import annotations
