@@ -16,7 +16,8 @@ from torch import Tensor
 from actors.checkpoints import best_on_cpu, pick_placement
 from actors.failures import FailureKind, ItemFailure
 from actors.images.batches import ahead, halving, in_batches, parts
-from actors.images.rle import Rle, box_agreement, encode
+from actors.images.mask_logits import encode
+from actors.images.rle import Rle, box_agreement, value_of
 from actors.images.views import EncodedImage
 from actors.instances import MaskValue
 from actors.segmentation.sam2_checkpoint import load_sam2
@@ -143,8 +144,7 @@ class Segmenter:
 def _value(rle: Rle, iou: float, agreement: float) -> MaskValue:
     """NaN is not known, and so becomes null."""
     return {
-        "counts": rle["counts"].decode("ascii"),
-        "size": rle["size"],
+        **value_of(rle),
         "mask_iou": iou if math.isfinite(iou) else None,
         "box_agreement": agreement if math.isfinite(agreement) else None,
     }

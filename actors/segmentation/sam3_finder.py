@@ -18,7 +18,8 @@ from actors.checkpoints import best_on_cpu, pick_placement
 from actors.detection.boxes import Candidates, Selector
 from actors.failures import FailureKind, ItemFailure
 from actors.images.batches import ahead, halving, in_batches, parts
-from actors.images.rle import encode, unestimated
+from actors.images.mask_logits import encode
+from actors.images.rle import unestimated
 from actors.images.views import EncodedImage
 from actors.instances import Instance, MaskValue
 from actors.segmentation.sam3_checkpoint import load_sam3

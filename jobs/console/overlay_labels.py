@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 import supervision as sv
 from PIL import Image
-from pycocotools import mask as coco_mask
 
+from actors.images.rle import decoded
 from pipelines.decisions.triage import Label
 
 #: Smaller images are enlarged by a whole factor until their long side has this many pixels: a
@@ -46,7 +46,7 @@ def _mask(label: Label, image: Image.Image, factor: int) -> np.ndarray:
     """bool (height, width) of the canvas; empty where the label has no mask."""
     if label["mask"] is None:
         return np.zeros((image.height * factor, image.width * factor), dtype=bool)
-    small = coco_mask.decode(label["mask"]).astype(bool)
+    small = decoded(label["mask"])
     return small.repeat(factor, 0).repeat(factor, 1)
 
 

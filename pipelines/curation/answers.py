@@ -14,8 +14,9 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from actors.images.rle import Bits
 from pipelines.curation.changes import ACCEPT, REJECT, changed_parts, elements, line_text, place_of
-from pipelines.curation.masks import Bits, mask_of
+from pipelines.curation.masks import mask_of
 from pipelines.review.items import Filled
 
 #: Fields that hold what was read on a page, in the order of `readings_of`.

@@ -13,7 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from pipelines.curation.masks import Bits, mask_of
+from actors.images.rle import Bits
+from pipelines.curation.masks import mask_of
 
 #: Tags that are a person's verdict: on a sample, or on one label of it.
 ACCEPT, REJECT = "accept", "reject"

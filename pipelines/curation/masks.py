@@ -7,13 +7,9 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from PIL import Image
-from pycocotools import mask as coco
 
-from pipelines.decisions.triage import RleValue
-
-Bits = npt.NDArray[np.bool_]
+from actors.images.rle import Bits, RleValue, decoded, encoded
 
 
 def _edges(box: Sequence[float], width: int, height: int) -> tuple[int, int, int, int]:
@@ -36,8 +32,7 @@ def cropped(rle: RleValue, box: Sequence[float]) -> Bits:
     """
     height, width = rle["size"]
     x0, y0, x1, y1 = _edges(box, width, height)
-    whole = coco.decode({"counts": rle["counts"].encode(), "size": [height, width]})
-    return np.ascontiguousarray(whole[y0:y1, x0:x1]).astype(bool)
+    return np.ascontiguousarray(decoded(rle)[y0:y1, x0:x1])
 
 
 def whole(mask: Bits, box: Sequence[float], width: int, height: int) -> RleValue:
@@ -50,8 +45,7 @@ def whole(mask: Bits, box: Sequence[float], width: int, height: int) -> RleValue
     fitted = image.resize((x1 - x0, y1 - y0), Image.Resampling.NEAREST)
     canvas = np.zeros((height, width), np.uint8, order="F")
     canvas[y0:y1, x0:x1] = np.asarray(fitted)
-    rle = coco.encode(canvas)
-    return {"counts": rle["counts"].decode("ascii"), "size": [height, width]}
+    return encoded(canvas)
 
 
 def mask_of(detection: Any) -> Bits | None:

@@ -12,12 +12,13 @@ from typing import Any
 
 import numpy as np
 
+from actors.images.rle import Bits, RleValue
 from pipelines.curation.answers import SampleAnswers, answers_of
 from pipelines.curation.changes import IMAGE_PARTS, PAGE_PARTS
 from pipelines.curation.dataset import fiftyone, is_labelled, load_dataset
-from pipelines.curation.masks import Bits, cropped, whole
+from pipelines.curation.masks import cropped, whole
 from pipelines.decisions.finished import FinishedImage, FinishedPage
-from pipelines.decisions.triage import Label, RleValue
+from pipelines.decisions.triage import Label
 from pipelines.errors import ConfigError
 from pipelines.review.importing import CheckedAnswers, ReviewImport, checked_answers, write_reviewed
 from pipelines.review.items import Filled

@@ -13,11 +13,11 @@ from typing import Literal, TypedDict, TypeGuard, cast
 
 import numpy as np
 import pyarrow as pa
-from pycocotools import mask as coco
 from pydantic import Field
 
 from actors.contract import Settings, appended
 from actors.failures import FAILURE, FailureValue
+from actors.images.rle import RleValue, mask_ious
 from actors.instances import BOXES, MASKS, Instance, MaskValue
 from actors.ontology import Ontology
 from pipelines.decisions.routing import reasons_of_failure
@@ -89,15 +89,9 @@ class Triage(Settings):
     ontology: Ontology
 
 
-#: COCO run lengths: what pycocotools takes, at the size of the upright image.
+#: COCO run lengths at the size of the upright image; a value of it is a
+#: `actors.images.rle.RleValue`.
 RLE = pa.struct([("counts", pa.string()), ("size", pa.list_(pa.int32(), 2))])
-
-
-class RleValue(TypedDict):
-    """A value of RLE. `size`: height, width."""
-
-    counts: str
-    size: list[int]
 
 
 #: One label. `box`: x0, y0, x1, y1, pixels of the upright image (`width` x `height`). `mask_iou`
@@ -315,11 +309,11 @@ def _at_border(
 
 def overlapping(labels: Sequence[Label], iou: float) -> list[Label]:
     """Labels whose mask overlaps the mask of a label of another class by at least `iou`."""
-    masked = [label for label in labels if label["mask"] is not None]
-    classes = np.array([label["class"] for label in masked])
+    masked = [(label, mask) for label in labels if (mask := label["mask"]) is not None]
+    classes = np.array([label["class"] for label, _ in masked])
     if len(set(classes)) < 2:
         return []
-    rles = [label["mask"] for label in masked]
+    rles = [mask for _, mask in masked]
     others = classes[:, None] != classes[None, :]
-    ious = np.asarray(coco.iou(rles, rles, [0] * len(rles)))
-    return [masked[i] for i in np.flatnonzero(((ious >= iou) & others).any(axis=1))]
+    ious = mask_ious(rles, rles)
+    return [masked[i][0] for i in np.flatnonzero(((ious >= iou) & others).any(axis=1))]

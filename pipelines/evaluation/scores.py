@@ -10,6 +10,7 @@ import numpy as np
 from pycocotools import mask as coco_mask
 from pycocotools.coco import COCO
 
+from actors.images.rle import mask_ious
 from pipelines.truth.average_precision import average_precision, mean_precision
 from pipelines.truth.coco import MATCH_IOU, CocoAnnotation, CocoResult
 from pipelines.truth.labels import RunBesideTruth
@@ -97,6 +98,6 @@ def _found(
         found += 1
         one = objects.pop(best)
         if "segmentation" in row and one.get("segmentation"):
-            overlap = coco_mask.iou([row["segmentation"]], [truth.annToRLE(one)], [0])
+            overlap = mask_ious([row["segmentation"]], [truth.annToRLE(one)])
             ious.append(float(overlap[0, 0]))
     return found, ious

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from actors.lines import LineValue
 from pipelines.decisions.triage import Label, Reason
-from pipelines.report.rle import mask_path, number, points
+from pipelines.report.svg_paths import mask_path, number, points
 
 #: Shapes drawn on one picture; the most doubtful come first.
 MOST_LABELS, MOST_LINES = 60, 150

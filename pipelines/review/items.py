@@ -12,9 +12,10 @@ from typing import Annotated, Any, Literal, TypedDict
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from actors.failures import FailureValue
+from actors.images.rle import RleValue
 from actors.lines import LineValue
 from pipelines.decisions.finished import AnyRow, FinishedPage
-from pipelines.decisions.triage import Label, Reason, RleValue
+from pipelines.decisions.triage import Label, Reason
 from pipelines.errors import ConfigError
 from pipelines.runs.refetch import RefetchedPage
 

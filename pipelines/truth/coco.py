@@ -13,8 +13,9 @@ from typing import Any, NotRequired, TypedDict
 
 from pycocotools.coco import COCO
 
+from actors.images.rle import RleValue
 from actors.ontology import Ontology, normalised
-from pipelines.decisions.triage import Label, Reason, RleValue
+from pipelines.decisions.triage import Label, Reason
 from pipelines.errors import ConfigError
 
 #: A label finds an object of its class at this IoU of their boxes.

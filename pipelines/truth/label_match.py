@@ -15,7 +15,8 @@ from dataclasses import dataclass
 import numpy as np
 from pycocotools import mask as coco
 
-from pipelines.decisions.triage import Label, Reason, RleValue
+from actors.images.rle import RleValue, mask_ious
+from pipelines.decisions.triage import Label, Reason
 from pipelines.measures.intervals import Floats
 from pipelines.truth.coco import MATCH_IOU, known_score
 
@@ -124,4 +125,4 @@ def mask_overlap(one: RleValue | None, other: RleValue | None) -> float | None:
     """IoU of two RLEs, 0..1; None where one is missing or they are of images of two sizes."""
     if not one or not other or one["size"] != other["size"]:
         return None
-    return float(coco.iou([one], [other], [0])[0, 0])
+    return float(mask_ious([one], [other])[0, 0])

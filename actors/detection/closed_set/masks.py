@@ -6,11 +6,11 @@ import math
 from collections.abc import Sequence
 
 import torch.nn.functional as F
-from pycocotools import mask as coco
 from torch import Tensor
 
 from actors.images.letterbox import Letterbox
-from actors.images.rle import Rle, encode
+from actors.images.mask_logits import encode
+from actors.images.rle import Rle, cut
 
 #: Up-sampled pixels held at once: 16 MB as float32. A mask of a 640 px input has 410,000 at most.
 HELD_PIXELS = 1 << 22
@@ -40,7 +40,7 @@ def masks_of(
     for part in coefficients.split(at_once):
         logits = (part @ prototypes.reshape(channels, -1)).view(-1, high, wide)
         rles += encode(list(_without_border(logits, frame, factor)), frame.height, frame.width)
-    return [_cut(rle, box, frame.height, frame.width) for rle, box in zip(rles, boxes, strict=True)]
+    return [cut(rle, box) for rle, box in zip(rles, boxes, strict=True)]
 
 
 def _factor(frame: Letterbox, stride: int) -> int:
@@ -55,25 +55,3 @@ def _without_border(logits: Tensor, frame: Letterbox, factor: int) -> Tensor:
     pixels = frame.padded[0] // logits.shape[1]  # of the model's input, per pixel of the logits
     top, left, height, width = (side // pixels for side in (*frame.offset, *frame.size))
     return logits[:, top : top + height, left : left + width]
-
-
-def _cut(rle: Rle, box: Sequence[float], height: int, width: int) -> Rle:
-    """The mask inside of its box: pixels whose number is x0 or more, and less than x1."""
-    x0, y0, x1, y1 = (math.ceil(edge) for edge in box)
-    inside: Rle = coco.merge([rle, _rectangle(x0, y0, x1, y1, height, width)], intersect=True)
-    return inside
-
-
-def _rectangle(x0: int, y0: int, x1: int, y1: int, height: int, width: int) -> Rle:
-    """Run lengths go down the columns: one run per column, or one in all at full height."""
-    down, across = y1 - y0, x1 - x0
-    if min(down, across) <= 0:  # a box between two pixels
-        runs = []
-    elif down == height:
-        runs = [x0 * height, across * height]
-    else:
-        runs = [x0 * height + y0, *([down, height - down] * across)[:-1]]
-    rest = height * width - sum(runs)
-    counts = [*runs, rest] if rest else runs
-    rle: Rle = coco.frPyObjects({"counts": counts, "size": [height, width]}, height, width)
-    return rle

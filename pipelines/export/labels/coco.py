@@ -7,9 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal, TypedDict
 
-from pycocotools import mask as coco
-
-from pipelines.decisions.triage import Label, RleValue
+from actors.images.rle import RleValue, area
+from pipelines.decisions.triage import Label
 from pipelines.export.labels.image import LabelledImage, _Files, _json
 from pipelines.storage.objects import is_s3, split_s3
 
@@ -104,7 +103,7 @@ def coco_annotation(
         "image_id": image.number,
         "category_id": ids[label["class"]],
         "bbox": [x0, y0, x1 - x0, y1 - y0],
-        "area": float(coco.area(rle)) if rle else (x1 - x0) * (y1 - y0),
+        "area": float(area(rle)) if rle else (x1 - x0) * (y1 - y0),
         "segmentation": rle or [],
         "iscrowd": 0,
         "score": label["score"],

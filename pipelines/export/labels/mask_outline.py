@@ -7,9 +7,8 @@ from typing import Any
 import cv2
 import numpy as np
 import numpy.typing as npt
-from pycocotools import mask as coco
 
-from pipelines.decisions.triage import RleValue
+from actors.images.rle import RleValue, decoded
 
 Points = npt.NDArray[np.int32]  # (n, 2), x and y of pixels
 
@@ -19,7 +18,8 @@ def outline(rle: RleValue) -> list[tuple[int, int]]:
 
     Parts are joined by lines without width, the largest first. Holes are filled.
     """
-    contours, _ = cv2.findContours(coco.decode(rle), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
+    pixels = decoded(rle).view(np.uint8)
+    contours, _ = cv2.findContours(pixels, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
     parts = [np.asarray(contour[:, 0], np.int32) for contour in contours if len(contour) > 2]
     if not parts:
         return []

@@ -27,7 +27,7 @@ from transformers import (
 )
 
 from actors.failures import SetupError
-from actors.images import rle
+from actors.images import mask_logits, rle
 from actors.instances import BOXES
 from actors.segmentation.sam2 import Sam2
 from actors.segmentation.settings import Sam2Config
@@ -260,8 +260,8 @@ def test_run_lengths_are_those_of_pycocotools(height: int, width: int) -> None:
     upsampled = torch.nn.functional.interpolate(logits[:, None], (height, width), mode="bilinear")
     masks = (upsampled[:, 0] > 0).numpy()
     truth = [coco.encode(np.asfortranarray(mask.astype(np.uint8))) for mask in masks]
-    assert rle.on_device(logits, height, width) == truth
-    for one, wanted in zip(rle.encode(list(logits), height, width), truth, strict=True):
+    assert mask_logits.on_device(logits, height, width) == truth
+    for one, wanted in zip(mask_logits.encode(list(logits), height, width), truth, strict=True):
         assert one["size"] == wanted["size"]
         assert (coco.decode(one) != coco.decode(wanted)).mean() <= PIXELS
 
@@ -269,14 +269,14 @@ def test_run_lengths_are_those_of_pycocotools(height: int, width: int) -> None:
 def test_device_masks_are_encoded_in_chunks() -> None:
     torch.manual_seed(0)
     logits = torch.randn(7, 16, 16)
-    whole = rle.on_device(logits, 50, 40)
+    whole = mask_logits.on_device(logits, 50, 40)
     with little_memory(2 * 50 * 40 * 4) as device:  # two masks as float32
-        assert rle.on_device(logits, 50, 40, held=2 * 50 * 40) == whole
+        assert mask_logits.on_device(logits, 50, 40, held=2 * 50 * 40) == whole
     assert device.refusals == 0
 
 
 def test_empty_mask_agrees_with_no_box() -> None:
-    empty = rle.encode([torch.full((8, 8), -1.0)], 30, 20)
+    empty = mask_logits.encode([torch.full((8, 8), -1.0)], 30, 20)
     assert rle.box_agreement(empty, np.array([[1.0, 2.0, 9.0, 9.0]])).tolist() == [0.0]
     assert rle.box_agreement(empty, np.array([[1.0, 2.0, 1.0, 2.0]])).tolist() == [0.0]
 

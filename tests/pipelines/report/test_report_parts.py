@@ -25,8 +25,8 @@ from pipelines.report.evaluated import evaluation
 from pipelines.report.facts import config_text, masked, models_table
 from pipelines.report.night import night
 from pipelines.report.page import share, visible
-from pipelines.report.rle import mask_path, run_lengths
 from pipelines.report.scan import Commit, scan
+from pipelines.report.svg_paths import mask_path
 from pipelines.report.tally import BINS, bins_of
 
 
@@ -45,17 +45,6 @@ def blob(seed: int, height: int, width: int) -> np.ndarray:
 def rle_of(mask: np.ndarray) -> dict[str, Any]:
     found = coco.encode(mask)
     return {"counts": found["counts"].decode(), "size": list(found["size"])}
-
-
-@pytest.mark.parametrize("seed", range(6))
-def test_run_lengths_are_those_of_pycocotools(seed: int) -> None:
-    random = np.random.default_rng(seed)
-    mask = np.asfortranarray(random.random((61, 47)) < 0.3) if seed % 2 else blob(seed, 300, 400)
-    flat = mask.astype(np.uint8).ravel(order="F")
-    edges = np.flatnonzero(np.diff(flat)) + 1
-    bounds = np.concatenate([[0], [0] if flat[0] else [], edges, [flat.size]]).astype(int)
-    lengths = run_lengths(rle_of(mask.astype(np.uint8, order="F"))["counts"])
-    assert lengths.tolist() == np.diff(bounds).tolist()
 
 
 @pytest.mark.parametrize("seed", range(6))

@@ -12,41 +12,13 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from pipelines.decisions.triage import RleValue
-
-Ints = npt.NDArray[np.int64]
+from actors.images.rle import Ints, RleValue, lengths_of
 
 #: Points of the grid along the longer side of the mask.
 _GRID = 96
 #: Bytes of run lengths that are looked at; 20 times those of a mask of 4,000 x 3,000 pixels.
 _MOST_BYTES = 200_000
 _MOST_POINTS = 160
-
-
-def run_lengths(counts: str) -> Ints:
-    """The lengths behind `counts`, background first; (n,).
-
-    The compressed form of COCO: groups of 5 bits in ASCII from 48 on, the sixth bit says that more
-    follows, the highest bit of the last group is the sign; from the third length on it is the
-    difference from the length two before. Raises ValueError for anything else.
-    """
-    data = np.frombuffer(counts.encode("ascii", "strict"), np.uint8).astype(np.int64) - 48
-    if not len(data) or data.min() < 0 or data.max() > 63 or data[-1] & 32:
-        raise ValueError("no run lengths")
-    ends = np.flatnonzero((data & 32) == 0)
-    starts = np.concatenate([[0], ends[:-1] + 1])
-    places = np.arange(len(data)) - np.repeat(starts, ends - starts + 1)
-    if places.max() > 8:
-        raise ValueError("a run length of more than 45 bits")
-    values = np.add.reduceat((data & 31) << (5 * places), starts)
-    negative = (data[ends] & 16) > 0
-    values = np.where(negative, values - (1 << (5 * (ends - starts + 1))), values)
-    lengths = values.copy()
-    lengths[1::2] = np.cumsum(values[1::2])
-    lengths[2::2] = np.cumsum(values[2::2])
-    if (lengths < 0).any():
-        raise ValueError("a negative run length")
-    return lengths
 
 
 def mask_path(rle: RleValue) -> str | None:
@@ -58,7 +30,7 @@ def mask_path(rle: RleValue) -> str | None:
     if min(height, width) < 1 or len(counts) > _MOST_BYTES:
         return None
     try:
-        edges = np.cumsum(run_lengths(counts))
+        edges = np.cumsum(lengths_of(counts))
     except ValueError:
         return None
     box = _extent(edges, height, width)
