@@ -1,10 +1,12 @@
 """Dataflows and everything around them. No model code.
 
 autolabel.py, ocr_backfill.py   the two dataflows
-flow.py, job.py, run.py         how a dataflow is written, the table of jobs, one run
+flow.py, job.py, run.py         the notation of a dataflow, the table of jobs, one run
+config.py, config_files.py      keys that every job has; YAML -> settings
+errors.py                       errors that stop a run, and their exit codes
 
 A row passes through
-    sources/      list the source, freeze the manifest
+    sources/      list the source, write the manifest
     pages/        bytes -> upright page images, in a sandbox
     decisions/    pure rules: outcome and reasons of a row
     engine/       Ray: cluster, pools, workers, waves, progress

@@ -1,51 +1,33 @@
-"""Auto-labelling: images and an ontology in, boxes and masks with reasons out. One row is one
-image."""
+"""Auto-labelling: images and an ontology in, boxes and masks with reasons out.
+
+One row is one image. A detector finds boxes, a segmenter turns boxes into masks, and triage sends
+each image to acceptance or review.
+"""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Literal, Self
 
-import pyarrow as pa
-from pydantic import Discriminator, Field, Tag, model_validator
+from pydantic import Field, model_validator
 
 from actors.contract import Pool, Settings
 from actors.detection.closed_set.settings import YoloConfig
-from actors.detection.grounding.settings import GroundingDinoConfig
 from actors.detection.grounding_dino import GroundingDino
 from actors.detection.yolo import Yolo, YoloSeg
 from actors.embedding.embed import Embed
 from actors.embedding.settings import Embedder
-from actors.failures import FAILURE
-from actors.instances import MASKS
 from actors.segmentation.sam2 import Sam2
 from actors.segmentation.sam3 import Sam3
 from actors.segmentation.settings import Sam2Config, Sam3Config
 from pipelines.config import JobConfig
+from pipelines.decisions.detectors import Detector, no_masks
 from pipelines.decisions.triage import Triage, TriageConfig, triage
-from pipelines.flow import Flow, step
+from pipelines.flow import Flow
 from pipelines.job import Job
 from pipelines.pages.fetch import FetchConfig, PageFetcher
 from pipelines.pages.native_text import NativeText
 from pipelines.sources.manifest import MANIFEST
-
-
-def _engine(detector: Any) -> Any:
-    if isinstance(detector, dict):
-        return detector.get("engine", "grounding_dino")
-    return getattr(detector, "engine", None)
-
-
-Detector = Annotated[
-    Annotated[GroundingDinoConfig, Tag("grounding_dino")]
-    | Annotated[YoloConfig, Tag("yolo")]
-    | Annotated[Sam3Config, Tag("sam3")],
-    Discriminator(
-        _engine,
-        custom_error_type="unknown_engine",
-        custom_error_message="engine is none of grounding_dino, yolo, sam3",
-    ),
-]
 
 
 class AutolabelConfig(JobConfig):
@@ -55,23 +37,24 @@ class AutolabelConfig(JobConfig):
 
     job: Literal["autolabel"] = Field("autolabel", description="name of the job")
     truth: Path | None = Field(
-        None, description="COCO JSON of these images: the summary then says AP and mask IoU"
+        None, description="COCO JSON of these images; the summary then has AP and mask IoU"
     )
     fetch: FetchConfig = Field(
         FetchConfig(native_text=NativeText(enabled=False)),
-        description="pages of documents are looked at as images, whatever text they carry",
+        description="pages of documents are rendered as images; text layers are ignored",
     )
     detector: Detector = Field(description="the model that finds boxes, or boxes and masks")
     detector_pool: Pool = Field(Pool(num_cpus=0.5), description="workers of the detector")
     segmenter: Sam2Config | None = Field(
-        None, description="null: masks come from the detector (sam3, yolo with a -seg checkpoint)"
+        None,
+        description="turns boxes into masks; null: masks come from the detector, if it has any",
     )
     segmenter_pool: Pool | None = Field(
         Pool(num_cpus=0.5),
-        description="null: the detector's workers segment as well, so that none waits for another",
+        description="workers of the segmenter; null: the detector's workers segment as well",
     )
     embedder: Embedder | None = Field(
-        None, description="a vector for each image, for `nightjar curate --brain`; null: none"
+        None, description="writes a vector for each image, for `nightjar curate --brain`; null: off"
     )
     embedder_pool: Pool = Field(Pool(num_cpus=0.5), description="workers of the embedder")
     triage: TriageConfig = TriageConfig()
@@ -79,32 +62,21 @@ class AutolabelConfig(JobConfig):
     @model_validator(mode="after")
     def _masks_come_from_one_place(self) -> Self:
         if self.detector.engine == "sam3" and self.segmenter:
-            raise ValueError("sam3 makes its own masks: leave segmenter out")
+            raise ValueError("sam3 makes its own masks: remove segmenter")
         if self.detector.engine == "grounding_dino" and not self.segmenter and self.needs_masks:
             raise ValueError(
-                "nothing makes masks: name a segmenter, or set triage.need_mask: false for boxes"
+                "no model makes masks: set segmenter, or set triage.need_mask: false for boxes only"
             )
         return self
 
     @property
     def needs_masks(self) -> bool:
-        """Whether a label without a mask is in doubt."""
+        """Whether a label without a mask goes to review."""
         return self.triage.need_mask
 
 
-@step(
-    reads=pa.schema([]),
-    writes=pa.schema([("masks", MASKS), ("segment_failure", FAILURE)]),
-)
-def no_masks(rows: pa.Table, _: Settings) -> pa.Table:
-    """For jobs that want boxes only."""
-    for column in no_masks.writes:
-        rows = rows.append_column(column, pa.nulls(rows.num_rows, column.type))
-    return rows
-
-
 def labelled(flow: Flow, config: AutolabelConfig) -> Flow:
-    """`flow` with boxes and masks, from whichever models the config names."""
+    """`flow` with boxes and masks, by the models of the config."""
     detector, pool = config.detector, config.detector_pool
     match detector:
         case Sam3Config():

@@ -1,4 +1,4 @@
-"""Config files: pydantic models in YAML, unknown keys refused with the nearest name suggested."""
+"""The keys that every job's config has, and the ones whose change would change the results."""
 
 from __future__ import annotations
 
@@ -16,57 +16,59 @@ from pipelines.storage.objects import StorageSettings
 
 
 class RayConfig(Settings):
-    """Where the run executes."""
+    """The Ray cluster that executes the run."""
 
     affects_results = False
 
     address: str | None = Field(
         None,
-        description="address of a running cluster ('auto', 'HOST:6379'); null: RAY_ADDRESS, else a "
-        "cluster of its own on this machine",
+        description="address of a running cluster ('auto', 'HOST:6379'); null: RAY_ADDRESS if set, "
+        "else start a cluster on this machine",
     )
-    num_cpus: int | None = Field(None, ge=1, description="cores of its own cluster; null: all")
+    num_cpus: int | None = Field(
+        None, ge=1, description="cores of the cluster that the run starts; null: all"
+    )
     object_store_mb: int | None = Field(
-        None, ge=80, description="shared memory of its own cluster; null: as Ray chooses"
+        None, ge=80, description="MiB of shared memory of that cluster; null: Ray's default"
     )
     start_timeout_s: float = Field(
-        300.0, gt=0, description="give up when no worker of a pool has started by then"
+        300.0, gt=0, description="seconds until each pool must have a worker; else the run stops"
     )
     rows_per_wave: int = Field(
         250_000,
         ge=1,
-        description="rows handed to Ray at once: the driver holds 50 KB for each batch of them, "
-        "and each wave starts its worker pools anew (6 s and what the models take to load); "
-        "settled when the manifest is planned",
+        description="rows that go to Ray at once. Larger: the driver needs more memory (50 KB for "
+        "each batch). Smaller: the pools restart more often (6 s plus model loading). Fixed when "
+        "the manifest is written",
     )
 
 
 class Prices(Settings):
-    """What an hour costs, in any currency; the plan then names a price."""
+    """Prices per hour, in any currency; `nightjar plan` then estimates the cost."""
 
     affects_results = False
 
     cpu_hour: float = Field(0.0, ge=0, description="price of one core for an hour")
     gpu_hour: float = Field(0.0, ge=0, description="price of one GPU for an hour")
-    currency: str = Field("USD", description="only printed")
+    currency: str = Field("USD", description="name of the currency; only printed")
 
 
 class JobConfig(Settings):
-    """What every job's config has."""
+    """Keys of every job's config."""
 
     operational = frozenset({"run_dir", "storage"})
 
     job: str = Field(
-        description="a built-in job, or the import path of your own: package.module:NAME, NAME is "
-        "JOB if left out. Its code runs here and in the workers, which must be able to import it"
+        description="a built-in job, or the import path of your own: package.module:NAME (default "
+        "NAME: JOB). Its code runs here and in the workers, so both must be able to import it"
     )
     run_dir: str = Field(
-        description="directory of this run, or s3://bucket/prefix; started again, it goes on"
+        description="directory of this run, or s3://bucket/prefix; a second start continues it"
     )
     storage: StorageSettings | None = Field(
         None,
-        description="how run_dir, models and calibrations on s3:// are reached; null: as "
-        "fetch.storage, but never anonymous",
+        description="access to run_dir, models and calibrations on s3://; null: as fetch.storage, "
+        "but never anonymous",
     )
     source: SourceConfig
     fetch: FetchConfig = FetchConfig()
@@ -79,12 +81,12 @@ class JobConfig(Settings):
 
     @property
     def run_storage(self) -> StorageSettings:
-        """How run_dir, models and calibrations are reached."""
+        """Access to run_dir, models and calibrations."""
         return self.storage or self.fetch.storage.model_copy(update={"anonymous": False})
 
 
 def result_keys(config: Settings, prefix: str = "") -> dict[str, Any]:
-    """Dotted key -> JSON value of everything that can change what a run writes."""
+    """Dotted key -> JSON value, of each key that can change the results of a run."""
     found: dict[str, Any] = {}
     if not config.affects_results:
         return found
@@ -101,7 +103,7 @@ def result_keys(config: Settings, prefix: str = "") -> dict[str, Any]:
 
 
 def changed_keys(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
-    """``key: old -> new`` for each result-relevant key that differs."""
+    """``key: old -> new`` for each key of `result_keys` that differs."""
     return [
         f"{key}: {before.get(key)!r} -> {now.get(key)!r}"
         for key in sorted({*before, *now})
@@ -110,5 +112,5 @@ def changed_keys(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]
 
 
 def _same_meaning(key: str, value: Any) -> Any:
-    """`value` as this version writes it: old run records name the renderer by its old module."""
+    """`value` as this version writes it; old run records have an older name of the renderer."""
     return renderer_name(value) if key.endswith("renderer") else value

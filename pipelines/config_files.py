@@ -1,4 +1,4 @@
-"""Config files: YAML -> pydantic models. An unknown key is refused with the nearest name."""
+"""Config files: YAML -> pydantic models. An unknown key is an error that suggests a known key."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ S = TypeVar("S", bound=Settings)
 
 
 def read_yaml(path: Path, overrides: Sequence[str] = ()) -> dict[str, Any]:
-    """The mapping in a YAML file with ``a.b=c`` overrides applied. Raises ConfigError."""
+    """The mapping in a YAML file, with ``a.b=c`` overrides applied. Raises ConfigError."""
     try:
         raw = yaml.safe_load(path.read_text())
     except FileNotFoundError:
-        raise ConfigError(f"no config file {path}", "see configs/ for ready ones") from None
+        raise ConfigError(f"no config file {path}", "configs/ has examples") from None
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"cannot read config {path}: {error}") from None
     except yaml.YAMLError as error:
@@ -39,32 +39,32 @@ def read_yaml(path: Path, overrides: Sequence[str] = ()) -> dict[str, Any]:
 def _override(raw: dict[str, Any], override: str) -> None:
     key, equals, value = override.partition("=")
     if not equals or not key:
-        raise ConfigError(f"--set {override}: not of the form a.b=value")
+        raise ConfigError(f"--set {override}: expected KEY=VALUE, such as fetch.dpi=150")
     *parents, last = key.split(".")
     for parent in parents:
         raw = raw.setdefault(parent, {})
         if not isinstance(raw, dict):
-            raise ConfigError(f"--set {override}: {parent} holds a value, not a group of keys")
+            raise ConfigError(f"--set {override}: {parent} is a value, not a group of keys")
     raw[last] = yaml.safe_load(value)
 
 
 def validated(model: type[S], raw: Mapping[str, Any], where: str) -> S:
-    """Build the settings, or raise ConfigError with one line per fault and the nearest key name."""
+    """Build the settings. Raises ConfigError with one line per fault; typos get a suggestion."""
     try:
         return model.model_validate(raw, context={STORAGE_CONTEXT: _storage_in(raw)})
     except ValidationError as error:
         lines = [_fault(model, dict(e)) for e in error.errors(include_url=False)]
         raise ConfigError(
             f"{where}:\n" + "\n".join(f"  {line}" for line in lines),
-            "nightjar config schema prints every key with its meaning",
+            "nightjar config schema describes every key",
         ) from None
 
 
 def _storage_in(raw: Mapping[str, Any]) -> StorageSettings | None:
-    """How a config that is not validated yet says that buckets are reached."""
+    """The storage settings in a config that is not validated yet."""
     fetch = raw.get("fetch")
     found = raw.get("storage") or (fetch.get("storage") if isinstance(fetch, dict) else None)
-    with suppress(ValidationError):  # the whole config's validation says it better
+    with suppress(ValidationError):  # validating the whole config reports it with its key
         return StorageSettings.model_validate(found) if found else None
     return None
 
@@ -75,7 +75,7 @@ def _fault(model: type[BaseModel], error: dict[str, Any]) -> str:
     if error["type"] == "extra_forbidden":
         names = list(_fields_at(model, location[:-1]))
         close = difflib.get_close_matches(location[-1], names, n=1, cutoff=0.5)
-        hint = f"; did you mean {close[0]!r}?" if close else f"; there are {', '.join(names)}"
+        hint = f"; did you mean {close[0]!r}?" if close else f"; known keys: {', '.join(names)}"
         return f"{key}: unknown key{hint}"
     if error["type"] == "missing":
         return f"{key}: missing"
@@ -85,7 +85,7 @@ def _fault(model: type[BaseModel], error: dict[str, Any]) -> str:
 
 
 def _without_tags(model: type[BaseModel], location: Sequence[str]) -> list[str]:
-    """The keys as they stand in the file: a choice of models puts a tag behind its key."""
+    """The keys as the file has them: pydantic puts the tag of a model choice behind its key."""
     keys: list[str] = []
     for place, part in enumerate(location):
         fields = _fields_at(model, location[: place - 1]) if place else {}
@@ -104,13 +104,13 @@ def _fields_at(model: type[BaseModel], location: Sequence[str]) -> Mapping[str, 
         nested = _models(model.model_fields[part].annotation)
         if not nested:
             return {}
-        # A choice of models puts the chosen one's tag behind the key.
+        # In a choice of models, the tag of the chosen model follows the key.
         model = nested.get(parts[0] if parts else "", next(iter(nested.values())))
     return model.model_fields
 
 
 def _models(annotation: Any) -> dict[str, type[BaseModel]]:
-    """The models in an annotation, by their tag if they have one, else by their name."""
+    """The models in an annotation, by tag if they have one, else by class name."""
     if isinstance(annotation, type):
         return {annotation.__name__: annotation} if issubclass(annotation, BaseModel) else {}
     tags = [one.tag for one in get_args(annotation) if isinstance(one, Tag)]

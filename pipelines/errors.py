@@ -1,20 +1,20 @@
-"""Errors that stop a run. What is wrong with one item is a value instead (`actors.failures`).
+"""Errors that stop a run. A failure of one item is a value in its row (`actors.failures`).
 
 NightjarError                exit
  +- ConfigError                2   the config file or an override is wrong
  |   +- SchemaMismatch         2   a stage reads a column that no earlier stage writes
  +- SourceUnavailable          3   source missing, bucket unreachable, nothing listed
- +- WeightsMissing             4   a model's weights are not where the config says
- |   +- DeviceUnavailable      4   the config asks for a device that is not there
+ +- WeightsMissing             4   a model's weights are not at the configured place
+ |   +- DeviceUnavailable      4   the configured device does not exist
  +- RunConflict                5   the run directory belongs to another config
  |   +- RunBusy                5   another process is writing to the run directory
  +- OutputUnwritable           6   the run directory cannot be written, or its disk is full
- +- ClusterUnreachable         7   Ray did not start or cannot be reached, or lacks resources
- +- RunFailed                  8   the run stopped for a reason that none of the above names
+ +- ClusterUnreachable         7   Ray did not start, cannot be reached, or lacks resources
+ +- RunFailed                  8   the run stopped for any other reason
  +- RunNotFound                9   no run at this path
-     +- RunUnreadable          9   the store of the run directory gives no answer
+     +- RunUnreadable          9   the store of the run directory does not answer
 
-1 is left to Python itself (a defect of ours), 130 to Ctrl-C.
+Exit code 1 is Python's own (a bug in Nightjar), 130 is Ctrl-C.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from typing import ClassVar
 
 
 class NightjarError(Exception):
-    """Stops the run. The message names the culprit; `remedy` says what to do next."""
+    """Stops the run. The message says what is wrong, `remedy` what to do."""
 
     exit_code: ClassVar[int] = 8
 
@@ -33,7 +33,7 @@ class NightjarError(Exception):
         self.remedy = remedy
 
     def __reduce__(self) -> tuple[type[NightjarError], tuple[str, str]]:
-        return type(self), (self.message, self.remedy)  # Ray ships errors between processes
+        return type(self), (self.message, self.remedy)  # Ray pickles errors between processes
 
 
 class ConfigError(NightjarError):

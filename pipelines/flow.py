@@ -1,4 +1,4 @@
-"""Flow: a dataflow as a list of stages over rows, checked before anything starts.
+"""Flow: a dataflow as a list of stages. Columns and types are checked when it is built.
 
     flow = (Flow(MANIFEST)
         .through(PageFetcher, cfg.fetch, cfg.fetch_pool)
@@ -6,10 +6,10 @@
         .map(settle, cfg.routing)
         .drop("image"))
 
-`through` names a model held by workers, `map` a pure step, `drop` columns that go no further.
-Pure steps and drops run in the worker of the stage before them, so that a page image leaves the
-object store as early as possible and no hop is paid for a millisecond of work. So does a model
-whose pool is None: then no worker of one stage waits for those of the other.
+`through` adds a model with its own workers, `map` a pure function, `drop` removes columns.
+Pure functions and drops run in the workers of the stage before them: page images leave the object
+store early, and a millisecond of work costs no transfer between processes. A model with pool None
+runs there too, so the workers of the two models never wait for each other.
 """
 
 from __future__ import annotations
@@ -64,30 +64,27 @@ class BoundStep:
 
 @dataclass(frozen=True)
 class Stage:
-    """One model and the pure steps that ride in its workers."""
+    """One model, and the pure steps that run in its workers."""
 
     actor: type[Actor[Any]]
     config: Settings
     pool: Pool
     then: tuple[BoundStep, ...] = ()
     storage: StorageSettings | None = None  # how models on s3:// are reached
-    shares: bool = False  # the workers of the stage before; `pool` is theirs
+    shares: bool = False  # uses the workers, and the `pool`, of the stage before
 
     def here(self) -> Here:
-        """The settings with models as local files, for a worker on this machine.
-
-        Raises SetupError.
-        """
+        """The settings, with models on s3:// replaced by local copies. Raises SetupError."""
         if "s3:/" not in self.config.model_dump_json():
             return Here(self.config, {})
-        # Late: an engine's own environment need not hold an S3 client.
+        # Imported late: the environment of an isolated engine may have no S3 client.
         from pipelines.storage.local_copies import localized
 
         return localized(self.config, self.storage)
 
     @property
     def name(self) -> str:
-        """The class name in snake case: what the terminal and run.json call this stage."""
+        """The class name in snake case, as the terminal and run.json show it."""
         name = self.actor.__name__
         return "".join(
             f"_{c.lower()}" if c.isupper() and i else c.lower() for i, c in enumerate(name)
@@ -107,29 +104,29 @@ class Flow:
             object.__setattr__(self, "schema", self.source)
 
     def through(self, actor: type[Actor[Any]], config: Settings, pool: Pool | None) -> Flow:
-        """Send every row through a pool of `actor`. Its `reads` must be there already.
+        """Send every row through a pool of `actor`. Earlier stages must write its `reads`.
 
-        `pool` None: the workers of the stage before hold this model too, and run one after the
-        other on each batch.
+        If `pool` is None, the workers of the stage before hold this model too and run both models
+        in turn on each batch.
         """
         schema = _joined(actor.__name__, self.schema, actor.reads, actor.writes)
         if pool is None and not self.stages:
-            raise SchemaMismatch(f"{actor.__name__} is the first stage: it needs a pool of its own")
+            raise SchemaMismatch(f"{actor.__name__} is the first stage and needs its own pool")
         shared = self.stages[-1].pool if pool is None else pool
         stage = Stage(actor, config, shared, shares=pool is None)
         return Flow(self.source, (*self.stages, stage), schema)
 
     def map(self, pure: Step, settings: Settings) -> Flow:
-        """Apply a pure step where the rows already are."""
+        """Apply a pure step in the workers of the stage before."""
         schema = _joined(pure.name, self.schema, pure.reads, pure.writes)
         return self._ride(BoundStep(pure, settings), schema)
 
     def drop(self, *columns: str) -> Flow:
-        """Let columns go no further."""
+        """Remove columns."""
         for column in columns:
             if column not in self.schema.names:
                 raise SchemaMismatch(
-                    f"drop({column!r}): no such column; there are {', '.join(self.schema.names)}"
+                    f"drop({column!r}): no such column; known: {', '.join(self.schema.names)}"
                 )
         kept = pa.schema([f for f in self.schema if f.name not in columns])
         return self._ride(BoundStep(None, dropped=columns), kept)
@@ -137,14 +134,14 @@ class Flow:
     def _ride(self, bound: BoundStep, schema: pa.Schema) -> Flow:
         if not self.stages:
             raise SchemaMismatch(
-                "a flow starts with a stage; put `through` before `map` and `drop`"
+                "a flow must start with a model: call `through` before `map` and `drop`"
             )
         last = self.stages[-1]
         ridden = replace(last, then=(*last.then, bound))
         return Flow(self.source, (*self.stages[:-1], ridden), schema)
 
     def crews(self) -> list[tuple[Stage, ...]]:
-        """The stages by the workers that run them."""
+        """The stages, grouped by the workers that run them."""
         crews: list[tuple[Stage, ...]] = []
         for stage in self.stages:
             if stage.shares:
@@ -154,12 +151,12 @@ class Flow:
         return crews
 
     def reaching(self, storage: StorageSettings) -> Flow:
-        """The same flow, whose workers find models on s3:// by these settings."""
+        """The same flow; its workers read models on s3:// with these settings."""
         stages = tuple(replace(stage, storage=storage) for stage in self.stages)
         return replace(self, stages=stages)
 
     def explain(self) -> Iterator[tuple[str, str, str, str]]:
-        """(stage, reads, writes, pool) of each stage and rider, for people."""
+        """(stage, reads, writes, pool) of each stage and pure step, as text for a table."""
         for stage in self.stages:
             pool = stage.pool
             workers = "as many as fit" if pool.max_size is None else f"{pool.max_size}"
@@ -179,7 +176,7 @@ class Flow:
                     yield f"  {rider.step.name}", ", ".join(reads), ", ".join(writes), "same worker"
 
     def run_here(self, rows: pa.Table) -> pa.Table:
-        """The whole flow in this process, without Ray: samples, tests, the benchmark's floor."""
+        """Run the whole flow in this process, without Ray (samples, tests, benchmarks)."""
         for stage in self.stages:
             rows = functools.reduce(
                 lambda table, rider: rider(table),
@@ -205,6 +202,7 @@ def _joined(who: str, have: pa.Schema, reads: pa.Schema, writes: pa.Schema) -> p
     for column in writes:
         if column.name in have.names:
             raise SchemaMismatch(
-                f"{who} writes {column.name}, which is there already; columns are never overwritten"
+                f"{who} writes {column.name}, but an earlier stage does too; "
+                "columns are never overwritten"
             )
     return pa.schema([*have, *writes])

@@ -1,4 +1,4 @@
-"""What a job is, and how a config names one: a built-in name, or an import path."""
+"""Jobs, and how a config names one: a built-in name or an import path."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from pipelines.flow import Flow
 
 @dataclass(frozen=True)
 class Job:
-    """A job: its config model, its dataflow, and what one row of it is called."""
+    """A job: its config model, its dataflow, and the noun for one row."""
 
     name: str
     config: type[JobConfig]
@@ -27,18 +27,18 @@ class Job:
     unit: str  # "page" or "image"
 
 
-#: job name -> module that holds its JOB; imported when needed, so that `nightjar --help` is quick.
+#: Job name -> module with its JOB. Imported when needed, to keep `nightjar --help` fast.
 MODULES = {"ocr_backfill": "pipelines.ocr_backfill", "autolabel": "pipelines.autolabel"}
 
-#: `package.module:NAME` or `package.module`. A bare word is a built-in name, so that a typo in one
-#: is no import.
+#: `package.module:NAME` or `package.module`. A bare word is a built-in name: a typo in one must not
+#: import a module.
 _IMPORT_PATH = re.compile(r"(?=.*[.:])([^\W\d]\w*(?:\.[^\W\d]\w*)*)(?::([^\W\d]\w*))?")
 
 
 def find_job(name: object) -> Job:
     """The built-in job of this name, or the Job at this import path. Raises ConfigError.
 
-    An import path (`package.module:NAME`; `package.module` means its `JOB`) runs the module's code.
+    An import path is `package.module:NAME`; NAME defaults to JOB. Importing runs the module's code.
     """
     if str(name) in MODULES:
         built_in: Job = importlib.import_module(MODULES[str(name)]).JOB
@@ -46,15 +46,15 @@ def find_job(name: object) -> Job:
     path = _IMPORT_PATH.fullmatch(str(name))
     if path is None:
         raise ConfigError(
-            f"job: {name!r} is none of {', '.join(MODULES)}, and no import path",
-            "a job of your own is package.module:JOB",
+            f"job: {name!r} is neither a built-in job ({', '.join(MODULES)}) nor an import path",
+            "name your own job as package.module:JOB",
         )
     module, attribute = path[1], path[2] or "JOB"
     job = getattr(_imported(module), attribute, None)
     if not isinstance(job, Job):
         raise ConfigError(
             f"job: {module} has no {attribute} that is a pipelines.job.Job",
-            f"{attribute} = Job(name, config, flow, unit) in that module",
+            f"add {attribute} = Job(name, config, flow, unit) to that module",
         )
     return job
 
@@ -67,7 +67,7 @@ def _imported(module: str) -> ModuleType:
         if missing and f"{module}.".startswith(missing):
             raise ConfigError(
                 f"job: there is no module {missing[:-1]}",
-                "put the folder that holds it on PYTHONPATH, on the workers' machines too",
+                "put its folder on PYTHONPATH, here and on every machine with workers",
             ) from None
         raise ConfigError(
             f"job: importing {module} failed\n{traceback.format_exc(limit=-3)}"
@@ -75,7 +75,7 @@ def _imported(module: str) -> ModuleType:
 
 
 def load_job(path: Path, overrides: Sequence[str] = ()) -> tuple[Job, JobConfig]:
-    """Read, override and validate a config file, and plan its flow. Raises ConfigError."""
+    """Read and validate a config file with overrides, and check its flow. Raises ConfigError."""
     raw = read_yaml(path, overrides)
     job = find_job(raw.get("job"))
     config = validated(job.config, raw, str(path))

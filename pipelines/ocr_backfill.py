@@ -1,7 +1,7 @@
 """OCR backfill: scanned documents in, text that can be trusted out. One row is one page.
 
-A cascade: the text layer that came with the document, else OCR, else a vision-language model; each
-is asked only about what those before it left in doubt.
+A cascade: the document's own text layer, then OCR, then a vision-language model. Each reader gets
+only the pages that the reader before it left in doubt.
 """
 
 from __future__ import annotations
@@ -18,7 +18,8 @@ from actors.ocr.surya import Surya, SuryaConfig
 from actors.screens.omniparser import OmniParser
 from actors.screens.settings import OmniParserConfig
 from pipelines.config import JobConfig
-from pipelines.decisions.readers import BySurface, OcrReader, ReaderStage, read_by
+from pipelines.decisions import readers as reading
+from pipelines.decisions.readers import BySurface, OcrReader, Reader, ReaderStage
 from pipelines.decisions.routing import RoutingConfig
 from pipelines.decisions.settling import SEEN, settle, settle_escalated, weigh
 from pipelines.decisions.surfaces import SurfacesConfig, with_surfaces
@@ -27,8 +28,6 @@ from pipelines.job import Job
 from pipelines.pages.fetch import FetchConfig, PageFetcher
 from pipelines.sources.manifest import MANIFEST
 
-Reader = Literal["native_text", OcrReader, "vlm"]
-
 
 class OcrBackfillConfig(JobConfig):
     """Config of the job `ocr_backfill`."""
@@ -36,16 +35,15 @@ class OcrBackfillConfig(JobConfig):
     job: Literal["ocr_backfill"] = Field("ocr_backfill", description="name of the job")
     cascade: tuple[Reader, ...] | None = Field(
         None,
-        description="readers in turn, each with its floor: native_text (fetch.native_text), "
-        "the OCR engines (routing), vlm (routing.vlm); null: those that are configured",
+        description="readers in the order they are asked: native_text (limits: fetch.native_text), "
+        "OCR engines (limits: routing), vlm (limits: routing.vlm); null: all that are configured",
     )
     reader: OcrReader | BySurface | None = Field(
-        None,
-        description="the OCR engine of all pages, or one for each surface (the column `surface`); "
-        "null: rapid_ocr",
+        None, description="OCR engine of all pages, or one for each surface; null: rapid_ocr"
     )
     surfaces: SurfacesConfig | None = Field(
-        None, description="how a page's surface is told, for `reader` and `screens`; null: not told"
+        None,
+        description="how to find each page's surface, which `reader` and `screens` use; null: off",
     )
     surfaces_pool: Pool = Field(Pool(num_cpus=0.25), description="workers of surfaces.classifier")
     ocr: RapidOcrConfig = Field(RapidOcrConfig(), description="settings of rapid_ocr")
@@ -63,79 +61,52 @@ class OcrBackfillConfig(JobConfig):
         description="workers of surya; they wait for Surya's server",
     )
     screens: OmniParserConfig | None = Field(
-        None, description="finds the elements of screenshots, after they are read; null: nobody"
+        None, description="finds the elements of screenshots after OCR; null: off"
     )
     screens_pool: Pool = Field(Pool(num_cpus=1), description="workers of screens")
     vlm: VlmConfig | None = Field(None, description="the fallback reader; null: none")
     vlm_pool: Pool = Field(
         Pool(num_cpus=0.1, concurrency=16),
-        description="workers of vlm; concurrency is high so that accepted pages do not wait for "
-        "slow answers",
+        description="workers of vlm; high concurrency keeps slow answers from blocking other pages",
     )
     routing: RoutingConfig = RoutingConfig()
 
     @model_validator(mode="after")
-    def _cascade_can_be_run(self) -> Self:
-        readers, needed, order = self.readers, self.ocr_readers, self._order
-        if list(readers) != [one for one in order if one in readers] or set(needed) - set(readers):
-            raise ValueError(
-                f"cascade is {', '.join(needed)} and what you want of the others, in the order "
-                f"{', '.join(order)}"
-            )
-        if "vlm" in readers and self.vlm is None:
-            raise ValueError("cascade names vlm: say in vlm where it is and what it is called")
-        if "native_text" in readers and not self.fetch.native_text.enabled:
-            raise ValueError("cascade names native_text, and fetch.native_text.enabled is false")
+    def _keys_fit_together(self) -> Self:
+        reading.check_cascade(self.readers, self.reader)
+        if "vlm" in self.readers and self.vlm is None:
+            raise ValueError("cascade names vlm: set vlm.base_url and vlm.model")
+        if "native_text" in self.readers and not self.fetch.native_text.enabled:
+            raise ValueError("cascade names native_text, but fetch.native_text.enabled is false")
         if self.screens and self.surfaces is None:
-            raise ValueError("screens needs surfaces: it looks at screenshots and nothing else")
+            raise ValueError("screens needs surfaces, to know which pages are screenshots")
         if self.vlm and self.vlm.budget and self.vlm_pool.max_size != 1:
-            raise ValueError("vlm.budget is kept by one worker: set vlm_pool.max_size to 1")
+            raise ValueError("vlm.budget needs a single worker: set vlm_pool.max_size to 1")
         return self
 
     @property
-    def ocr_readers(self) -> tuple[OcrReader, ...]:
-        """The OCR engines that read some of the pages."""
-        chosen = self.reader or "rapid_ocr"
-        return chosen.readers if isinstance(chosen, BySurface) else (chosen,)
-
-    @property
-    def _order(self) -> tuple[Reader, ...]:
-        return ("native_text", *self.ocr_readers, "vlm")
-
-    @property
     def readers(self) -> tuple[Reader, ...]:
-        """The cascade, settled."""
+        """The cascade: `cascade`, or every configured reader."""
         if self.cascade is not None:
             return self.cascade
         off = {"vlm": self.vlm is None, "native_text": not self.fetch.native_text.enabled}
-        return tuple(one for one in self._order if not off.get(one))
-
-    @property
-    def stages(self) -> dict[OcrReader, ReaderStage]:
-        """Every OCR engine as it is configured."""
-        paddle, surya = self.paddle_ocr or PaddleOcrConfig(), self.surya or SuryaConfig()
-        return {
-            "rapid_ocr": ReaderStage(RapidOcr, self.ocr, self.ocr_pool),
-            "paddle_ocr": ReaderStage(PaddleOcr, paddle, self.paddle_ocr_pool),
-            "surya": ReaderStage(Surya, surya, self.surya_pool),
-        }
+        return tuple(one for one in reading.in_order(self.reader) if not off.get(one))
 
     @property
     def fetching(self) -> FetchConfig:
-        """`fetch`, without text layers where the cascade has none."""
-        if "native_text" in self.readers:
-            return self.fetch
-        off = self.fetch.native_text.model_copy(update={"enabled": False})
-        return self.fetch.model_copy(update={"native_text": off})
+        """`fetch`; text layers are off if the cascade leaves them out."""
+        return self.fetch if "native_text" in self.readers else self.fetch.without_native_text()
 
 
 def read_pages(flow: Flow, config: OcrBackfillConfig) -> Flow:
-    """`flow` with each page's `ocr_lines` and what is known of them, by the engines of `config`."""
-    if isinstance(config.reader, BySurface):
-        return read_by(flow, config.reader, config.stages)
-    (name,) = config.ocr_readers
-    stage = config.stages[name]
-    return flow.through(stage.actor, stage.config, stage.pool)
+    """`flow` with the columns of the OCR engines: `ocr_lines`, `ocr_engine`, `ocr_failure`, ..."""
+    paddle, surya = config.paddle_ocr or PaddleOcrConfig(), config.surya or SuryaConfig()
+    stages: dict[OcrReader, ReaderStage] = {
+        "rapid_ocr": ReaderStage(RapidOcr, config.ocr, config.ocr_pool),
+        "paddle_ocr": ReaderStage(PaddleOcr, paddle, config.paddle_ocr_pool),
+        "surya": ReaderStage(Surya, surya, config.surya_pool),
+    }
+    return reading.read_by(flow, config.reader, stages)
 
 
 def ocr_backfill(config: OcrBackfillConfig) -> Flow:

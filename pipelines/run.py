@@ -1,7 +1,7 @@
-"""One run of a job: freeze the manifest, send the owed rows through the flow, commit, record.
+"""One run of a job: write the manifest, send open rows through the flow, commit, record.
 
-A run is its directory. Started again with the same config it continues after the last commit; a
-config that would write other results is refused.
+A run is its directory. With the same config, a second start continues after the last commit. A
+config that would change the results is refused.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ class Run:
 
     @classmethod
     def of(cls, job: Job, config: JobConfig, *, new: bool = False) -> Run:
-        """`new`: in the first free directory beside the config's own."""
+        """The run of a config. `new`: use the first free directory NAME-2, NAME-3, ..."""
         directory = RunDir(config.run_dir, config.run_storage)
         return cls(job, config, directory.beside() if new else directory)
 
@@ -57,7 +57,7 @@ class Run:
     def opened(self) -> Iterator[Run]:
         """Lock the directory, and create it or check that it belongs to this config.
 
-        Raises RunConflict naming the keys that differ, RunBusy, OutputUnwritable, ConfigError.
+        Raises RunConflict (names the keys that differ), RunBusy, OutputUnwritable, ConfigError.
         """
         with self.directory.locked():
             self._check_apart()
@@ -78,9 +78,8 @@ class Run:
             inside = f"{path}/".startswith(root if "*" in source else f"{root}/")
         if inside:
             raise ConfigError(
-                f"run_dir {path} lies inside source {source}: "
-                "a later plan would list its own output",
-                "put run_dir beside the source",
+                f"run_dir {path} is inside source {source}: the next run would read its own output",
+                "set run_dir to a folder outside the source",
             )
 
     def _check_same_results(self) -> None:
@@ -90,7 +89,7 @@ class Run:
             raise RunConflict(
                 f"{self.directory.path} holds results of another config:\n"
                 + "\n".join(f"  {line}" for line in changed),
-                "take the old values, or start beside it with --new",
+                "restore the old values, or start a new run directory with --new",
             )
 
     def _first_record(self) -> Record:
@@ -104,13 +103,13 @@ class Run:
         }
 
     def planned(self) -> ManifestSummary | None:
-        """The frozen manifest; None before the first `plan`."""
+        """Summary of the manifest; None before the first `plan`."""
         return load_summary(self.directory.manifest)
 
     def plan(self, on_progress: Callable[..., None] = lambda *_: None) -> ManifestSummary:
-        """The frozen manifest; lists the source if that has not happened yet.
+        """Summary of the manifest. The first call lists the source and writes the manifest.
 
-        Raises NightjarError where the source cannot be listed.
+        Raises NightjarError if the source cannot be listed.
         """
         return self.planned() or freeze(
             self.config.source,
@@ -123,13 +122,13 @@ class Run:
         )
 
     def owed(self) -> int:
-        """Rows of the manifest that no shard holds yet."""
+        """Number of rows in the manifest that no shard holds yet."""
         return sum(rows.num_rows for _, rows in owed(self.directory))
 
     def execute(self, on_progress: OnProgress = lambda _: None) -> Session | None:
-        """Run what is owed. Returns what the session did; None, without Ray, if nothing is owed.
+        """Process the open rows. Returns the session, or None (without starting Ray) if none are.
 
-        Raises NightjarError; what was committed until then stays.
+        Raises NightjarError; committed rows are kept.
         """
         self.directory.drop_orphaned_rejects()
         flow = self.job.flow(self.config).reaching(self.config.run_storage)
@@ -141,9 +140,9 @@ class Run:
             return None
         config = self.config.model_copy(update={"ray": joined(self.config.ray)})
         if config.ray.address is None:
-            # Ray reads this when it is imported: a cluster of our own asks for its token.
+            # Ray reads this on import. The cluster that we start then requires its token.
             os.environ.setdefault("RAY_AUTH_MODE", "token")
-        from pipelines.engine.waves import run_waves  # imports Ray: 2 s that `plan` does not pay
+        from pipelines.engine.waves import run_waves  # imports Ray (2 s), which `plan` avoids
 
         session = Session()
         try:
@@ -153,7 +152,7 @@ class Run:
         return session
 
     def _recount(self, rows: int) -> None:
-        """Count a run whose last session was killed, or met a full disk, before it could."""
+        """Update the totals if the last session ended before it could write them."""
         if self.directory.read_record().get("totals", {}).get("rows") != rows:
             counted = vars(totals(self.directory))
             self.directory.change_record(lambda record: record | {"totals": counted})

@@ -6,5 +6,6 @@ settling.py                  the steps of `ocr_backfill`, and the rows between t
 finished.py                  the rows of finished shards
 escalation.py                whether a second reading is believed
 triage.py                    outcome of a labelled image
-surfaces.py, readers.py      which surface a page shows, and who reads it
+surfaces.py, readers.py      which surface a page shows, and which engine reads it
+detectors.py                 the choice of detectors
 """

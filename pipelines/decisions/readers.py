@@ -1,4 +1,6 @@
-"""Which OCR engine reads a page: one for all, or one for each kind of surface.
+"""Which readers the cascade has, and which OCR engine reads a page.
+
+One OCR engine reads all pages, or each kind of surface has its own:
 
     Flow(MANIFEST).through(PageFetcher, ...)     # + image
         .map(surfaces ...)                       # + surface
@@ -8,8 +10,8 @@
         through(only("paddle_ocr", PaddleOcr))   # + paddle_ocr.ocr_lines ...
         join_readings                            # + ocr_lines, ocr_engine, ocr_failure ...
 
-Every row passes every pool and is touched by one. With one reader for all there is no mask, no
-column `reader` and nothing to join.
+Every row passes through every pool, and one pool reads it. With one engine for all pages there is
+no column `reader` and no join.
 """
 
 from __future__ import annotations
@@ -27,6 +29,7 @@ from actors.own_rows import READER, only, prefixed
 from pipelines.flow import Flow, Step, step
 
 OcrReader = Literal["rapid_ocr", "paddle_ocr", "surya"]
+Reader = Literal["native_text", OcrReader, "vlm"]
 
 SURFACE = pa.field("surface", pa.string())
 
@@ -46,14 +49,33 @@ class BySurface(Settings):
 
     @property
     def readers(self) -> tuple[OcrReader, ...]:
-        """Each that is named, once."""
+        """The engines that are named, each once."""
         named = (self.unsure, self.document, self.scene, self.screenshot)
         return tuple(dict.fromkeys(named))
 
 
+def in_order(reader: OcrReader | BySurface | None) -> tuple[Reader, ...]:
+    """Every reader that a cascade can have, in the order in which they are asked."""
+    return ("native_text", *_engines(reader), "vlm")
+
+
+def check_cascade(cascade: Sequence[Reader], reader: OcrReader | BySurface | None) -> None:
+    """Raise ValueError if `cascade` lacks an engine that `reader` names, or has another order."""
+    order, needed = in_order(reader), _engines(reader)
+    if list(cascade) != [one for one in order if one in cascade] or set(needed) - set(cascade):
+        raise ValueError(
+            f"cascade needs {', '.join(needed)} and may add native_text and vlm, in the order "
+            f"{', '.join(order)}"
+        )
+
+
+def _engines(reader: OcrReader | BySurface | None) -> tuple[OcrReader, ...]:
+    return reader.readers if isinstance(reader, BySurface) else (reader or "rapid_ocr",)
+
+
 @dataclass(frozen=True)
 class ReaderStage:
-    """An engine with its settings and its pool. It writes `ocr_lines` and the columns beside it."""
+    """An OCR engine with its settings and pool. It writes `ocr_lines` and related columns."""
 
     actor: type[Actor[Any]]
     config: Settings
@@ -67,12 +89,17 @@ def choose_reader(rows: pa.Table, readers: BySurface) -> pa.Table:
     return rows.append_column(READER, pa.array(named, READER.type))
 
 
-def read_by(flow: Flow, readers: BySurface, stages: dict[OcrReader, ReaderStage]) -> Flow:
-    """`flow` with each page read by the reader of its `surface`. Raises SchemaMismatch.
+def read_by(
+    flow: Flow, readers: OcrReader | BySurface | None, stages: dict[OcrReader, ReaderStage]
+) -> Flow:
+    """`flow` with each page read by one engine: the same for all, or that of its `surface`.
 
-    `stages`: at least the readers that are named. All that one of them writes is there, null where
-    a page's reader does not write it.
+    `stages` has at least the engines that `readers` names. A column that only some of them write
+    is null for the pages of the others. Raises SchemaMismatch.
     """
+    if not isinstance(readers, BySurface):
+        stage = stages[readers or "rapid_ocr"]
+        return flow.through(stage.actor, stage.config, stage.pool)
     flow = flow.map(choose_reader, readers)
     for name in readers.readers:
         stage = stages[name]

@@ -58,8 +58,13 @@ class FetchConfig(Settings):
     )
     threads: int = Field(8, ge=1, description="documents read at once, ahead of the renderer")
     read_ahead_mb: int = Field(
-        256, ge=1, description="MiB of documents held per worker; one may be larger"
+        256, ge=1, description="MiB of documents held per worker; one document may exceed it"
     )
+
+    def without_native_text(self) -> FetchConfig:
+        """The same settings; every page is rendered and its text layer is ignored."""
+        off = self.native_text.model_copy(update={"enabled": False})
+        return self.model_copy(update={"native_text": off})
 
 
 class PageWanted(TypedDict):

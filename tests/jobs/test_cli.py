@@ -62,9 +62,9 @@ def test_a_wrong_value_is_named_with_what_was_given(
 @pytest.mark.parametrize(
     ("override", "message"),
     [
-        ("fetch.dpi", "not of the form a.b=value"),
-        ("run_dir.deeper=1", "holds a value, not a group"),
-        ("job=paint", "'paint' is none of ocr_backfill"),
+        ("fetch.dpi", "expected KEY=VALUE, such as fetch.dpi=150"),
+        ("run_dir.deeper=1", "run_dir is a value, not a group"),
+        ("job=paint", "'paint' is neither a built-in job (ocr_backfill"),
     ],
 )
 def test_bad_overrides_say_what_is_wrong(
@@ -154,4 +154,4 @@ def test_a_run_dir_inside_its_source_is_refused(
 ) -> None:
     ended = nightjar("plan", write_config(tmp_path, pages, run_dir=str(pages / "run")))
     assert ended.code == 2
-    assert "lies inside source" in ended.err
+    assert "is inside source" in ended.err

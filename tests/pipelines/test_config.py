@@ -45,10 +45,10 @@ def test_each_fault_is_named_by_its_key(tmp_path: Path, change: dict, message: s
     ("overrides", "message"),
     [
         (["detector.modle=x"], "detector.modle: unknown key; did you mean 'model'?"),
-        (["detector.engine=yollo"], "detector: engine is none of grounding_dino, yolo, sam3"),
-        (["detector.engine=sam3"], "  sam3 makes its own masks: leave segmenter out"),
+        (["detector.engine=yollo"], "detector: engine must be one of grounding_dino, yolo, sam3"),
+        (["detector.engine=sam3"], "  sam3 makes its own masks: remove segmenter"),
         (["detector.ontology.treshold=1"], "detector.ontology.treshold: unknown key; did you mean"),
-        (["segmenter=null"], "  nothing makes masks: name a segmenter, or set triage.need_mask"),
+        (["segmenter=null"], "  no model makes masks: set segmenter, or set triage.need_mask"),
     ],
 )
 def test_faults_of_a_choice_of_engines_are_named_by_their_key(overrides, message: str) -> None:

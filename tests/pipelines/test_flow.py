@@ -45,7 +45,7 @@ def test_a_column_of_another_type_is_named_with_both_types() -> None:
 
 
 def test_columns_are_never_overwritten() -> None:
-    with pytest.raises(SchemaMismatch, match="writes length, which is there already"):
+    with pytest.raises(SchemaMismatch, match="writes length, but an earlier stage does too"):
         Flow(SOURCE).through(*reader()).through(*reader())
 
 
@@ -101,5 +101,7 @@ def test_models_with_pools_have_workers_of_their_own() -> None:
 
 
 def test_the_first_model_needs_a_pool() -> None:
-    with pytest.raises(SchemaMismatch, match="CountingReader is the first stage"):
+    with pytest.raises(
+        SchemaMismatch, match="CountingReader is the first stage and needs its own pool"
+    ):
         Flow(SOURCE).through(CountingReader, ReaderConfig(), None)

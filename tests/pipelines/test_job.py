@@ -24,7 +24,7 @@ def test_a_module_at_the_top_needs_the_name_of_its_job(tmp_path: Path, monkeypat
     (tmp_path / "own_job.py").write_text("from doubles.three_readers_job import JOB as MINE\n")
     monkeypatch.syspath_prepend(tmp_path)
     assert find_job("own_job:MINE").name == "three_readers"
-    with pytest.raises(ConfigError, match="'own_job' is none of ocr_backfill, autolabel, and no"):
+    with pytest.raises(ConfigError, match=r"'own_job' is neither a built-in job \(ocr_backfill, a"):
         find_job("own_job")
 
 
@@ -32,7 +32,9 @@ def test_a_module_at_the_top_needs_the_name_of_its_job(tmp_path: Path, monkeypat
     "name", [None, 3, ["autolabel"], "paint", "a..b", "own job:JOB", "a.b:", ":JOB", "a:b:c"]
 )
 def test_what_is_neither_is_refused(name: object) -> None:
-    with pytest.raises(ConfigError, match="is none of ocr_backfill, autolabel, and no import"):
+    with pytest.raises(
+        ConfigError, match=r"built-in job \(ocr_backfill, autolabel\) nor an import"
+    ):
         find_job(name)
 
 

@@ -68,9 +68,9 @@ def test_the_cascade_is_what_is_configured_unless_it_is_named() -> None:
     ("changes", "message"),
     [
         ({"cascade": ["vlm", "rapid_ocr"], "vlm": VLM}, "in the order native_text, rapid_ocr, vlm"),
-        ({"cascade": ["native_text"]}, "cascade is rapid_ocr and what you want"),
-        ({"cascade": ["rapid_ocr", "rapid_ocr"]}, "cascade is rapid_ocr and what you want"),
-        ({"cascade": ["rapid_ocr", "vlm"]}, "say in vlm where it is"),
+        ({"cascade": ["native_text"]}, "cascade needs rapid_ocr and may add native_text and vlm"),
+        ({"cascade": ["rapid_ocr", "rapid_ocr"]}, "cascade needs rapid_ocr and may add native"),
+        ({"cascade": ["rapid_ocr", "vlm"]}, "cascade names vlm: set vlm.base_url and vlm.model"),
         ({"cascade": ["rapid_ocr@restored"]}, "Input should be 'native_text', 'rapid_ocr'"),
         (
             {

@@ -144,7 +144,7 @@ def test_routing_without_surfaces_is_refused_before_anything_starts() -> None:
 def test_the_cascade_names_every_engine_that_reads() -> None:
     named = config(reader=ROUTED, cascade=["rapid_ocr", "surya", "paddle_ocr"])
     assert named.readers == ("rapid_ocr", "surya", "paddle_ocr")
-    with pytest.raises(ValidationError, match="cascade is rapid_ocr, surya, paddle_ocr and"):
+    with pytest.raises(ValidationError, match="cascade needs rapid_ocr, surya, paddle_ocr and"):
         config(reader=ROUTED, cascade=["rapid_ocr"])
 
 
@@ -204,7 +204,7 @@ def test_an_environment_that_is_not_there_says_how_to_make_it(
 
 
 def test_a_pool_runs_in_one_place() -> None:
-    with pytest.raises(ValidationError, match="one of them says where it runs"):
+    with pytest.raises(ValidationError, match="set only one of environment"):
         Pool(environment="a", py_executable="/b")
     with pytest.raises(ValidationError, match="recycle_mb"):
         Pool(recycle_mb=100, concurrency=2)

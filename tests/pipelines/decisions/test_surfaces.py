@@ -143,7 +143,7 @@ def test_rules_are_checked_against_the_columns_before_anything_starts() -> None:
     flow, _ = fetched(SAMPLES / "scenes")
     config = rules({"column": "width", "glob": "5*", "surface": "screenshot"})
     assert "surface" in with_surfaces(flow, config, Pool()).schema.names
-    with pytest.raises(SchemaMismatch, match="writes surface, which is there already"):
+    with pytest.raises(SchemaMismatch, match="writes surface, but an earlier stage does too"):
         with_surfaces(with_surfaces(flow, config, Pool()), config, Pool())
 
 
