@@ -1,4 +1,4 @@
-"""A checkpoint's files and what they hash to, and the device and dtype to run it in."""
+"""A checkpoint's files and their digest, and the device and dtype it runs on."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from actors.failures import SetupError
 from actors.heap import keep_freed_memory
 from actors.hub_model import HubCheckpoint
 
-#: What is fetched from a hub: no pickles and no code.
+#: Files that are downloaded from a hub: no pickles and no code.
 HUB_FILES = ("*.safetensors", "*.json", "*.txt")
-#: The same with chat templates, which `save_pretrained` writes to files of their own.
+#: The same, plus chat templates, which `save_pretrained` writes to separate files.
 CHAT_FILES = (*HUB_FILES, "*.jinja")
 
 
 @dataclass(frozen=True)
 class Placement:
-    """Where a model runs, and in which dtype."""
+    """The device and dtype of a model."""
 
     device: torch.device
     dtype: torch.dtype
@@ -35,7 +35,7 @@ class Placement:
         return self.device.type == "cuda"
 
     def provenance(self, library: Any = None) -> dict[str, str]:
-        """What `run.json` says of it, and of the engine if that is a `library` over torch."""
+        """Entries for `run.json`: device and dtype; versions if the engine is a torch `library`."""
         name = torch.cuda.get_device_name() if self.on_gpu else "cpu"
         said = {"device": name, "dtype": str(self.dtype).removeprefix("torch.")}
         if library is None:
@@ -46,7 +46,7 @@ class Placement:
 
 @contextmanager
 def load_faults(what: str, folder: Path, remedy: str) -> Iterator[None]:
-    """Turns what libraries raise about the files in `folder` into a SetupError."""
+    """Turn library errors about the files in `folder` into a SetupError."""
     try:
         yield
     except SetupError:
@@ -60,9 +60,9 @@ def load_faults(what: str, folder: Path, remedy: str) -> Iterator[None]:
 def pick_placement(
     device: Device, dtype: str, on_gpu: str = "bfloat16", on_cpu: str = "float32"
 ) -> Placement:
-    """The device and dtype of a config; dtype auto: `on_gpu` on cuda, `on_cpu` elsewhere.
+    """The device and dtype of a config; dtype auto means `on_gpu` on cuda, else `on_cpu`.
 
-    Raises SetupError: see `pick_device`.
+    Raises SetupError (see `pick_device`).
     """
     found = pick_device(device)
     if dtype == "auto":
@@ -71,16 +71,16 @@ def pick_placement(
 
 
 def pick_device(wanted: Device) -> torch.device:
-    """The device to run on; for a CPU, this process also keeps the memory that forwards free.
+    """The device to run on. On a CPU, this process also keeps freed memory for the next forward.
 
-    Raises SetupError where the wanted one is not there.
+    Raises SetupError if the device is not available.
     """
     if wanted == "auto":
         wanted = "cuda" if torch.cuda.is_available() else "cpu"
     elif wanted == "cuda" and not torch.cuda.is_available():
         raise SetupError(
-            "the config asks for device cuda, and this worker sees no CUDA device",
-            "give the pool num_gpus, or set device: cpu",
+            "the config sets device: cuda, but this worker has no CUDA device",
+            "set num_gpus in the pool's settings, or set device: cpu",
         )
     if wanted == "cpu":
         keep_freed_memory()
@@ -88,18 +88,18 @@ def pick_device(wanted: Device) -> torch.device:
 
 
 def best_on_cpu() -> str:
-    """bfloat16 where this CPU multiplies it (AMX, AVX512_BF16), else float32.
+    """bfloat16 if this CPU has instructions for it (AMX, AVX512_BF16), else float32.
 
-    One thread of an EPYC with AVX512_BF16: an image takes grounding-dino-tiny 3.0 s instead of 7.5
-    at 800 x 800 px, sam2.1-hiera-tiny 1.5 instead of 3.7, SAM 3 18 instead of 55.
+    Seconds per image on one thread of an EPYC with AVX512_BF16, float32 and bfloat16:
+    grounding-dino-tiny at 800 x 800 px 7.5 and 3.0, sam2.1-hiera-tiny 3.7 and 1.5, SAM 3 55 and 18.
     """
     known = torch.cpu.get_capabilities()
     return "bfloat16" if known.get("amx_bf16") or known.get("avx512_bf16") else "float32"
 
 
 def checkpoint_folder(wanted: HubCheckpoint, files: Sequence[str] = HUB_FILES) -> Path:
-    """The directory of a checkpoint, its own or one in the hub's cache. Raises SetupError."""
-    remedy = "set `model` to a checkpoint's directory or its hub id"
+    """The directory of a checkpoint: local, or in the hub's cache. Raises SetupError."""
+    remedy = "set `model` to a checkpoint's directory or hub id"
     return local_folder(wanted.model, remedy) or hub_folder(wanted, files)
 
 
@@ -108,12 +108,14 @@ def local_folder(name: str, remedy: str) -> Path | None:
     if Path(name).is_dir():
         return Path(name)
     if name.startswith((".", "/", "~")) or name.count("/") != 1:
-        raise SetupError(f"no directory {name!r}, and it is no hub id (owner/name)", remedy)
+        raise SetupError(
+            f"{name!r} is neither an existing directory nor a hub id (owner/name)", remedy
+        )
     return None
 
 
 def hub_folder(wanted: HubCheckpoint, files: Sequence[str]) -> Path:
-    """The cached directory of a hub id, with what matches the patterns `files`.
+    """The cached directory of a hub id, with the files that match the patterns `files`.
 
     Raises SetupError.
     """
@@ -126,22 +128,22 @@ def hub_folder(wanted: HubCheckpoint, files: Sequence[str]) -> Path:
                 allow_patterns=list(files),
             )
         )
-    except (OSError, ValueError) as error:  # all of the hub client's errors are one of the two
+    except (OSError, ValueError) as error:  # the hub client raises only these two
         raise SetupError(
-            f"cannot get {wanted.model!r} at revision {wanted.revision or 'main'}: "
+            f"cannot download {wanted.model!r} at revision {wanted.revision or 'main'}: "
             f"{type(error).__name__}: {error}",
-            "download it where a hub can be reached and set `model` to its directory, or check "
-            "its name and revision",
+            "check the name and revision; without access to the hub, download it elsewhere and "
+            "set `model` to its directory",
         ) from error
 
 
 def hub_revision(folder: Path) -> str:
-    """The commit of a directory in the hub's cache, "" for any other."""
+    """The commit of a directory in the hub's cache; "" for other directories."""
     return folder.name if folder.parent.name == "snapshots" else ""
 
 
 def digest(files: Iterable[Path]) -> str:
-    """SHA-256 over the SHA-256 of each file, in the order of their names."""
+    """SHA-256 over the SHA-256 of each file, in order of file names."""
     total = hashlib.sha256()
     for path in sorted(files):
         with path.open("rb") as file:
@@ -150,7 +152,7 @@ def digest(files: Iterable[Path]) -> str:
 
 
 def provenance_of(name: str, folder: Path) -> dict[str, str]:
-    """What `run.json` says of a checkpoint in transformers' layout; `name`: as in the config."""
+    """Entries for `run.json` of a transformers checkpoint; `name`: as in the config."""
     return {
         "model": name,
         "revision": hub_revision(folder),

@@ -1,4 +1,4 @@
-"""What a model is (Actor) and what a deployment chooses (Pool)."""
+"""The interface of a model (Actor) and the resources of its workers (Pool)."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Discriminator, Field, model_validato
 
 Device = Annotated[
     Literal["auto", "cpu", "cuda"],
-    Field(description="auto: cuda where there is one, else cpu"),
+    Field(description="auto: cuda if available, else cpu"),
 ]
 
 
@@ -25,7 +25,7 @@ Timed = Callable[[str], AbstractContextManager[None]]
 
 
 def by_engine(*names: str) -> Discriminator:
-    """Tells settings apart by their key `engine`; the first name is what is meant without it."""
+    """Pick the settings class by the key `engine`; the first name is the default."""
 
     def engine(settings: Any) -> Any:
         if isinstance(settings, dict):
@@ -35,49 +35,77 @@ def by_engine(*names: str) -> Discriminator:
     return Discriminator(
         engine,
         custom_error_type="unknown_engine",
-        custom_error_message=f"engine is none of {', '.join(names)}",
+        custom_error_message=f"engine must be one of {', '.join(names)}",
     )
 
 
 class Settings(BaseModel):
-    """A frozen group of settings; an unknown key is an error, not a silent default."""
+    """A frozen group of settings; unknown keys are errors."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    #: False for groups that change where and how fast a run works, never what it writes.
+    #: False for groups that change where and how fast a run works, but not its output.
     affects_results: ClassVar[bool] = True
-    #: The same for single fields of a group that does.
+    #: Fields without effect on the output, in a group with `affects_results`.
     operational: ClassVar[frozenset[str]] = frozenset()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _groups_keep_their_defaults(cls, raw: Any) -> Any:
+        """A group that is given in part keeps this class's defaults for its other keys.
+
+        Pydantic takes the defaults of the group's class instead: `ocr_pool: {batch_size: 8}` would
+        leave one worker, where the job's default is as many as fit.
+        """
+        if not isinstance(raw, dict):
+            return raw
+        fields = {name: field.default for name, field in cls.model_fields.items()}
+        return {
+            name: _merged(fields[name].model_dump(exclude_unset=True), value)
+            if isinstance(fields.get(name), Settings)
+            else value
+            for name, value in raw.items()
+        }
+
+
+def _merged(default: dict[str, Any], given: Any) -> Any:
+    """`given`, with the keys of `default` that it lacks, group by group."""
+    if not isinstance(given, dict):
+        return given
+    both = {
+        key: _merged(default[key], value) if isinstance(default.get(key), dict) else value
+        for key, value in given.items()
+    }
+    return default | both
 
 
 C = TypeVar("C", bound=Settings)
 
 
 class Actor(ABC, Generic[C]):
-    """A model held by a worker; appends columns to a batch of rows.
+    """A model in a worker; appends columns to a batch of rows.
 
     Failures of single items are values: the column ``<verb>_failure`` (see `actors.failures`) is
-    filled, the other written columns are null. An exception means that the model itself is at
-    fault; the caller bisects the batch and quarantines the culprit.
+    set and the other written columns are null. An exception means a fault of the model; the caller
+    then bisects the batch to find the row that causes it and quarantines this row.
     """
 
-    reads: ClassVar[pa.Schema]  #: columns that must already be present
+    reads: ClassVar[pa.Schema]  #: required columns
     writes: ClassVar[pa.Schema]  #: columns appended, in this order; never overwritten
-    failure_column: ClassVar[str]  #: which of `writes` holds the FAILURE struct
+    failure_column: ClassVar[str]  #: the column of `writes` with the FAILURE struct
 
     def __init__(self, config: C) -> None:
-        """Load weights once, in the worker. What is wrong with them fails here, not at a row."""
+        """Load the weights once, in the worker. Bad weights fail here, not at the first row."""
         self.config = config
-        self.seconds: dict[str, float] = defaultdict(
-            float
-        )  #: busy seconds by step; the caller drains it
+        #: Busy seconds per step; the caller reads and clears them.
+        self.seconds: dict[str, float] = defaultdict(float)
 
     @abstractmethod
     def __call__(self, rows: pa.Table) -> pa.Table:
         """Return the same rows, in the same order, with `writes` appended."""
 
     def provenance(self) -> dict[str, str]:
-        """Name, revision and digest of the weights, and the engine that runs them."""
+        """Entries for `run.json`: name, revision and digest of the weights, and the engine."""
         return {}
 
     @contextmanager
@@ -91,7 +119,7 @@ class Actor(ABC, Generic[C]):
 
 
 def appended(rows: pa.Table, writes: pa.Schema, values: Sequence[Mapping[str, Any]]) -> pa.Table:
-    """`rows` with the columns of `writes`, from a mapping for each row; what it lacks is null."""
+    """`rows` plus the columns of `writes`, from one mapping per row; missing keys become null."""
     for column in writes:
         cells = [value.get(column.name) for value in values]
         rows = rows.append_column(column, pa.array(cells, column.type))
@@ -99,53 +127,57 @@ def appended(rows: pa.Table, writes: pa.Schema, values: Sequence[Mapping[str, An
 
 
 class Pool(Settings):
-    """How many workers hold a model, and what each may use."""
+    """How many workers run a model, and the resources of each."""
 
     affects_results: ClassVar[bool] = False
 
-    min_size: int = Field(1, ge=1, description="workers kept even when idle")
+    min_size: int = Field(1, ge=1, description="minimum number of workers, also when idle")
     max_size: int | None = Field(
-        1, ge=1, description="workers at most; null: as many as the cluster has room for"
+        1, ge=1, description="maximum number of workers; null: as many as the cluster can hold"
     )
-    batch_size: int = Field(16, ge=1, description="rows handed to the model at once")
+    batch_size: int = Field(16, ge=1, description="rows per batch")
     concurrency: int = Field(
         1,
         ge=1,
-        description="batches at once in each worker, as threads: more than 1 only for models that "
-        "wait on a network",
+        description="batches that each worker processes at once, in threads; use more than 1 only "
+        "for models behind a network",
     )
     num_cpus: float = Field(1.0, ge=0, description="CPU cores reserved per worker")
     num_gpus: float = Field(0.0, ge=0, description="GPUs reserved per worker; may be a fraction")
     environment: str | None = Field(
         None,
         pattern=r"^[a-z][a-z0-9_]*$",
-        description="name of a prebuilt environment, for engines that cannot share ours (`make "
-        "engines`), looked up in the folders of NIGHTJAR_VENVS, else .venvs and /opt/venvs",
+        description="name of a prebuilt virtual environment (`make engines`), for engines whose "
+        "dependencies conflict with Nightjar's; searched in the folders of NIGHTJAR_VENVS, else "
+        "in .venvs and /opt/venvs",
     )
     py_executable: str | None = Field(
-        None, description="in place of environment: the path of its python on the workers' machines"
+        None, description="instead of environment: path of its python on the workers' machines"
     )
     uv: str | None = Field(
         None,
-        description="in place of a prebuilt environment: a lock that Ray installs by uv when the "
-        "pool starts, over a copy of the workers' own environment (minutes and gigabytes)",
+        description="instead of a prebuilt environment: a lock file that Ray installs with uv when "
+        "the pool starts, into a copy of the workers' environment (takes minutes and gigabytes)",
     )
     recycle_mb: int | None = Field(
         None,
         ge=1,
-        description="MiB of its own memory; a worker that has grown by more since its model was "
-        "loaded is replaced between two batches; null: never",
+        description="MiB; a worker whose own memory has grown by more than this since it loaded "
+        "its model is replaced between two batches; null: never",
     )
 
     @property
     def isolated(self) -> bool:
-        """Whether its workers run in another environment than the driver."""
+        """Whether its workers run in a different environment from the driver's."""
         return bool(self.environment or self.py_executable or self.uv)
 
     @model_validator(mode="after")
     def _is_possible(self) -> Self:
         if sum(bool(one) for one in (self.environment, self.py_executable, self.uv)) > 1:
-            raise ValueError("environment, py_executable and uv: one of them says where it runs")
+            raise ValueError("set only one of environment, py_executable and uv")
         if self.recycle_mb and self.concurrency > 1:
-            raise ValueError("recycle_mb: a worker that takes several batches at once has no pause")
+            raise ValueError(
+                "recycle_mb needs concurrency 1: with several batches at once there is no moment "
+                "between two batches"
+            )
         return self

@@ -1,4 +1,4 @@
-"""The closed list of what can be wrong with one item, and the Arrow type that carries it."""
+"""The closed list of failures of one item, and their Arrow type."""
 
 from __future__ import annotations
 
@@ -10,38 +10,38 @@ import pyarrow as pa
 
 
 class FailureKind(StrEnum):
-    """Names the condition, not the place where it was noticed."""
+    """The cause of a failure, independent of the stage that detects it."""
 
-    # the object
-    OBJECT_MISSING = "OBJECT_MISSING"  # listed by the plan, gone now
-    OBJECT_CHANGED = "OBJECT_CHANGED"  # other bytes than the plan saw (etag, size or mtime)
+    # the object in storage
+    OBJECT_MISSING = "OBJECT_MISSING"  # the plan lists it, but it no longer exists
+    OBJECT_CHANGED = "OBJECT_CHANGED"  # changed since the plan (etag, size or mtime)
     PERMISSION_DENIED = "PERMISSION_DENIED"
-    STORAGE_ERROR = "STORAGE_ERROR"  # retries exhausted
+    STORAGE_ERROR = "STORAGE_ERROR"  # still failing after all retries
     EMPTY_FILE = "EMPTY_FILE"  # zero bytes
     TOO_MANY_BYTES = "TOO_MANY_BYTES"  # file or archive member above the limit (zip bombs)
     CORRUPT_ARCHIVE = "CORRUPT_ARCHIVE"
-    UNSUPPORTED_KIND = "UNSUPPORTED_KIND"  # content is no document or image that we read
-    # its content
+    UNSUPPORTED_KIND = "UNSUPPORTED_KIND"  # not a supported document or image format
+    # the content of the file
     CORRUPT_IMAGE = "CORRUPT_IMAGE"  # undecodable or truncated
     CORRUPT_PDF = "CORRUPT_PDF"
-    ENCRYPTED_PDF = "ENCRYPTED_PDF"  # no password, or a wrong one
+    ENCRYPTED_PDF = "ENCRYPTED_PDF"  # the password is missing or wrong
     EMPTY_DOCUMENT = "EMPTY_DOCUMENT"  # zero pages
     PAGE_MISSING = "PAGE_MISSING"  # the document has fewer pages than the plan counted
     TOO_MANY_PIXELS = "TOO_MANY_PIXELS"
-    # what happened while working on it
-    RENDER_TIMEOUT = "RENDER_TIMEOUT"  # killed at the wall limit
-    RENDER_CRASH = "RENDER_CRASH"  # native code killed its process
+    # rendering and inference
+    RENDER_TIMEOUT = "RENDER_TIMEOUT"  # rendering was killed at its time limit
+    RENDER_CRASH = "RENDER_CRASH"  # native code crashed the rendering process
     OUT_OF_MEMORY = "OUT_OF_MEMORY"
-    ENGINE_FAULT = "ENGINE_FAULT"  # unknown exception inside a model, traceback in the message
-    ENGINE_CRASH = "ENGINE_CRASH"  # this item alone killed its worker process, twice
-    # asking a vision-language model
-    VLM_UNREACHABLE = "VLM_UNREACHABLE"  # no connection, 408, 409, 429 or 5xx, retries exhausted
-    VLM_TIMEOUT = "VLM_TIMEOUT"  # connected, but no whole answer in time, retries exhausted
-    VLM_REFUSED = "VLM_REFUSED"  # any other 3xx or 4xx, a content filter, a refusal of the model
-    VLM_TRUNCATED = "VLM_TRUNCATED"  # the answer was cut at max_tokens
+    ENGINE_FAULT = "ENGINE_FAULT"  # unexpected exception in a model; the message is its traceback
+    ENGINE_CRASH = "ENGINE_CRASH"  # this item alone crashed its worker process twice
+    # requests to a vision-language model
+    VLM_UNREACHABLE = "VLM_UNREACHABLE"  # no connection, 408, 409, 429 or 5xx after all retries
+    VLM_TIMEOUT = "VLM_TIMEOUT"  # connected, but no complete answer in time after all retries
+    VLM_REFUSED = "VLM_REFUSED"  # any other 3xx or 4xx, a content filter, a refusal by the model
+    VLM_TRUNCATED = "VLM_TRUNCATED"  # the answer was cut off at max_tokens
     VLM_LOOP = "VLM_LOOP"  # the answer repeats itself
-    VLM_BUDGET = "VLM_BUDGET"  # the run may spend no more
-    VLM_GARBAGE = "VLM_GARBAGE"  # no valid completion, or a text that cannot stand there
+    VLM_BUDGET = "VLM_BUDGET"  # the run's budget is spent
+    VLM_GARBAGE = "VLM_GARBAGE"  # no valid completion, or implausible text
 
 
 FAILURE = pa.struct([("kind", pa.string()), ("message", pa.string())])
@@ -60,7 +60,7 @@ def failure(kind: FailureKind, message: str) -> FailureValue:
 
 
 class ItemFailure(Exception):
-    """Carries a known fault of one item from where it is seen to the row; never leaves a stage."""
+    """A known failure of one item. The stage that raises it catches it and writes it to the row."""
 
     def __init__(self, kind: FailureKind, message: str) -> None:
         super().__init__(f"{kind.value}: {message}")
@@ -73,13 +73,16 @@ class ItemFailure(Exception):
 
 
 def parted(answers: Sequence[Any]) -> tuple[list[Any], list[FailureValue | None]]:
-    """Answers, some of them ItemFailures, as two columns: (values, FAILURE values), else null."""
+    """Split answers into two columns, values and FAILURE values; each answer is null in one."""
     values = [None if isinstance(one, ItemFailure) else one for one in answers]
     return values, [one.as_value() if isinstance(one, ItemFailure) else None for one in answers]
 
 
 class SetupError(Exception):
-    """A model cannot start: weights, device or engine missing. Stops the run, with a remedy."""
+    """A model cannot start, e.g. without weights, device or engine. Stops the run.
+
+    `remedy`: what the user can do about it.
+    """
 
     def __init__(self, message: str, remedy: str = "") -> None:
         super().__init__(message)
@@ -87,4 +90,4 @@ class SetupError(Exception):
         self.remedy = remedy
 
     def __reduce__(self) -> tuple[type[SetupError], tuple[str, str]]:
-        return type(self), (self.message, self.remedy)  # shipped between processes by pickle
+        return type(self), (self.message, self.remedy)  # pickle sends it between processes

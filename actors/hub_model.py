@@ -1,4 +1,4 @@
-"""The settings that all models of a hub share. Light: the driver reads them to check a config."""
+"""Settings shared by all hub checkpoints. No heavy imports: the driver reads them too."""
 
 from __future__ import annotations
 
@@ -10,15 +10,17 @@ from actors.contract import Device, Dtype, Settings
 
 
 class HubCheckpoint(Settings):
-    """Which checkpoint of a hub, or which directory."""
+    """A checkpoint on a hub or in a directory."""
 
     model: str = Field(description="a checkpoint's directory, or its id on the hub (owner/name)")
     revision: str | None = Field(None, description="commit, tag or branch on the hub; null: main")
-    local_files_only: bool = Field(False, description="never ask the hub, take what is cached")
+    local_files_only: bool = Field(
+        False, description="use only cached files; never contact the hub"
+    )
 
 
 class HubModel(HubCheckpoint):
-    """A checkpoint, and where it runs. A model that takes fewer dtypes overrides `dtype`."""
+    """A checkpoint with its device and dtype. Models with fewer dtypes override `dtype`."""
 
     operational: ClassVar[frozenset[str]] = frozenset({"local_files_only", "device"})
 

@@ -1,4 +1,4 @@
-"""Detected objects and their masks: the Arrow types, and the same rows as typed dicts."""
+"""Detected objects and their masks, as Arrow types and as typed dicts."""
 
 from __future__ import annotations
 
@@ -6,23 +6,24 @@ from typing import TypedDict
 
 import pyarrow as pa
 
-#: The strongest other class on the same object; null where no other class came near.
+#: The best-scoring other class on the same object; null without one.
 #: `iou`: overlap of the two boxes, 0..1.
 CONFLICT = pa.struct([("class", pa.string()), ("score", pa.float32()), ("iou", pa.float32())])
 
-#: A value of CONFLICT. `class` is a keyword, so this takes the form of a call.
+#: A value of CONFLICT. `class` is a Python keyword, hence the functional syntax.
 Conflict = TypedDict("Conflict", {"class": str, "score": float | None, "iou": float | None})
 
 #: One detected object.
 #:
-#: * `class`: a name of the ontology; `prompt`: which of its prompts scored best (null where the
-#:   model takes no text).
-#: * `score`: 0..1. `kept`: whether it reaches the threshold of its class; false only where the
-#:   config asks for candidates below it.
+#: * `class`: a class name of the ontology.
+#: * `prompt`: the best-scoring prompt of the class; null if the model takes no text.
+#: * `score`: 0..1.
+#: * `kept`: whether the score reaches the threshold of the class. False occurs only if the config
+#:   asks for candidates below the threshold.
 #: * `box`: x0, y0, x1, y1 in pixels of the upright image (EXIF orientation applied), floats,
 #:   inside 0..width and 0..height.
-#: * `source`: the actor that found it, for instance ``grounding_dino``.
-#: * `conflict`: another class that also claimed this object and lost to it.
+#: * `source`: the actor that found the object, e.g. ``grounding_dino``.
+#: * `conflict`: a class of the same object with a lower score.
 INSTANCE = pa.struct(
     [
         ("class", pa.string()),
@@ -49,15 +50,15 @@ Instance = TypedDict(
     },
 )
 
-#: The column `boxes`: kept before not kept, then by score, best first. Empty: nothing found. Null:
-#: not looked at (see the failures).
+#: The column `boxes`: kept instances first, then by score, highest first. Empty: nothing found.
+#: Null: not processed (see the failures).
 BOXES = pa.list_(INSTANCE)
 
 #: One mask, at the size of the upright image.
 #:
-#: * `counts`: COCO run-length encoding, compressed, ASCII; `size`: height, width in pixels. Both
-#:   together are what pycocotools calls an RLE.
-#: * `mask_iou`: the segmenter's own estimate of the mask's IoU, 0..1; null means unknown.
+#: * `counts`: COCO run-length encoding, compressed, ASCII.
+#: * `size`: height, width in pixels. `counts` and `size` together are an RLE of pycocotools.
+#: * `mask_iou`: the segmenter's estimate of the mask's IoU, 0..1; null means unknown.
 #: * `box_agreement`: IoU of the mask's tight box with the instance's box, 0..1.
 MASK = pa.struct(
     [

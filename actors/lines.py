@@ -1,4 +1,4 @@
-"""The types of recognised text, in Arrow and in Python."""
+"""Recognised text lines, as Arrow types and as typed dicts."""
 
 from __future__ import annotations
 
@@ -6,9 +6,12 @@ from typing import TypedDict
 
 import pyarrow as pa
 
-#: One text line. `score`: mean probability of its characters, 0..1, null where the engine gives
-#: none (null means unknown, never "sure"). `polygon`: x0,y0 .. x3,y3, clockwise from the top left,
-#: in pixels of the upright rendered page (`width` x `height`).
+#: One text line.
+#:
+#: * `score`: mean probability of its characters, 0..1; null if the engine gives none. Null means
+#:   unknown, never "sure".
+#: * `polygon`: x0,y0 .. x3,y3, clockwise from the top left, in pixels of the upright rendered page
+#:   (`width` x `height`).
 LINE = pa.struct(
     [
         ("text", pa.string()),
@@ -21,17 +24,19 @@ LINES = pa.list_(LINE)
 
 
 class LineValue(TypedDict):
-    """A value of LINE. `text` is "" where a line was found but not read."""
+    """A value of LINE. `text` is "" if a line was found but not read."""
 
     text: str
     score: float | None
     polygon: list[float]
 
 
-#: What every reader writes before `ocr_failure`. `ink_share`: share (0..1) of the page's cells that
-#: hold ink; `ink_covered`: share of those inside a line, null without ink.
-#: `text_outside`: share (0..1) of what the detector takes for text that lies outside the lines,
-#: null where nobody can tell.
+#: The columns that every reader writes before `ocr_failure`.
+#:
+#: * `ink_share`: share (0..1) of the page's cells with ink.
+#: * `ink_covered`: share of those cells inside a line; null without ink.
+#: * `text_outside`: share (0..1) of the detector's text probability outside the lines; null if
+#:   unknown.
 READING = (
     ("ocr_lines", LINES),
     ("ink_share", pa.float32()),

@@ -1,4 +1,4 @@
-"""Loading a checkpoint of transformers: every step that its models share."""
+"""Loading of transformers checkpoints: the steps that all models share."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from actors.hub_model import HubCheckpoint
 
 @dataclass(frozen=True)
 class Pretrained:
-    """A model of transformers on the CPU, in evaluation mode, and what belongs to it."""
+    """A transformers model on the CPU, in evaluation mode, with its processor."""
 
     model: Any
     processor: Any
@@ -27,14 +27,14 @@ class Pretrained:
 
 @dataclass(frozen=True)
 class Family:
-    """How checkpoints of one kind are loaded by transformers.
+    """How transformers loads checkpoints of one kind.
 
     Attributes:
         model, processor: classes with a `from_pretrained`.
-        remedy: what a user does about files that cannot be loaded.
-        title: for messages, e.g. SAM 2.
-        types: values of `model_type` that the actor runs; (): any.
-        files: patterns of what is fetched from a hub.
+        remedy: advice to the user if files cannot be loaded.
+        title: name for messages, e.g. SAM 2.
+        types: supported values of `model_type`; (): any.
+        files: patterns of the files to download from a hub.
     """
 
     model: Any
@@ -47,9 +47,10 @@ class Family:
     def load(self, wanted: HubCheckpoint, dtype: torch.dtype = torch.float32) -> Pretrained:
         """The model with exactly the weights of the checkpoint.
 
-        Raises SetupError for all others: not there, damaged, incomplete, of another architecture.
+        Raises SetupError if the checkpoint is missing, damaged, incomplete or of another
+        architecture.
         """
-        # A bar per worker would drown the run's own log.
+        # One progress bar per worker would flood the run's log.
         transformers.utils.logging.disable_progress_bar()
         name, folder = wanted.model, checkpoint_folder(wanted, self.files)
         with load_faults(repr(name), folder, self.remedy):
@@ -63,23 +64,23 @@ class Family:
         found = transformers.AutoConfig.from_pretrained(folder).model_type
         if found not in self.types:
             raise SetupError(
-                f"{name!r} is a {found}, this actor runs {' and '.join(self.types)}",
+                f"{name!r} is of type {found}; this actor runs {' and '.join(self.types)}",
                 f"choose a {self.title} checkpoint",
             )
 
 
 def whole_model(model: Any, name: str, folder: Path, dtype: torch.dtype = torch.float32) -> Any:
-    """`model.from_pretrained(folder)`, from safetensors alone; `name` is for messages.
+    """`model.from_pretrained(folder)`, from safetensors only; `name` is for messages.
 
-    Raises SetupError where weights are missing, and what the library raises.
+    Raises SetupError if weights are missing, and the library's errors.
     """
     loaded, report = model.from_pretrained(
         folder, dtype=dtype, use_safetensors=True, output_loading_info=True
     )
     missing = sorted(report["missing_keys"])
-    if missing:  # the library would go on with random weights in their place
+    if missing:  # the library would fill them with random weights
         raise SetupError(
-            f"{name!r} lacks {len(missing)} weights, {missing[0]} first",
-            "fetch the checkpoint anew",
+            f"{name!r} lacks {len(missing)} weights, e.g. {missing[0]}",
+            "download the checkpoint again",
         )
     return loaded

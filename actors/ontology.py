@@ -1,4 +1,4 @@
-"""What to look for: classes, the prompts that name them, thresholds, and what excludes what."""
+"""The ontology: classes, their prompts and thresholds, and groups of exclusive classes."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pydantic import BeforeValidator, Field, model_validator
 
 from actors.contract import Settings
 
-#: Grounding DINO ends a phrase at these characters, wherever they stand.
+#: Grounding DINO ends a phrase at each of these characters.
 DELIMITERS = ".?"
 
 Score = Annotated[float, Field(gt=0, lt=1)]
@@ -19,19 +19,23 @@ Pixels = Annotated[float, Field(ge=0)]
 
 
 class ObjectClass(Settings):
-    """How one class is asked for, and what counts as found."""
+    """Prompts and thresholds of one class."""
 
     prompts: tuple[str, ...] = Field(
-        (), description="synonyms, any of which means the class; none: the name of the class"
+        (), description="synonyms of the class; empty: the name of the class"
     )
-    threshold: Score | None = Field(None, description="lowest score; null: the ontology's")
+    threshold: Score | None = Field(
+        None, description="lowest score; null: the ontology's threshold"
+    )
     min_size: Pixels | None = Field(
-        None, description="shorter side of the box, pixels of the upright image; null: ontology's"
+        None,
+        description="smallest shorter side of the box, in pixels of the upright image; null: the "
+        "ontology's min_size",
     )
 
 
 def _bare_names(classes: Any) -> Any:
-    """``star:`` with nothing behind it is YAML for null; it means a class without own settings."""
+    """Accept ``star:`` without a value (null in YAML) as a class with default settings."""
     if not isinstance(classes, dict):
         return classes
     return {name: {} if spec is None else spec for name, spec in classes.items()}
@@ -40,28 +44,32 @@ def _bare_names(classes: Any) -> Any:
 class Ontology(Settings):
     """The classes of a labelling job.
 
-    Raises ValueError (pydantic) where it is empty, where two prompts are the same but for case and
-    spaces, where a prompt is blank or holds a delimiter, and where an exclusion names no class.
-    Whether a prompt is longer than the model takes only the model's tokenizer can tell: see
+    Raises ValueError (pydantic) if it is empty, if two prompts differ only in case or spaces, if a
+    prompt is blank or contains a delimiter, or if an exclusive group names an unknown class. The
+    length of a prompt is checked by the model's tokenizer: see
     `actors.detection.grounding.prompts.pack`.
     """
 
     classes: Annotated[dict[str, ObjectClass], BeforeValidator(_bare_names)] = Field(
         description="class name -> its prompts and thresholds"
     )
-    threshold: Score = Field(0.3, description="lowest score of classes without an own one")
-    min_size: Pixels = Field(0.0, description="pixels; for classes without an own one")
+    threshold: Score = Field(0.3, description="lowest score of classes without their own threshold")
+    min_size: Pixels = Field(
+        0.0, description="pixels; smallest shorter side for classes without their own min_size"
+    )
     exclusive: tuple[tuple[str, ...], ...] = Field(
-        (), description="groups of classes of which one object can only be one: the best stays"
+        (),
+        description="groups of mutually exclusive classes: of overlapping boxes of one group only "
+        "the best one is kept",
     )
     exclusive_iou: float = Field(
-        0.7, gt=0, le=1, description="boxes that overlap by this IoU are one object"
+        0.7, gt=0, le=1, description="lowest IoU at which two boxes count as one object"
     )
 
     @model_validator(mode="after")
     def _has_classes(self) -> Self:
         if not self.classes:
-            raise ValueError("the ontology is empty: name a class, for instance 'classes: {cat: }'")
+            raise ValueError("the ontology has no classes: add one, e.g. 'classes: {cat: }'")
         return self
 
     @model_validator(mode="after")
@@ -72,8 +80,8 @@ class Ontology(Settings):
             for mark in DELIMITERS:
                 if mark in prompt:
                     raise ValueError(
-                        f"prompt {prompt!r} of class {name!r} holds {mark!r}, which ends a phrase "
-                        f"for the model: give the class a prompt without it"
+                        f"prompt {prompt!r} of class {name!r} contains {mark!r}, which ends a "
+                        f"phrase for the model: use a prompt without it"
                     )
         return self
 
@@ -86,8 +94,8 @@ class Ontology(Settings):
                 other, spelling = owners[folded]
                 where = "twice" if other == name else f"and {spelling!r} of class {other!r}"
                 raise ValueError(
-                    f"duplicate prompt: {prompt!r} of class {name!r} {where}; case and spaces "
-                    f"make no difference to the model"
+                    f"duplicate prompt: {prompt!r} of class {name!r} {where}; the model ignores "
+                    f"case and spaces"
                 )
             owners[folded] = (name, prompt)
         return self
@@ -101,11 +109,11 @@ class Ontology(Settings):
                 if name not in self.classes:
                     near = difflib.get_close_matches(name, self.classes, 1)
                     hint = f"; did you mean {near[0]!r}?" if near else ""
-                    raise ValueError(f"exclusive group names no class of ours: {name!r}{hint}")
+                    raise ValueError(f"exclusive group names an unknown class: {name!r}{hint}")
         return self
 
     def prompts(self) -> Iterator[tuple[str, str]]:
-        """(class, prompt) in the order of the file."""
+        """(class, prompt) in the order of the config file."""
         for name, spec in self.classes.items():
             for prompt in spec.prompts or (name,):
                 yield name, prompt
@@ -116,12 +124,12 @@ class Ontology(Settings):
         return self.threshold if own is None else own
 
     def min_size_of(self, name: str) -> float:
-        """Least shorter side of a box of the class, pixels of the upright image."""
+        """Smallest shorter side of a box of the class, in pixels of the upright image."""
         own = self.classes[name].min_size
         return self.min_size if own is None else own
 
     def exclusive_pairs(self) -> frozenset[frozenset[str]]:
-        """Every two different classes that exclude each other on one object."""
+        """All pairs of mutually exclusive classes."""
         pairs = (frozenset(pair) for group in self.exclusive for pair in combinations(group, 2))
         return frozenset(pair for pair in pairs if len(pair) == 2)
 

@@ -1,7 +1,7 @@
-"""Several readers in one flow: each is handed the rows that are its own.
+"""Several readers in one flow: each reads only its own rows.
 
-Rows are masked inside the worker, not filtered and united: Ray Data 2.60 then ran the stages before
-the filter twice, without a message.
+Each worker masks the rows of other readers. A filter and a union of Ray Data would be simpler, but
+Ray Data 2.60 then ran the stages before the filter twice without a warning.
 """
 
 from __future__ import annotations
@@ -13,19 +13,19 @@ import pyarrow as pa
 
 from actors.contract import Actor, Settings
 
-#: Which reader a row is for. Null: none.
+#: The reader of a row; null: none.
 READER = pa.field("reader", pa.string())
 
 
 def prefixed(name: str, column: str) -> str:
-    """What `column` of the reader `name` is called until the readings are joined."""
+    """The name of `column` of the reader `name` until the readings are joined."""
     return f"{name}.{column}"
 
 
 def only(name: str, reader: type[Actor[Any]]) -> type[Actor[Any]]:
-    """`reader`, for the rows whose column `reader` is `name`; all others get nulls, without work.
+    """`reader` for the rows with `name` in the column `reader`; all other rows get nulls.
 
-    It writes what `reader` writes, under `prefixed` names, since the others' columns are there too.
+    Its columns have `prefixed` names, because several readers write to the same rows.
     """
     writes = pa.schema([(prefixed(name, one.name), one.type) for one in reader.writes])
     members = {
@@ -61,7 +61,7 @@ class _Only(Actor[Settings]):
         read = self._reader(own_rows)
         if not read["row_id"].equals(own_rows["row_id"]):
             raise ValueError(f"{self.reader.__name__} lost, added or reordered rows")
-        # Row i of the batch is row places[i] of what was read; null where it passes by.
+        # Row i of the batch is row places[i] of `read`; null for rows of other readers.
         places = pa.array(np.cumsum(mine) - 1, pa.int64(), mask=~mine)
         for column, own in zip(self.writes, self.reader.writes, strict=True):
             rows = rows.append_column(column, read[own.name].combine_chunks().take(places))

@@ -56,7 +56,7 @@ def test_the_name_of_a_class_may_hold_what_a_prompt_may_not() -> None:
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("classes: {}", "the ontology is empty: name a class"),
+        ("classes: {}", "the ontology has no classes: add one"),
         (
             "classes: {car: , vehicle: {prompts: [' CAR ']}}",
             "duplicate prompt: ' CAR ' of class 'vehicle' and 'car' of class 'car'",
@@ -65,12 +65,12 @@ def test_the_name_of_a_class_may_hold_what_a_prompt_may_not() -> None:
             "classes: {car: {prompts: [red  car, Red car]}}",
             "duplicate prompt: 'Red car' of class 'car' twice",
         ),
-        ("classes: {St. Bernard: }", "prompt 'St. Bernard' of class 'St. Bernard' holds '.'"),
-        ("classes: {what: {prompts: ['what?']}}", "prompt 'what?' of class 'what' holds '?'"),
+        ("classes: {St. Bernard: }", "prompt 'St. Bernard' of class 'St. Bernard' contains '.'"),
+        ("classes: {what: {prompts: ['what?']}}", "prompt 'what?' of class 'what' contains '?'"),
         ("classes: {car: {prompts: ['  ']}}", "class 'car' has a blank prompt"),
         (
             "{classes: {car: , truck: }, exclusive: [[car, trck]]}",
-            "exclusive group names no class of ours: 'trck'; did you mean 'truck'?",
+            "exclusive group names an unknown class: 'trck'; did you mean 'truck'?",
         ),
         ("{classes: {car: }, exclusive: [[car, car]]}", "needs two different classes"),
         ("{classes: {car: }, threshold: 1.5}", "less than 1"),

@@ -206,7 +206,7 @@ def test_setup_names_what_is_wrong(checkpoint: Path, tmp_path: Path) -> None:
     (unknown / "config.json").write_text(json.dumps(config))
     (tmp_path / "empty").mkdir()
     cases = [
-        (tmp_path / "none", "no directory"),
+        (tmp_path / "none", "neither an existing directory nor a hub id"),
         (tmp_path / "empty", "has no model.safetensors"),
         (copy_with(checkpoint, tmp_path / "lacking", lacking), r"lacks weights: .*stem.0.weight"),
         (cut, "cannot load"),
@@ -253,7 +253,7 @@ def test_the_flow_embeds_only_if_it_is_asked_to() -> None:
 
 
 def test_a_wrong_engine_and_a_wrong_key_are_named() -> None:
-    with pytest.raises(ConfigError, match="engine is none of statistics, timm"):
+    with pytest.raises(ConfigError, match="engine must be one of statistics, timm"):
         validated(AutolabelConfig, CONFIG | {"embedder": {"engine": "clip"}}, "a.yaml")
     wrong = {"engine": "timm", "modle": "x", "model": "y"}
     with pytest.raises(ConfigError, match=r"embedder.modle: unknown key; did you mean 'model'"):

@@ -119,10 +119,10 @@ def make_other_images(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("damage", "said"),
     [
-        (drop_a_weight, "lacks 1 weights, detr_decoder.presence_token.weight"),
+        (drop_a_weight, "lacks 1 weights, e.g. detr_decoder.presence_token.weight"),
         (leave_pickles_only, "model.safetensors"),
         (cut_the_weights, "cannot load"),
-        (name_another_architecture, "is a sam2, this actor runs sam3 and sam3_video"),
+        (name_another_architecture, "is of type sam2; this actor runs sam3 and sam3_video"),
         (forget_the_tokenizer, "cannot be spelled"),
         (make_other_images, "trained on 112 x 112 px, its processor makes 224 x 224"),
     ],
@@ -141,9 +141,9 @@ def test_weights_that_are_not_the_checkpoints_stop_the_run(
 @pytest.mark.parametrize(
     ("name", "said"),
     [
-        ("./nowhere", "no directory"),
-        ("nowhere", "no directory 'nowhere', and it is no hub id"),
-        ("facebook/never-published", "cannot get 'facebook/never-published' at revision main"),
+        ("./nowhere", "'./nowhere' is neither an existing directory nor a hub id"),
+        ("nowhere", "'nowhere' is neither an existing directory nor a hub id"),
+        ("facebook/never-published", "cannot download 'facebook/never-published' at revision main"),
     ],
 )
 def test_a_model_that_is_not_there_is_named(name: str, said: str) -> None:
@@ -154,7 +154,7 @@ def test_a_model_that_is_not_there_is_named(name: str, said: str) -> None:
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without CUDA")
 def test_cuda_is_refused_where_there_is_none(checkpoint: Path) -> None:
-    with pytest.raises(SetupError, match="asks for device cuda") as caught:
+    with pytest.raises(SetupError, match="sets device: cuda") as caught:
         actor(checkpoint, device="cuda")
     assert "num_gpus" in caught.value.remedy
 

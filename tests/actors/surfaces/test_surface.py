@@ -136,7 +136,7 @@ def test_a_sentence_speaks_for_its_own_surface(tmp_path: Path) -> None:
 
 
 def test_no_model_and_no_sentence_are_known_at_once(tmp_path: Path) -> None:
-    with pytest.raises(SetupError, match="no directory"):
+    with pytest.raises(SetupError, match="neither an existing directory nor a hub id"):
         Surface(SurfaceZeroShot(engine="zero_shot", model="./nowhere"))
     with pytest.raises(SetupError, match="cannot load"):
         Surface(SurfaceZeroShot(engine="zero_shot", model=str(tmp_path)))
