@@ -24,8 +24,6 @@ Keys are dotted: `source.path` is the key `path` in the group `source`. `nightja
 source.path=scans/` sets one on the command line. `NAME` stands for a name of your choice, `[]` for
 each item of a list. A key that is not listed here is refused. `nightjar config check CONFIG` checks
 a file, `nightjar config schema {job}` prints the JSON Schema for an editor.
-
-Some keys have two defaults: the second holds if the file has the group, but not the key.
 """
 _NOTHING = object()
 _LONGEST_DEFAULT = 60
@@ -73,7 +71,7 @@ def sections(job: str) -> Iterator[Section]:
     required = schema.get("required", ())
     tops = [
         # `job` has a default in each model, but a file without it names no model.
-        _Member(name, value, name in (*required, "job"), (("", value.get("default", _NOTHING)),))
+        _Member(name, value, name in (*required, "job"), value.get("default", _NOTHING))
         for name, value in schema["properties"].items()
     ]
     plain = [top for top in tops if not walk.groups(top.schema)]
@@ -84,16 +82,12 @@ def sections(job: str) -> Iterator[Section]:
 
 
 class _Member(NamedTuple):
-    """A property where it stands.
-
-    `defaults`: (group, value): what it is if the file has this group and no group below it, from
-    the outermost group to the one that the property is in.
-    """
+    """A property in its place. `default`: its value if the file does not have it."""
 
     name: str
     schema: Schema
     required: bool
-    defaults: tuple[tuple[str, Any], ...]
+    default: Any
 
 
 class _Walk:
@@ -179,16 +173,13 @@ class _Walk:
 
     def _members(self, member: _Member, suffix: str, name: str) -> Iterator[_Member]:
         definition = self._definitions[name]
-        above = () if suffix else member.defaults
+        above = {} if suffix else member.default
         for short, value in definition.get("properties", {}).items():
             yield _Member(
                 f"{member.name}{suffix}.{short}",
                 value,
                 short in definition.get("required", ()),
-                (
-                    *((group, held[short]) for group, held in above if _has(held, short)),
-                    (f"{member.name}{suffix}", value.get("default", _NOTHING)),
-                ),
+                above[short] if _has(above, short) else value.get("default", _NOTHING),
             )
 
     def _title(self, member: _Member, suffix: str, name: str) -> str:
@@ -239,14 +230,11 @@ class _Walk:
     def _default(self, member: _Member) -> str:
         if member.required:
             return "required"
-        (_, first), *others = member.defaults
+        first = member.default
         if first is _NOTHING:  # made by a factory, which the schema does not say
             return code({"object": "{}", "array": "[]"}[member.schema["type"]])
         if len(self.groups(member.schema)) == 1 and isinstance(first, dict):
             return "see below" if first else code("{}")
-        for group, other in others:
-            if other != first:
-                return f"{_value(first)}, or {_value(other)} if the file has `{group}`"
         return _value(first)
 
 

@@ -26,6 +26,38 @@ def test_every_config_in_the_repository_plans_its_flow(path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("override", "group", "kept"),
+    [
+        (
+            "ocr_pool.batch_size=8",
+            "ocr_pool",
+            {"batch_size": 8, "max_size": None, "num_cpus": 0.75},
+        ),
+        ("ocr_pool.max_size=2", "ocr_pool", {"batch_size": 16, "max_size": 2, "num_cpus": 0.75}),
+        ("vlm_pool.num_cpus=1", "vlm_pool", {"num_cpus": 1.0, "concurrency": 16}),
+        ("paddle_ocr_pool.batch_size=4", "paddle_ocr_pool", {"environment": "paddle_ocr"}),
+    ],
+)
+def test_a_group_that_is_given_in_part_keeps_the_defaults_of_its_job(
+    override: str, group: str, kept: dict, tmp_path: Path
+) -> None:
+    path = tmp_path / "config.yaml"
+    path.write_text(f"{{job: ocr_backfill, run_dir: run, source: {{path: {tmp_path}}}}}")
+    pool = getattr(load_job(path, [override])[1], group).model_dump()
+    assert kept.items() <= pool.items()
+
+
+def test_labelling_ignores_text_layers_whatever_else_fetch_says() -> None:
+    quickstart = REPOSITORY / "configs/autolabel/quickstart.yaml"
+    _, config = load_job(quickstart, ["fetch.dpi=100"])
+    assert (config.fetch.dpi, config.fetch.native_text.enabled) == (100, False)
+    _, config = load_job(quickstart, ["fetch.native_text.min_chars=5"])
+    assert not config.fetch.native_text.enabled
+    _, config = load_job(quickstart, ["fetch.native_text.enabled=true"])
+    assert config.fetch.native_text.enabled
+
+
+@pytest.mark.parametrize(
     ("change", "message"),
     [
         ({"ocr": {"engin": "openvino"}}, "ocr.engin: unknown key; did you mean 'engine'?"),
