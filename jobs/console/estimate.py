@@ -1,4 +1,4 @@
-"""How long and how dear: a few pages timed in this process, without Ray."""
+"""Estimate of time and price: times a few pages in this process, without Ray."""
 
 from __future__ import annotations
 
@@ -9,8 +9,10 @@ import time
 import pyarrow as pa
 from rich.console import Console
 
+from actors.failures import SetupError
 from jobs.console.live import duration
 from pipelines.config import JobConfig
+from pipelines.errors import WeightsMissing
 from pipelines.flow import Flow
 from pipelines.run import Run
 from pipelines.runs.directory import RunDir
@@ -24,7 +26,7 @@ def print_estimate(console: Console, run: Run, left: int, sample: int) -> None:
     apart = [stage.name for stage in flow.stages if stage.pool.isolated]
     if apart:
         console.print(
-            f"no estimate: {', '.join(apart)} cannot be timed here, in another environment"
+            f"no estimate: {', '.join(apart)} cannot be timed here (needs another environment)"
         )
         return
     rows = _spread(run.directory, left, sample)
@@ -57,12 +59,20 @@ def _spread(run: RunDir, left: int, sample: int) -> pa.Table:
 
 
 def _timed(flow: Flow, rows: pa.Table) -> float:
-    """Seconds per row of the slowest pool's models, loaded and warm."""
+    """Seconds per row of the slowest pool, with its models loaded and warm.
+
+    Raises WeightsMissing where a model cannot be loaded on this machine.
+    """
     slowest = 0.0
     for crew in flow.crews():
         seconds = 0.0
         for stage in crew:
-            actor = stage.actor(stage.here().settings)
+            try:
+                actor = stage.actor(stage.here().settings)
+            except SetupError as error:
+                raise WeightsMissing(
+                    f"{stage.name} cannot start: {error.message}", error.remedy
+                ) from error
             start = time.perf_counter()
             rows = actor(rows)
             seconds += time.perf_counter() - start
@@ -73,7 +83,7 @@ def _timed(flow: Flow, rows: pa.Table) -> float:
 
 
 def _workers(flow: Flow, config: JobConfig) -> int:
-    """Workers of the widest pool; an open one fills this machine's cores."""
+    """Workers of the largest pool. A pool without `max_size` fills this machine's cores."""
     cpus = config.ray.num_cpus or os.cpu_count() or 1
     sizes = [s.pool.max_size or math.floor(cpus / max(s.pool.num_cpus, 0.01)) for s in flow.stages]
     return max(1, *sizes)

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from conftest import Ended, write_config
+from conftest import REPOSITORY, Ended, write_config
 from PIL import Image
 
 Command = Callable[..., Ended]
@@ -97,12 +97,25 @@ def test_plan_freezes_a_manifest_and_estimates(
     first = nightjar("plan", config, "--sample", "2")
     assert first.code == 0, first.err
     assert "3 files, 3 pages" in first.out
-    assert "0 pages are done already, 3 to do" in first.out
+    assert "0 pages are done, 3 to do" in first.out
     assert "s per page and worker (timed on 2" in first.out
     assert "EUR" in first.out
     Image.new("L", (300, 80), 255).save(pages / "late.png")
     again = nightjar("plan", config, "--sample", "0")
     assert "3 files, 3 pages" in again.out, "a frozen manifest does not follow the source"
+
+
+def test_plan_names_weights_that_are_not_there(
+    nightjar: Command, tmp_path: Path, pages: Path
+) -> None:
+    quickstart = REPOSITORY / "configs/autolabel/quickstart.yaml"
+    settings = [f"source.path={pages}", "detector.model=/nowhere/detector", "truth=null"]
+    overrides = [word for setting in settings for word in ("--set", setting)]
+    ended = nightjar("plan", quickstart, "--sample", "1", *overrides)
+    assert ended.code == 4, ended.err
+    assert "grounding_dino cannot start" in ended.err
+    assert "/nowhere/detector" in ended.err
+    assert "Traceback" not in ended.err
 
 
 def test_a_changed_result_key_is_refused_by_name_and_new_starts_beside(
