@@ -1,7 +1,7 @@
-"""Looks into what the source lists: archives are opened, kinds decided, pages counted.
+"""Inspects listed files: opens archives, finds the kind of each file, counts pages.
 
-Kinds come from content (`render.sniff`). Pages of PDFs and TIFFs are counted in sandboxes, so that
-a hostile file cannot end the plan.
+The kind comes from the content (`page.sniff`), not from the name. Pages of PDFs and TIFFs are
+counted in sandboxes, so a malicious file cannot crash the planning.
 """
 
 from __future__ import annotations
@@ -21,27 +21,27 @@ from pipelines.storage.archives import Archive, is_archive
 from pipelines.storage.client import Storage
 from pipelines.storage.objects import is_archive_name, split_member
 
-#: More than `sniff` needs (1,024), so that a small file costs one request and not two.
+#: `sniff` needs 1,024 bytes. With 16 KiB a small file takes one request instead of two.
 _HEAD_BYTES = 16 << 10
 _COUNTED = ("pdf", "tiff")
 
-#: Objects looked at ahead of their turn for being an archive. A tar.gz among them holds its
-#: unpacked size of temporary disk until its members are done.
+#: Possible archives that are opened in advance. Each tar.gz occupies its unpacked size on the
+#: temporary disk until its members are done.
 _ARCHIVES_AHEAD = 8
 
 
 class PageCounter(Protocol):
-    """What the plan needs of a `Sandbox`. One call at a time."""
+    """The part of `Sandbox` that planning needs. Not thread-safe."""
 
     def count_pages(self, key: str, data: bytes) -> int:
-        """Pages of `data`, which `key` stands for. Raises ItemFailure."""
+        """Number of pages of `data`; `key` identifies it. Raises ItemFailure."""
 
     def close(self) -> None:
-        """End its process."""
+        """End the process."""
 
 
 class Probed(NamedTuple):
-    """What the manifest says of one file. `fault`: why it could not be looked into."""
+    """One file as the manifest describes it. `fault`: why it could not be inspected."""
 
     listed: Listed
     kind: str = "unknown"
@@ -62,10 +62,10 @@ _Opened = tuple[Listed, Archive | FailureKind | None]
 
 
 class Prober:
-    """Iterates over `Probed` in the order of the source; a context manager, for its threads.
+    """Iterates over `Probed` in the order of the source. A context manager: it owns threads.
 
-    A file that cannot be looked into, or whose pages cannot be counted, has one page: reading it
-    in the run fails again, with a name. Raises SourceUnavailable from the iteration.
+    A file that cannot be read or counted gets one page; the run then reports its failure in that
+    row. The iteration raises SourceUnavailable.
     """
 
     def __init__(
@@ -77,7 +77,7 @@ class Prober:
         self._open_counter = open_counter
         self._probers = ThreadPoolExecutor(self._config.threads, "nightjar-probe")
         self._openers = ThreadPoolExecutor(_ARCHIVES_AHEAD, "nightjar-archive")
-        # One child process per core, each started by the first document that finds none idle.
+        # At most one child process per core. A process starts when a document finds none idle.
         self._counters: queue.LifoQueue[PageCounter | None] = queue.LifoQueue()
         for _ in range(os.cpu_count() or 1):
             self._counters.put(None)
@@ -129,7 +129,7 @@ class Prober:
         yield from waiting
 
     def _open(self, listed: Listed) -> _Opened:
-        """The archive, None for a document that is called like one, or what is wrong."""
+        """The archive; None for a document with an archive's name; or the failure."""
         try:
             listed = self._known(listed)
             head = self._storage.read_head(listed.uri, _HEAD_BYTES)
@@ -170,7 +170,7 @@ class Prober:
         except ItemFailure as failure:
             return Probed(listed, fault=failure.kind)
         kind = sniff(head)
-        if kind == "pdf" and is_archive(head):  # one that begins with a PDF, stored as it is
+        if kind == "pdf" and is_archive(head):  # an archive whose first member is an unpacked PDF
             kind = "unknown"
         if kind not in _COUNTED:
             return Probed(listed, kind)
@@ -202,5 +202,5 @@ class Prober:
 
 
 def _damaged(listed: Listed, fault: FailureKind) -> _Document:
-    """Stands for what cannot be listed of an archive; reading its URI says what is wrong."""
+    """A row for the unreadable rest of an archive; reading its URI reports the failure."""
     return _Document(listed._replace(uri=f"{listed.uri}!/"), fault=fault)

@@ -1,4 +1,4 @@
-"""What to read: a folder, a glob, a bucket prefix, or a list of URIs; streamed, never held."""
+"""Lists a folder, a glob, a bucket prefix or a file of URIs, as a stream."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from pipelines.storage.objects import Entry, is_s3, local_path, local_uri, split
 from pipelines.storage.walk import Walk
 
 _MAGIC = re.compile(r"[*?\[]")
-_HIDDEN = re.compile(r"(?:^|/)\.(?!\.?(?:/|$))")  # "./a" and "../a", as tar writes them, are not
+_HIDDEN = re.compile(r"(?:^|/)\.(?!\.?(?:/|$))")  # not "./a" and "../a", which tar writes
 
 
 def _valid_glob(glob: str) -> str:
@@ -34,43 +34,45 @@ Glob = Annotated[str, AfterValidator(_valid_glob)]
 
 
 class SourceConfig(Settings):
-    """Which documents a run is about."""
+    """The documents that a run reads."""
 
     operational: ClassVar[frozenset[str]] = frozenset({"local_roots"})
 
     path: str = Field(
         min_length=1,
-        description="folder, file, glob (** for any depth), s3://bucket/prefix, or a .parquet, "
-        ".csv or .jsonl file with a column `uri` and, if wanted, `page` (from 1)",
+        description="folder, file, glob (** for any depth), s3://bucket/prefix, or a list: a "
+        ".parquet, .csv or .jsonl file with a column `uri` and optionally `page` (from 1)",
     )
     include: tuple[Glob, ...] = Field(
-        (), description="take only these; without a slash: file names at any depth; any case"
+        (),
+        description="globs; read only matching files. A glob without a slash matches file names "
+        "at any depth. Case does not matter",
     )
-    exclude: tuple[Glob, ...] = Field((), description="leave these out; written as `include`")
+    exclude: tuple[Glob, ...] = Field((), description="globs; skip matching files, as `include`")
     local_roots: tuple[str, ...] = Field(
         (),
-        description="folders, beside its own, whose files a list may name; ['/']: every file that "
-        "this user can read",
+        description="other folders whose files a list may name, besides its own folder; ['/']: "
+        "every file that this user can read",
     )
-    recursive: bool = Field(True, description="look into sub-folders")
-    archives: bool = Field(True, description="look into .zip, .tar, .tar.gz, .tgz (one level)")
-    hidden: bool = Field(False, description="take names that start with a dot")
+    recursive: bool = Field(True, description="read sub-folders")
+    archives: bool = Field(True, description="open .zip, .tar, .tar.gz, .tgz (one level deep)")
+    hidden: bool = Field(False, description="read files and folders whose name starts with a dot")
     unknown: Literal["reject", "skip"] = Field(
         "reject",
-        description="files that are no document by content: `reject` gives each a failed row, "
-        "`skip` leaves them out and says how many",
+        description="files whose content is no supported document: `reject` writes a failed row "
+        "for each, `skip` only counts them",
     )
     max_document_bytes: int = Field(
-        512 << 20, ge=1, description="larger PDFs and TIFFs are not opened to count their pages"
+        512 << 20, ge=1, description="pages of larger PDFs and TIFFs are not counted"
     )
-    threads: int = Field(16, ge=1, description="files looked into at once while planning")
+    threads: int = Field(16, ge=1, description="files inspected at once while planning")
 
 
 class Listed(NamedTuple):
-    """One stored object as the source names it.
+    """One stored object of the source.
 
-    `etag` is "" where the listing does not know it. `name`: below the source, for globs.
-    `pages`: 1-based, those a list asks for; empty: all.
+    `etag`: "" if the listing does not have it. `name`: path below the source, matched by globs.
+    `pages`: 1-based page numbers that a list asks for; empty: all.
     """
 
     uri: str
@@ -81,9 +83,9 @@ class Listed(NamedTuple):
 
 
 class Source:
-    """Iterates over `Listed` in the order of the source; `skipped` counts what is left out.
+    """Iterates over `Listed` in the order of the source; `skipped` counts skipped names by reason.
 
-    Raises SourceUnavailable, from the iteration.
+    The iteration raises SourceUnavailable.
     """
 
     def __init__(self, config: SourceConfig, storage: Storage) -> None:
@@ -97,7 +99,7 @@ class Source:
         path = self.config.path
         try:
             if is_s3(path):
-                self._storage.s3.reach(path)  # a wrong address is said at once
+                self._storage.s3.reach(path)  # reports a wrong address at once
             if path.lower().endswith(LIST_SUFFIXES):
                 for uri, pages in read_uri_list(path, self._storage, self.config.local_roots):
                     yield Listed(uri, "", 0, uri, pages)
@@ -109,10 +111,10 @@ class Source:
             raise _unavailable(path, fault) from fault
 
     def takes(self, *names: str) -> bool:
-        """Whether the globs take an object of these names: its own and its archive's.
+        """Whether the globs accept an object. `names`: its own name and that of its archive.
 
-        A name that ends in a slash is a folder that cannot be looked into; nobody knows whether
-        `include` would take what is in it, so only `exclude` keeps it out.
+        A name with a slash at the end is an unreadable folder. `include` cannot be tested on its
+        files, so only `exclude` applies.
         """
         both = {*names, *(name.rstrip("/") for name in names)}
         if any(glob.match(name) for glob in self._exclude for name in both):
@@ -125,7 +127,7 @@ class Source:
         return True
 
     def shows(self, name: str) -> bool:
-        """Whether no component of `name` is hidden, or hidden ones are wanted."""
+        """Whether no component of `name` is hidden, or hidden files are read too."""
         if self.config.hidden or not _HIDDEN.search(name):
             return True
         self.skipped["hidden"] += 1
@@ -157,7 +159,7 @@ class Source:
         matches = re.compile(glob_translate(glob)).match if glob else None
         for below, entry in walk:
             name = below.decode("utf-8", "surrogateescape")
-            dark = name.endswith("/")  # cannot be looked into: see `takes`
+            dark = name.endswith("/")  # an unreadable folder: see `takes`
             if matches is None or dark or matches(name):
                 yield Listed(*entry, name)
 
@@ -178,7 +180,7 @@ class Source:
         literal = _MAGIC.split(glob)[0] if glob else ""
         for entry in self._storage.s3.list(base + literal, recursive=deep):
             name = entry.uri.removeprefix(base)
-            marker = name.endswith("/") or not name  # what consoles leave for an empty folder
+            marker = name.endswith("/") or not name  # consoles create these for empty folders
             if not marker and self.shows(name) and (matches is None or matches(name)):
                 yield Listed(*entry, name)
 
@@ -189,7 +191,7 @@ class Source:
         try:
             return self._storage.s3.stat(uri)
         except ItemFailure as fault:
-            # A key that may be listed but not read, or a prefix: the listing will tell.
+            # A prefix, or a key that this user can list but not read: the listing finds out.
             if fault.kind in (FailureKind.OBJECT_MISSING, FailureKind.PERMISSION_DENIED):
                 return None
             raise
@@ -201,7 +203,7 @@ def _compiled(glob: str) -> re.Pattern[str]:
 
 
 def _depth(glob: str) -> int | None:
-    """How many folders deep a glob can reach; None without limit."""
+    """How many folders deep a glob can reach; None: no limit."""
     parts = glob.split("/")
     return None if "**" in parts else len(parts)
 
@@ -222,16 +224,16 @@ def _split_key(key: str) -> tuple[str, str]:
 
 def _no_folder(path: str, root: Path, error: OSError) -> SourceUnavailable:
     remedy = {
-        FileNotFoundError: "check source.path; is the disk mounted on this machine?",
-        PermissionError: "give this user the right to read it",
+        FileNotFoundError: "check source.path, and that its disk is mounted on this machine",
+        PermissionError: "give this user permission to read it",
     }.get(type(error), "check source.path")
     return SourceUnavailable(f"source {path}: {root}: {error.strerror}", remedy)
 
 
 def _unavailable(path: str, fault: ItemFailure) -> SourceUnavailable:
     remedy = {
-        FailureKind.OBJECT_MISSING: "check the name of bucket or file, and endpoint and region",
-        FailureKind.PERMISSION_DENIED: "set credentials where boto looks for them (environment, "
+        FailureKind.OBJECT_MISSING: "check the bucket or file name, endpoint_url and region",
+        FailureKind.PERMISSION_DENIED: "set credentials where boto finds them (environment, "
         "profile, role of the machine), or anonymous: true for a public bucket",
         FailureKind.STORAGE_ERROR: "check endpoint_url and the network",
     }.get(fault.kind, "check source.path")

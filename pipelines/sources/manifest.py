@@ -1,7 +1,8 @@
-"""The frozen plan of a run: one row per output unit, listed once, in Parquet parts.
+"""The manifest of a run: one row per page or image, written once, in Parquet parts.
 
-A row's id is a hash of uri, etag and page, so that it means the same bytes in every run. A part is
-a wave of the run. `_SUMMARY.json` is written last; without it nothing counts as frozen.
+The id of a row is a hash of uri, etag and page, so it means the same bytes in every run. The run
+processes one part at a time (a wave). `_SUMMARY.json` is written last; without it the manifest
+counts as unfinished and is written again.
 """
 
 from __future__ import annotations
@@ -27,10 +28,9 @@ from pipelines.sources.listing import Source, SourceConfig
 from pipelines.storage.client import Storage
 from pipelines.storage.paths import RunPath, parquet
 
-#: `uri`: see `pipelines.storage.objects`. `page`: 1-based, of `pages`. `etag` and `bytes`: of the
-#: file or, for a member, the etag of its archive and its own unpacked size. `kind`: as
-#: `render.sniff` names it, "archive" for one that cannot be listed, "unknown" for what is no
-#: document.
+#: `uri`: see `pipelines.storage.objects`. `page`: 1-based, of `pages`. `etag`, `bytes`: of the file.
+#: A member of an archive has the etag of its archive and its own unpacked size. `kind`: from
+#: `page.sniff`; "archive" if an archive cannot be listed, "unknown" if it is no document.
 MANIFEST = pa.schema(
     [
         ("row_id", pa.int64()),
@@ -45,7 +45,7 @@ MANIFEST = pa.schema(
 
 
 class ManifestRow(TypedDict):
-    """A row of MANIFEST. `etag` is "" where the listing does not know it."""
+    """A row of MANIFEST. `etag` is "" if the listing does not have it."""
 
     row_id: int
     uri: str
@@ -59,9 +59,9 @@ class ManifestRow(TypedDict):
 SCHEMA_VERSION = 1
 SUMMARY_NAME = "_SUMMARY.json"
 
-#: Rows that become Arrow at once: the plan's memory, about 300 bytes each as Python objects.
+#: Rows converted to Arrow at once; as Python objects they take about 300 bytes each.
 _BATCH_ROWS = 10_000
-#: Objects that storage may refuse to give before the plan stops: it would freeze an outage.
+#: Unreadable objects until planning stops: the manifest must not record an outage as failures.
 _MAX_STORAGE_ERRORS = 100
 _PROGRESS_S = 0.2
 _OURS = re.compile(r"\.?(part-\d+\.parquet|_SUMMARY\.json)(\.\w+\.tmp)?")
@@ -70,7 +70,7 @@ OnProgress = Callable[[int, int, int], None]  #: files, pages, bytes so far
 
 
 class ManifestSummary(BaseModel):
-    """What was listed. All numbers of files and pages are of those in the manifest, once each."""
+    """Counts over the manifest; each file and page counts once."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -82,14 +82,16 @@ class ManifestSummary(BaseModel):
     pages: int
     bytes: int
     kinds: dict[str, int]  #: files by kind
-    skipped: int  #: files of no known kind, left out as `unknown: skip` asks
-    duplicates: int  #: pages listed again
-    passed_over: dict[str, int]  #: names by reason: hidden, excluded, not a regular file, ...
-    uncounted: dict[str, int]  #: files by why their pages could not be counted; one row each
+    skipped: int  #: files of unknown kind, skipped because of `unknown: skip`
+    duplicates: int  #: pages that were listed more than once
+    passed_over: dict[
+        str, int
+    ]  #: reason -> skipped names: hidden, excluded, not a regular file, ...
+    uncounted: dict[str, int]  #: failure kind -> files without a page count; each has one row
 
 
 def row_id(uri: str, etag: str, page: int) -> int:
-    """int64 id of a page. Among 10^8 rows two share one with a chance of 3 in 10,000."""
+    """int64 id of a page. Among 10^8 rows, the chance of any collision is 3 in 10,000."""
     digest = hashlib.blake2b(f"{uri}\0{etag}\0{page}".encode(), digest_size=8).digest()
     return int.from_bytes(digest, "big", signed=True)
 
@@ -104,15 +106,22 @@ def freeze(
     rows_per_part: int = 1_000_000,
     on_progress: OnProgress = lambda files, pages, size: None,
 ) -> ManifestSummary:
-    """List `source` and write its manifest into `directory`, which may hold a broken attempt.
+    """List `source` and write its manifest into `directory`; replaces an unfinished manifest.
 
-    `output`: where `directory` is, if not where the source is.
-    `open_counter` makes a Sandbox; one per core is in use. `on_progress` is called at most five
-    times a second. Raises RunConflict if `directory` is frozen, SourceUnavailable (also if nothing
-    is listed), OutputUnwritable.
+    Args:
+        source: what to list.
+        directory: folder of the manifest.
+        storage: client that reads the source.
+        open_counter: makes a Sandbox; at most one per core is in use.
+        output: client that writes `directory`; None: `storage`.
+        rows_per_part: rows of a full part.
+        on_progress: called with files, pages and bytes so far, at most five times a second.
+
+    Raises RunConflict if `directory` has a finished manifest, SourceUnavailable (also if the source
+    is empty), OutputUnwritable.
     """
     if load_summary(directory):
-        raise RunConflict(f"{directory} is frozen already", "plan into another directory")
+        raise RunConflict(f"{directory} already has a manifest", "use another directory")
     output = output or storage
     for name in output.list_names(str(directory)):
         if _OURS.fullmatch(name):
@@ -129,7 +138,7 @@ def freeze(
 
 
 def load_summary(directory: RunPath) -> ManifestSummary | None:
-    """The summary of a frozen manifest; None if there is none. Raises RunConflict."""
+    """The summary of a finished manifest; None if there is none. Raises RunConflict."""
     path = directory / SUMMARY_NAME
     try:
         summary = ManifestSummary.model_validate_json(path.read_bytes())
@@ -138,14 +147,15 @@ def load_summary(directory: RunPath) -> ManifestSummary | None:
     except ValidationError as error:
         raise _foreign(path, f"{error.error_count()} fields differ") from error
     if summary.schema_version != SCHEMA_VERSION:
-        raise _foreign(path, f"schema {summary.schema_version}, not {SCHEMA_VERSION}")
+        raise _foreign(path, f"schema {summary.schema_version}, expected {SCHEMA_VERSION}")
     return summary
 
 
 def iter_parts(directory: RunPath) -> Iterator[RunPath]:
-    """The part files in order; none before the manifest is frozen.
+    """The part files in order; none before the manifest is finished.
 
-    Named by the summary: a listing may be behind, and a part that it lacks would never be run.
+    The names come from the number in the summary: a store's listing may lag, and a part missing
+    there would never be processed.
     """
     summary = load_summary(directory)
     for number in range(summary.parts if summary else 0):
@@ -164,21 +174,21 @@ def read_part(path: RunPath) -> pa.Table:
 
 
 class _Tally:
-    """Turns probed files into batches of distinct rows, and counts."""
+    """Turns probed files into batches of distinct rows, and counts them."""
 
     def __init__(self, source: SourceConfig, parts: _Parts, on_progress: OnProgress) -> None:
         self._source = source
         self._parts = parts
         self._on_progress = on_progress
         self._seen = SeenIds()
-        self._rows: list[tuple[Any, ...]] = []  # those of MANIFEST, and: the first of its file?
+        self._rows: list[tuple[Any, ...]] = []  # MANIFEST's columns + whether first of its file
         self._kinds: Counter[str] = Counter()
         self._uncounted: Counter[str] = Counter()
         self._pages = self._bytes = self._skipped = self._duplicates = 0
         self._reported = 0.0
 
     def add(self, probed: Probed) -> None:
-        """Take one file. Raises SourceUnavailable when too many could not be read."""
+        """Add the rows of one file. Raises SourceUnavailable after too many unreadable files."""
         (uri, etag, size, _, wanted), kind, pages, fault = probed
         if kind == "unknown" and fault is None and self._source.unknown == "skip":
             self._skipped += 1
@@ -197,7 +207,7 @@ class _Tally:
         self._report()
 
     def finish(self, passed_over: Counter[str]) -> ManifestSummary:
-        """Write what is left. Raises SourceUnavailable if there is nothing at all."""
+        """Write the remaining rows. Raises SourceUnavailable if the manifest has no rows."""
         self._flush()
         self._parts.finish()
         kinds = {kind: count for kind, count in sorted(self._kinds.items()) if count}
@@ -205,8 +215,8 @@ class _Tally:
             left_out = passed_over + Counter({"no document": self._skipped})
             reasons = ", ".join(f"{count:,} {reason}" for reason, count in left_out.items())
             raise SourceUnavailable(
-                f"source {self._source.path}: nothing to read there"
-                + (f"; left out: {reasons}" if reasons else ""),
+                f"source {self._source.path}: no files to read"
+                + (f"; skipped: {reasons}" if reasons else ""),
                 "check source.path, include, exclude, hidden and unknown",
             )
         return ManifestSummary(
@@ -253,19 +263,19 @@ class _Tally:
         if self._uncounted[FailureKind.STORAGE_ERROR.value] > _MAX_STORAGE_ERRORS:
             raise SourceUnavailable(
                 f"source {self._source.path}: more than {_MAX_STORAGE_ERRORS} objects could not "
-                f"be read, the last was {uri}",
-                "a manifest of them would be one of failures; check the storage and plan again",
+                f"be read; the last was {uri}",
+                "check the storage, then start the same command again",
             )
 
 
 class SeenIds:
-    """Row ids so far, 8 bytes each, in sorted runs of which each is over twice the next."""
+    """The row ids so far, 8 bytes each, in sorted runs; each is over twice as long as the next."""
 
     def __init__(self) -> None:
         self._runs: list[npt.NDArray[np.int64]] = []
 
     def add(self, ids: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
-        """Take more ids, shape (n,). Returns which were new; of equal ones the first."""
+        """Add ids, shape (n,). Returns a mask (n,) of the new ones; of equal ids, the first."""
         distinct, first_at = np.unique(ids, return_index=True)
         fresh = np.ones(len(distinct), np.bool_)
         for run in self._runs:
@@ -283,7 +293,7 @@ class SeenIds:
 
 
 class _Parts:
-    """Writes tables of MANIFEST as parts of a fixed number of rows; the last may be smaller."""
+    """Writes tables of MANIFEST as parts with a fixed number of rows; the last may be shorter."""
 
     def __init__(self, directory: RunPath, storage: Storage, rows_per_part: int) -> None:
         self.count = 0
@@ -294,7 +304,7 @@ class _Parts:
         self._open()
 
     def _open(self) -> None:
-        self._buffer = pa.BufferOutputStream()  # a million rows are some 40 MB as Parquet
+        self._buffer = pa.BufferOutputStream()  # a million rows take about 40 MB as Parquet
         self._parquet = pq.ParquetWriter(self._buffer, MANIFEST, compression="zstd")
         self._rows = 0
 
@@ -310,7 +320,7 @@ class _Parts:
                 self._open()
 
     def finish(self) -> None:
-        """Write the part in hand, if it has rows. Raises OutputUnwritable."""
+        """Write the current part, if it has rows. Raises OutputUnwritable."""
         self._parquet.close()
         if self._rows:
             path = self._directory / _part_name(self.count)
@@ -324,6 +334,6 @@ def _part_name(number: int) -> str:
 
 def _foreign(path: RunPath, why: str) -> RunConflict:
     return RunConflict(
-        f"{path} is no manifest that this version reads: {why}",
-        "plan into another directory (--new)",
+        f"{path} is not a manifest that this version can read: {why}",
+        "start a new run directory with --new",
     )

@@ -1,10 +1,10 @@
-"""A source given as a list: a .parquet, .csv or .jsonl file with a column `uri`, maybe `page`.
+"""A source as a list: a .parquet, .csv or .jsonl file with a column `uri` and optionally `page`.
 
-Relative URIs are below the folder of the list. A list is data, often another program's: it can name
-objects in S3 and, if it is itself a local file, local files in its own folder and in those that the
-config allows. No other host is ever asked because of what it says, and no other file is read. One
-row that asks for more stops the plan: as a failed row it would be found after the night, among
-10^6 others if the list lies in the wrong folder.
+Relative URIs start at the folder of the list. Another program may have written the list, so it is
+not trusted: it can name objects in S3. A local list can also name files in its own folder and in
+the folders that the config allows. Nightjar contacts no other host and reads no other file. A row
+that breaks this rule stops the planning: with a list in the wrong folder, every row would fail, and
+the user would see it only after the run.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ _BATCH_ROWS = 10_000
 
 
 class ListedUri(NamedTuple):
-    """One row of a list. `number`: from 1, for people. `page`: from 1; None: all pages."""
+    """One row of a list. `number`: from 1, for messages. `page`: from 1; None: all pages."""
 
     number: int
     uri: str
@@ -48,12 +48,11 @@ class ListedUri(NamedTuple):
 def read_uri_list(
     path: str, storage: Storage, roots: Sequence[str] = ()
 ) -> Iterator[tuple[str, tuple[int, ...]]]:
-    """(absolute URI, pages) of each document, no pages meaning all of them.
+    """(absolute URI, pages) of each document; empty pages mean all pages.
 
-    `roots`: folders beside the list's own whose files it may name.
-
-    Rows of one document that follow each other become one. Raises SourceUnavailable naming the
-    row, ItemFailure if the list itself cannot be read.
+    `roots`: more folders whose files the list may name, besides its own folder. Consecutive rows of
+    one document become one item. Raises SourceUnavailable (names the row), ItemFailure if the list
+    cannot be read.
     """
     if not is_s3(path):
         path = str(Path(os.fsdecode(local_path(path))).expanduser().absolute())
@@ -68,41 +67,40 @@ def read_uri_list(
 
 
 def resolved(uri: str, folder: str, roots: Sequence[str] = ()) -> str:
-    """The absolute URI of what a list in `folder` (a URI as well) names.
+    """The absolute form of `uri`, as a list in `folder` (a URI as well) names it.
 
-    `roots`: absolute folders beside `folder` in which local files may lie. Raises ValueError.
+    `roots`: absolute folders, besides `folder`, that may hold local files. Raises ValueError.
     """
-    uri.encode()  # JSON can hold half a character, Parquet cannot
+    uri.encode()  # JSON can hold lone surrogates, Parquet cannot
     if is_s3(uri):
         return _checked_key(uri)
     if _SCHEME.match(uri) and not uri.startswith("file:///"):
-        raise ValueError(f"{uri!r} is neither a file nor in s3://, nothing else is read")
+        raise ValueError(f"{uri!r} is neither a file nor on s3://")
     absolute = uri.startswith(("/", "file:///"))
     if is_s3(folder):
         if absolute:
             raise ValueError(f"{uri!r}: a list in a bucket cannot name local files")
         return _checked_key(f"{folder}/{uri.removeprefix('./')}")
     archive, member = split_member(uri)
-    # Normalised, then checked, then opened: with `..` left in, a link could lead elsewhere.
+    # Normalise before the check: with `..` left in, a symbolic link could lead elsewhere.
     file = os.path.normpath(local_path(archive if absolute else f"{folder}/{archive}"))
     if not any(_is_below(file, root) for root in (folder, *roots)):
         raise ValueError(
-            f"{uri!r} lies outside the list's own folder; name the folder it may lie in by "
-            "source.local_roots"
+            f"{uri!r} is outside the folder of the list; add its folder to source.local_roots"
         )
     return local_uri(file) if member is None else f"{local_uri(file)}!/{member}"
 
 
 def _checked_key(uri: str) -> str:
-    """`uri` (s3://), unless HTTP would make another bucket of its key, or a host of its bucket."""
+    """`uri` (s3://). Raises ValueError if HTTP could read it as another bucket or another host."""
     bucket, key = split_s3(split_member(uri)[0])
     if {".", ".."} & set(key.split("/")):
-        raise ValueError(f"{uri!r}: `.` and `..` in a key could lead into another bucket")
+        raise ValueError(f"{uri!r}: a key with `.` or `..` could lead into another bucket")
     try:
         ipaddress.ip_address(bucket)
     except ValueError:
         return uri
-    raise ValueError(f"{uri!r} names a host, not a bucket")
+    raise ValueError(f"{uri!r} names an IP address, not a bucket")
 
 
 def _is_below(file: bytes, root: str) -> bool:
@@ -132,7 +130,7 @@ def _absolute(
             raise _unreadable(path, str(error)) from error
         try:
             if not isinstance(uri, str) or not uri:
-                raise ValueError("no uri")
+                raise ValueError("uri is empty or no text")
             line = ListedUri(number, resolved(uri, folder, roots), _page(page))
         except ValueError as error:
             raise _unreadable(path, f"row {number}: {error}") from None
@@ -140,7 +138,7 @@ def _absolute(
 
 
 def _page(value: Any) -> int | None:
-    """None, "" and NaN (what pandas writes for a missing number) ask for all pages."""
+    """The page number; None (all pages) for None, "" and NaN, pandas' missing number."""
     if value is None or value == "":
         return None
     try:
@@ -155,7 +153,7 @@ def _page(value: Any) -> int | None:
 
 
 def _lines(path: str, file: IO[bytes]) -> Iterator[tuple[int, Any, Any]]:
-    """(row number, uri, page) as they stand in the file."""
+    """(row number, uri, page) of each row, unchecked."""
     if path.lower().endswith(".parquet"):
         yield from _parquet(file)
         return
@@ -188,19 +186,19 @@ def _jsonl(text: io.TextIOWrapper) -> Iterator[tuple[int, Any, Any]]:
             except ValueError as error:
                 raise ValueError(f"row {number}: {error}") from None
             if not isinstance(row, dict):
-                raise ValueError(f"row {number} is no JSON object")
+                raise ValueError(f"row {number} is not a JSON object")
             _need_uri(row)
             yield number, row["uri"], row.get("page")
 
 
 def _need_uri(names: Any) -> None:
     if "uri" not in names:
-        raise ValueError(f"no column `uri`; there are {', '.join(names) or 'none'}")
+        raise ValueError(f"no column `uri`; its columns: {', '.join(names) or 'none'}")
 
 
 def _unreadable(path: str, why: str) -> SourceUnavailable:
     return SourceUnavailable(
         f"list {path}: {why}",
-        "a list has a column `uri` (files beside or below it, or s3://) and maybe `page`, from 1; "
-        "source.local_roots allows files elsewhere",
+        "a list needs a column `uri` (s3://, or files in its own folder) and may have `page` (from "
+        "1); source.local_roots allows files in other folders",
     )

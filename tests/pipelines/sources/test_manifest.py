@@ -417,7 +417,7 @@ def test_frozen_is_frozen(scans: Path, tmp_path: Path) -> None:
     good_page(scans)
     manifest = tmp_path / "manifest"
     Plan(scans, manifest)
-    with pytest.raises(RunConflict, match="frozen"):
+    with pytest.raises(RunConflict, match="already has a manifest"):
         Plan(scans, manifest)
     summary = json.loads((manifest / "_SUMMARY.json").read_text())
     (manifest / "_SUMMARY.json").write_text(json.dumps(summary | {"schema_version": 99}))
