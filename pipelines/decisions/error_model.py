@@ -1,12 +1,13 @@
-"""A calibration: from what is measured about a reading to the share of it that is wrong.
+"""Calibration: the expected character error rate (CER) of a page, from the evidence of its reading.
 
-Made by `nightjar calibrate`, a small JSON file, named by a config and inlined into it: `run.json`
-and the keys that guard a run directory hold the calibration itself, and workers need no file.
+`nightjar calibrate` writes it as a small JSON file. A config names the file, and loading the config
+inlines it: `run.json` and the keys that guard a run directory hold the whole calibration, and
+workers need no file.
 
-Every feature is oriented: more of it never makes a page less risky, and no coefficient is negative.
-So weaker lines cannot earn a page more trust, whatever sample the fit has seen. A page that is
-worse in some feature than all of the sample, and one of which something was not measured, has no
-expected error rate: it fails closed. A feature with the coefficient 0 is there for that alone.
+Every feature is oriented: a higher value means more risk, and no coefficient is negative. So weaker
+lines never lower the expected error rate, whatever the sample. A page has no expected error rate,
+and so fails closed, if a feature is missing or higher than on every page of the sample. A feature
+with the coefficient 0 serves only as this limit.
 """
 
 from __future__ import annotations
@@ -34,59 +35,60 @@ from pipelines.errors import RunUnreadable
 from pipelines.measures.intervals import Interval
 from pipelines.storage.paths import STORAGE_CONTEXT, RunPath, run_path
 
-VERSION = 1  # of the file; `Calibration.version` says it too
+VERSION = 1  # of the file format; also in `Calibration.version`
 
 Floats = npt.NDArray[np.float64]
 Numbers = tuple[FiniteFloat, ...]
 
-#: Lines below this count as weak characters: on 63 receipts a line between 0.90 and 0.95 has 9 % of
-#: its characters wrong, between 0.95 and 0.97 3 %, above 1 %.
+#: Characters of lines with a lower score are weak. Share of wrong characters by line score, on 63
+#: receipts: 0.90 to 0.95: 9 %; 0.95 to 0.97: 3 %; above: 1 %.
 WEAK = 0.95
-#: Added before the logarithm: one character of a page of 500.
+#: Added before the logarithm: one wrong character on a page of 500.
 _LEAST_RISK = 0.002
-#: Float32 in the shards, float64 here.
+#: Tolerance of comparisons: shards hold float32, these numbers are float64.
 ROUNDING = 1e-6
 
 FEATURES = (
     *("mean_score", "line_risk", "text_risk", "weak_characters"),
     *("text_outside", "missed_ink", "garbled"),
 )
-#: Features that need the model of the lines.
+#: Features that need the line model.
 _OF_LINES = ("line_risk", "text_risk")
 
 
 class Steps(Settings):
     """A monotone map by linear interpolation between points, flat beyond them."""
 
-    x: Numbers = Field(description="points, rising")
+    x: Numbers = Field(description="points, in rising order")
     y: Numbers = Field(description="values at these points")
 
     @model_validator(mode="after")
     def _is_a_map(self) -> Self:
         if not self.x or len(self.x) != len(self.y):
-            raise ValueError("x and y must be of one length, 1 or more")
+            raise ValueError("x and y must have the same length, at least 1")
         if any(one > other for one, other in zip(self.x, self.x[1:], strict=False)):
-            raise ValueError("x must not fall")
+            raise ValueError("x must not decrease")
         return self
 
     def at(self, values: Floats) -> Floats:
-        """float64 y, of the shape of `values`."""
+        """Mapped values, float64, in the shape of `values`."""
         mapped: Floats = np.interp(values, self.x, self.y)
         return mapped
 
 
 class LineModel(Settings):
-    """Line score -> share of the line's characters that are wrong, 0..1, by length of the line."""
+    """Expected share of wrong characters of a line, 0..1, by its score and its length."""
 
     up_to: tuple[int, ...] = Field(
-        description="most characters (no spaces) of each band; the last band takes longer lines too"
+        description="longest line of each band, in characters without spaces; the last band "
+        "includes longer lines"
     )
-    bands: tuple[Steps, ...] = Field(description="one falling map of each band")
+    bands: tuple[Steps, ...] = Field(description="one map for each band, falling with the score")
 
     @model_validator(mode="after")
     def _one_map_a_band(self) -> Self:
         if not self.bands or len(self.bands) != len(self.up_to):
-            raise ValueError("up_to and bands must be of one length, 1 or more")
+            raise ValueError("up_to and bands must have the same length, at least 1")
         return self
 
     def risk(self, scores: Floats, characters: npt.NDArray[np.int64]) -> Floats:
@@ -99,14 +101,14 @@ class LineModel(Settings):
 
 
 class PageModel(Settings):
-    """Logistic in standardised features."""
+    """Logistic regression on standardised features."""
 
-    features: tuple[str, ...] = Field(description=f"of {', '.join(FEATURES)}")
+    features: tuple[str, ...] = Field(description=f"features, some of {', '.join(FEATURES)}")
     centre: Numbers = Field(description="mean of each feature in the sample")
     scale: Numbers = Field(description="standard deviation of each feature in the sample")
-    coefficients: Numbers = Field(description="of the standardised features; none is negative")
+    coefficients: Numbers = Field(description="coefficient of each standardised feature, 0 or more")
     worst: Numbers = Field(description="highest value of each feature in the sample")
-    intercept: FiniteFloat = Field(description="of the logistic model")
+    intercept: FiniteFloat = Field(description="intercept of the logistic regression")
     lines: LineModel | None = Field(None, description="error rate of a line by its score")
 
     @model_validator(mode="after")
@@ -123,36 +125,36 @@ class PageModel(Settings):
             raise ValueError("scale must be positive")
         needy = [name for name in _OF_LINES if name in self.features]
         if needy and self.lines is None:
-            raise ValueError(f"{needy[0]} needs the model of the lines")
+            raise ValueError(f"{needy[0]} needs the line model (lines)")
         return self
 
     def expected_cer(self, evidence: EvidenceValue, lines: Sequence[LineValue]) -> float | None:
-        """Expected character error rate of a page, 0..1; None fails closed.
+        """Expected character error rate of a page, 0..1.
 
-        None where a score or a feature is missing, or worse than in all of the sample.
+        None (the page fails closed) if a score or a feature is missing, or if a feature is worse
+        than on every page of the sample.
         """
         found = page_features(evidence, *scores_and_lengths(lines), self.lines)
         values = np.array([np.nan if found[n] is None else found[n] for n in self.features], float)
         if evidence.get("unscored_lines") or evidence.get("mean_score") is None:
             return None
-        if not np.all(values <= np.array(self.worst) + ROUNDING):  # NaN is not less
+        if not np.all(values <= np.array(self.worst) + ROUNDING):  # false for NaN
             return None
         return float(self.estimate(values[None])[0])
 
     def weighs(self, name: str) -> bool:
-        """Whether more of a feature raises the expected error rate. The others are guards only."""
+        """Whether a feature raises the expected error rate; the others are only limits."""
         return dict(zip(self.features, self.coefficients, strict=True)).get(name, 0.0) > 0
 
     def sees_missed_text(self) -> bool:
-        """Whether a page with much unread text is refused, so that no floor need do it.
+        """Whether the model itself rejects pages with much missed text, so that floors need not.
 
-        By the ink that no line explains, weighed, or by what the detector half saw; the latter with
-        the worst ink of the sample as a guard.
+        It does if it weighs `missed_ink`, or if `text_outside` is a feature.
         """
         return self.weighs("missed_ink") or "text_outside" in self.features
 
     def estimate(self, values: Floats) -> Floats:
-        """(pages,) expected error rates of (pages, features) values; missing ones are not met."""
+        """Expected error rates, (pages,) float64, of (pages, features) values without NaN."""
         scaled = (values - np.array(self.centre)) / np.array(self.scale)
         logit = self.intercept + scaled @ np.array(self.coefficients)
         share: Floats = 1 / (1 + np.exp(-np.clip(logit, -30, 30)))
@@ -165,7 +167,7 @@ class PageModel(Settings):
             score: of the line, 0..1.
             characters: of the line, without spaces.
 
-        None without a score, without text, or without a model of the lines.
+        None without a score, without text, or without a line model.
         """
         if score is None or characters < 1 or self.lines is None or not 0 <= score <= 1:
             return None
@@ -173,13 +175,10 @@ class PageModel(Settings):
 
 
 class HeldOut(Settings):
-    """What the calibration did to pages that it had not seen: cross-validated over files.
-
-    Shares 0..1. `naive_cer`: of the same share of pages, taken by their mean line score.
-    """
+    """Figures on pages that the fit has not seen, by cross-validation over files. Shares 0..1."""
 
     share_accepted: Interval = Field(description="accepted pages / pages")
-    cer: Interval | None = Field(description="CER of the accepted pages; null: none was accepted")
+    cer: Interval | None = Field(description="CER of the accepted pages; null: no accepted page")
     naive_cer: Interval | None = Field(
         description="CER of as many pages, chosen by their mean line score"
     )
@@ -187,15 +186,17 @@ class HeldOut(Settings):
 
 
 class Calibration(PageModel):
-    """The JSON file; one engine."""
+    """The content of a calibration file, for one engine."""
 
     version: Literal[1] = Field(1, description="version of the file's format")
     engine: str = Field(min_length=1, description="first word of lines_source, such as rapid_ocr")
-    language: str | None = Field(None, description="of the sample, where somebody said so")
+    language: str | None = Field(None, description="language of the sample; null: not given")
     target_cer: float = Field(
         ge=0, le=1, description="CER that the accepted pages together should meet"
     )
-    floor: float | None = Field(description="max_expected_cer that meets the target; null: none")
+    floor: float | None = Field(
+        description="max_expected_cer that meets the target; null: no value does"
+    )
     pages: int = Field(description="pages of the sample")
     files: int = Field(description="files of the sample")
     sample_lines: int = Field(description="text lines of the sample")
@@ -207,7 +208,10 @@ class Calibration(PageModel):
 def scores_and_lengths(
     lines: Sequence[LineValue],
 ) -> tuple[Floats, npt.NDArray[np.int64]]:
-    """(lines,) scores and characters without spaces; a line that was not read is one at score 0."""
+    """Scores, (lines,) float64, and lengths, (lines,) int64 characters without spaces.
+
+    A line without text counts as one character with the score 0.
+    """
     read = [(line["text"] or "", line["score"]) for line in lines]
     lengths = np.array([max(len("".join(text.split())), 1) for text, _ in read], np.int64)
     scores = np.array([score if text and score is not None else 0.0 for text, score in read], float)
@@ -220,14 +224,14 @@ def page_features(
     lengths: npt.NDArray[np.int64],
     lines: LineModel | None,
 ) -> dict[str, float | None]:
-    """The features of a page, each oriented: more is riskier. None: not measured.
+    """The features of a page. A higher value means more risk; None: not measured.
 
-    * `mean_score`: log odds that a character is wrong if the mean line score were a probability.
-    * `line_risk`: logarithm of the share of wrong characters that the model of the lines expects.
-    * `text_risk`: the same of the whole text: what the detector saw outside the lines is missing.
-    * `weak_characters`: share of the characters in lines below `WEAK`.
-    * `text_outside`: as in the evidence.
-    * `missed_ink`: share of the ink that no line explains. * `garbled`: as in the evidence.
+    * `mean_score`: log odds of a wrong character, taking the mean line score as a probability.
+    * `line_risk`: logarithm of the share of wrong characters that the line model expects.
+    * `text_risk`: the same, with the text that the detector saw outside the lines as missing.
+    * `weak_characters`: share of characters in lines below `WEAK`.
+    * `missed_ink`: share of the ink outside the lines.
+    * `text_outside`, `garbled`: as in the evidence.
     """
     mean, covered = evidence.get("mean_score"), evidence.get("ink_covered")
     found: dict[str, float | None] = dict.fromkeys(FEATURES)
@@ -249,42 +253,45 @@ def page_features(
 
 
 def with_missing(share: Any, outside: Any) -> Any:
-    """Share (0..1) of a text that is wrong or missing; any shape."""
+    """Share of wrong or missing text, 0..1, from the wrong share of the lines; any shape."""
     return share * (1 - outside) + outside
 
 
 def log_risk(share: Any) -> Any:
-    """The feature of an expected share of wrong characters, 0..1; any shape."""
+    """Logarithm of a share of wrong characters (0..1), as the features use it; any shape."""
     return np.log(share + _LEAST_RISK)
 
 
 def load_calibration(path: RunPath) -> Calibration:
-    """Read a calibration file. Raises ValueError, which says what is wrong with it."""
+    """Read a calibration file. Raises ValueError with the reason."""
     try:
         raw = json.loads(path.read_text())
     except FileNotFoundError:
-        raise ValueError(f"no calibration at {path}: nightjar calibrate makes one") from None
+        raise ValueError(f"no calibration file {path}: make one with nightjar calibrate") from None
     except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise ValueError(f"{path} is no calibration: {error}") from None
+        raise ValueError(f"{path} is not a calibration file: {error}") from None
     except RunUnreadable as error:
-        raise ValueError(f"no calibration from {path}: {error.message}") from error
+        raise ValueError(f"cannot read the calibration {path}: {error.message}") from error
     if not isinstance(raw, dict) or "version" not in raw:
-        raise ValueError(f"{path} is no calibration: it names no version")
+        raise ValueError(f"{path} is not a calibration file: it has no key version")
     if raw["version"] != VERSION:
         raise ValueError(
-            f"{path} is a calibration of version {raw['version']}, this Nightjar reads {VERSION}: "
-            "calibrate again"
+            f"{path} has format version {raw['version']}, this Nightjar reads {VERSION}: "
+            "run nightjar calibrate again"
         )
     try:
         return Calibration.model_validate_json(json.dumps(raw))
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         where = ".".join(map(str, first["loc"]))
-        raise ValueError(f"{path} is no calibration: {where} {first['msg']}".rstrip()) from None
+        raise ValueError(f"{path} is not a valid calibration: {where} {first['msg']}") from None
 
 
 def _inlined(value: Any, info: ValidationInfo) -> Any:
-    """Paths become what their files hold. `info.context` may say how a bucket is reached."""
+    """Replace paths by the calibrations in their files.
+
+    `info.context` may hold the storage settings for paths in buckets.
+    """
     items = value if isinstance(value, list | tuple) else [value]
     storage = (info.context or {}).get(STORAGE_CONTEXT)
     return tuple(
@@ -293,7 +300,7 @@ def _inlined(value: Any, info: ValidationInfo) -> Any:
     )
 
 
-#: One calibration of each engine; a config may give a path, or a list of paths.
+#: One calibration for each engine. A config gives a path or a list of paths.
 Calibrations = Annotated[
     tuple[Calibration, ...],
     BeforeValidator(_inlined, json_schema_input_type=str | list[str] | list[Calibration]),
@@ -304,17 +311,21 @@ class Accept(Settings):
     """Accept readings by their expected error rate instead of raw score floors."""
 
     max_expected_cer: float = Field(
-        gt=0, le=1, description="a page that is expected to have more wrong characters is reviewed"
+        gt=0,
+        le=1,
+        description="highest expected character error rate of an accepted page; pages above it go "
+        "to review",
     )
     calibration: Calibrations = Field(
-        description="file (or files, one of each engine) that nightjar calibrate wrote"
+        description="calibration file of nightjar calibrate, or a list with one file for each "
+        "engine"
     )
 
     @model_validator(mode="after")
     def _one_of_each_engine(self) -> Self:
         engines = [one.engine for one in self.calibration]
         if not engines or len(set(engines)) < len(engines):
-            raise ValueError(f"calibration needs one file for each engine, not {engines}")
+            raise ValueError(f"calibration needs one file for each engine, it has {engines}")
         return self
 
     def of(self, engine: str) -> Calibration | None:

@@ -1,8 +1,9 @@
-"""Is the second reader to be believed? Pure decisions over its answer and the first reading.
+"""Whether to accept the second reader's answer: pure rules over its answer and the first reading.
 
-A vision-language model gives no confidence, so it is never believed alone. Its page is accepted
-where it agrees with the lines that the first reader was sure of; its lines, where they resemble
-what the first reader made of the same place. Whatever cannot be compared is not accepted.
+A vision-language model gives no confidence, so its answer is never accepted alone. A whole page is
+accepted if it agrees with the lines that the first reader was sure of. Replaced lines are accepted
+if they resemble the first reader's text at the same place. An answer that cannot be compared is
+rejected.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from pipelines.pages.native_text import garbled_share
 
 
 class SecondReading(TypedDict, total=False):
-    """What `actors.escalation.vlm.Vlm` wrote of one page, but for its usage."""
+    """The columns that `actors.escalation.vlm.Vlm` writes, except `vlm_usage`."""
 
     vlm_text: str | None
     vlm_lines: list[LineValue] | None
@@ -29,56 +30,58 @@ class SecondReading(TypedDict, total=False):
 
 
 class PageAnswered(SecondReading, total=False):
-    """The second reading of a page beside the first, and what was in doubt about that."""
+    """Both readings of a page, and the doubts about the first."""
 
     ocr_lines: list[LineValue] | None
     doubts: list[str]
 
 
 class VlmRules(Settings):
-    """What an answer must reach. The figures of `actors.escalation.guards.agreement` say why."""
+    """Limits for an accepted answer. Figures behind them: `actors.escalation.guards.agreement`."""
 
     agreement: AgreementRules = AgreementRules()
-    min_sure_lines: int = Field(3, ge=1, description="fewest sure lines that can vouch for a page")
+    min_sure_lines: int = Field(3, ge=1, description="fewest sure lines to check an answer with")
     min_agreement: float = Field(
         0.8, ge=0, le=1, description="lowest share of the sure lines found in the answer"
     )
     min_supported: float = Field(
-        0.75, ge=0, le=1, description="lowest share of the answer that lines support, characters"
+        0.75,
+        ge=0,
+        le=1,
+        description="lowest share of the answer's characters that OCR lines support",
     )
     min_length: float = Field(
         0.75,
         ge=0,
-        description="lowest length of the answer / length of the first reading, characters",
+        description="lowest length of the answer, as a ratio to the length of the OCR text",
     )
     min_line_likeness: float = Field(
         0.7,
         ge=0,
         le=1,
-        description="mode regions: likeness of a replaced line with the line before",
+        description="mode regions: lowest similarity of a replaced line to the OCR line",
     )
     max_unlike: float = Field(
         0.02,
         ge=0,
         le=1,
-        description="mode regions: highest share of the page in lines less alike, characters",
+        description="mode regions: highest share of the page's characters in lines below "
+        "min_line_likeness",
     )
-    max_garbled: float = Field(
-        0.05, ge=0, le=1, description="highest share of characters that no text should hold"
-    )
+    max_garbled: float = Field(0.05, ge=0, le=1, description="highest share of garbled characters")
 
 
-#: Doubts about a page that new texts for its found lines leave as they are.
+#: Doubts that remain when only the texts of the found lines are replaced.
 _NOT_ABOUT_LINES = frozenset(
     {PageReason.NO_TEXT_FOUND, PageReason.INK_NOT_COVERED, PageReason.TEXT_OUTSIDE}
 )
 
 
 def against_answer(page: PageAnswered, rules: VlmRules) -> list[str]:
-    """Why the second reading of a page is not to be believed; empty: it is accepted.
+    """Reasons against the second reading of a page; empty: it is accepted.
 
-    Reasons: values of VlmReason, `of_vlm_failure`, and for replaced lines the doubts that no line
-    can answer.
+    They are values of VlmReason or of `of_vlm_failure`. For replaced lines, doubts that new texts
+    of lines cannot settle join them.
     """
     if page["vlm_failure"] is not None:
         return [of_vlm_failure(page["vlm_failure"]["kind"])]
@@ -96,7 +99,7 @@ def against_answer(page: PageAnswered, rules: VlmRules) -> list[str]:
 
 
 def compared(page: PageAnswered, rules: VlmRules) -> Agreement:
-    """The figures behind `against_answer` for a page that was read whole and has a `vlm_text`."""
+    """The agreement that `against_answer` judges, of a page that was read as a whole."""
     return agreement(page["vlm_text"] or "", page["ocr_lines"] or [], rules.agreement)
 
 
@@ -113,10 +116,11 @@ def _against(page: PageAnswered, rules: VlmRules) -> list[str]:
 
 
 def _against_lines(page: PageAnswered, doubts: set[str], rules: VlmRules) -> list[str]:
-    """Lines that were not replaced are like themselves; a weak one that stays has a failure.
+    """Compare each line with its replacement.
 
-    Half the weak lines of 63 receipts are single characters (a 0 read as a theta), which cannot be
-    like anything: so a small share of the page may be unlike.
+    A line that was not replaced equals itself; a weak line without a replacement is a failure. A
+    small share of the page may differ: half the weak lines of 63 receipts are single characters (a
+    0 read as a theta), and a corrected single character resembles nothing.
     """
     against = sorted(doubts & _NOT_ABOUT_LINES)
     before = [line["text"] or "" for line in page["ocr_lines"] or []]

@@ -1,4 +1,4 @@
-"""What is measured about one reading of a page: for the rules, and as the column `evidence`."""
+"""Measurements of one reading of a page: the input of the rules, and the column `evidence`."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ import pyarrow as pa
 
 @dataclass(frozen=True)
 class Evidence:
-    """What is measured about one reading of a page. Null where nothing could be measured.
+    """Measurements of one reading of a page; None: it could not be measured.
 
-    Scores and shares are 0..1. `expected_cer`: share of wrong characters, null without a
+    Scores and shares are 0..1. `expected_cer`: expected share of wrong characters; None without a
     calibration.
     """
 
@@ -34,7 +34,7 @@ class Evidence:
         return cast(EvidenceValue, asdict(self))
 
 
-#: The fields of Evidence. A null: no OCR engine read the page.
+#: The fields of Evidence. Null: no OCR engine read the page.
 EVIDENCE = pa.struct(
     [
         (name, pa.int32() if kind == "int" else pa.float32())

@@ -1,7 +1,7 @@
 """The rows of finished shards, as commands read them after a run.
 
-Which columns a run has hangs on its config and its version, and a command reads only the columns
-that it needs. So a key may be missing where its column is not there, or was not read.
+The columns of a run depend on its config and on the version of Nightjar, and a command reads only
+the columns that it needs. So any key that is not required may be missing.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Required, final
 
 from pipelines.sources.manifest import ManifestRow
 
-if TYPE_CHECKING:  # OpenCV and pycocotools, which most of these commands do without
+if TYPE_CHECKING:  # imports OpenCV and pycocotools, which most of these commands do not need
     from actors.escalation.vlm import UsageValue
     from actors.failures import FailureValue
     from actors.lines import LineValue
@@ -21,7 +21,7 @@ if TYPE_CHECKING:  # OpenCV and pycocotools, which most of these commands do wit
 
 
 class FinishedRow(ManifestRow, total=False):
-    """What the rows of both jobs have. `width`, `height`: pixels, null where it was not fetched."""
+    """The columns of both jobs. `width`, `height`: pixels, None if the fetch failed."""
 
     width: int | None
     height: int | None
@@ -60,7 +60,7 @@ class FinishedPage(FinishedRow, total=False):
 
 @final
 class FinishedImage(FinishedRow, total=False):
-    """A row of `pipelines.autolabel`: the one with `instances`, by which both are told apart."""
+    """A row of `pipelines.autolabel`. Only it has `instances`: that tells the two kinds apart."""
 
     embedding: list[float] | None
     embed_failure: FailureValue | None

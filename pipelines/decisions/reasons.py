@@ -1,8 +1,8 @@
-"""Every reason that can stand in the column `reasons` of a page.
+"""All reasons in the column `reasons` of a page.
 
-Two enums beside the rules in `routing` and `escalation`, in one module because each of these
-needs names of the other. Kinds of failures (`actors.failures.FailureKind`) stand there too.
-Reasons of images are `pipelines.decisions.triage.Reason`.
+Both enums are in one module because `routing` and `escalation` each need names of the other. The
+column also holds failure kinds (`actors.failures.FailureKind`). The reasons of images are
+`pipelines.decisions.triage.Reason`.
 """
 
 from __future__ import annotations
@@ -11,9 +11,9 @@ from enum import StrEnum
 
 
 class PageReason(StrEnum):
-    """Why the first reading of a page is not trusted, or why there is none."""
+    """Why the first reading of a page is in doubt, or why there is none."""
 
-    NO_READING = "no_reading"  # no lines, and no failure that says why
+    NO_READING = "no_reading"  # no lines, and no failure that explains it
     # nothing was read
     BLANK_PAGE = "blank_page"
     NO_TEXT_FOUND = "no_text_found"
@@ -23,7 +23,7 @@ class PageReason(StrEnum):
     P10_SCORE = "p10_score_below_floor"
     MIN_SCORE = "min_score_below_floor"
     WEAK_LINES = "too_many_weak_lines"
-    # with a calibration, in place of the floors of scores
+    # with a calibration, instead of the floors of scores
     CER_UNKNOWN = "expected_cer_unknown"
     CER_ABOVE = "expected_cer_above_floor"
     # missed text
@@ -35,9 +35,9 @@ class PageReason(StrEnum):
 
 
 class VlmReason(StrEnum):
-    """Why the second reading of a page is not trusted."""
+    """Why the second reading of a page is not accepted."""
 
-    NO_ANSWER = "vlm_no_answer"  # none was asked for
+    NO_ANSWER = "vlm_no_answer"  # the model was not asked
     EMPTY = "vlm_empty"
     TEXT_ON_BLANK = "vlm_text_on_blank_page"
     GARBLED = "vlm_garbled_text"

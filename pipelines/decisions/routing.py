@@ -1,9 +1,9 @@
-"""Pure decisions: what a page's readings are worth, and where the page ends.
+"""Pure rules: the doubts about a page's readings, and the page's outcome.
 
-Fail closed: no score, an empty page, ink that no line explains, or garbled text never passes as
-accepted. A page-mean score hardly predicts the error of real receipts (one with 0.979 had a CER of
-17 %, one with 0.945 had 0 %), so a page is judged by its weak lines and by what was not read, not
-by its mean; or by the error rate that a calibration on a labelled sample expects
+The rules fail closed: a page without scores, without text, with ink outside its lines or with
+garbled text is never accepted. The mean score of a page hardly predicts its errors (of two real
+receipts, one with 0.979 has a CER of 17 %, one with 0.945 has 0 %). So a page is judged by its weak
+lines and by missed text, or by the error rate that a calibration on a labelled sample expects
 (`pipelines.decisions.error_model`).
 """
 
@@ -27,17 +27,17 @@ from pipelines.pages.native_text import garbled_share
 
 
 class PageOutcome(StrEnum):
-    """Where a page ends; each ends in exactly one."""
+    """Every page has exactly one outcome."""
 
     NATIVE_TEXT = "native_text"  # the PDF's own text layer, accepted
     OCR = "ocr"  # read by an OCR engine, accepted
-    VLM = "vlm"  # OCR was in doubt; the fallback reader was asked and believed
-    REVIEW = "review"  # there is a reading, but nobody should trust it unseen
-    FAILED = "failed"  # there is no reading; a <verb>_failure says why
+    VLM = "vlm"  # OCR was in doubt; the answer of the fallback reader was accepted
+    REVIEW = "review"  # there is a reading, but it is in doubt: a person should check it
+    FAILED = "failed"  # there is no reading; a column <verb>_failure gives the cause
 
 
 class Floors(Settings):
-    """What a reading of one engine must reach. Below any of them the page goes on to review."""
+    """Limits for readings of one engine. A page beyond any of them goes to review."""
 
     mean_score: float = Field(
         0.90, ge=0, le=1, description="lowest mean line score, weighted by length"
@@ -61,18 +61,16 @@ class Floors(Settings):
         le=1,
         description="highest share of the detector's text probability outside the found lines",
     )
-    max_garbled: float = Field(
-        0.05, ge=0, le=1, description="highest share of characters that no text should hold"
-    )
+    max_garbled: float = Field(0.05, ge=0, le=1, description="highest share of garbled characters")
 
 
 class RoutingConfig(Settings):
     """Floors by engine; an engine that is not named has the default floors.
 
-    With `accept`, the expected error rate takes the place of the floors of scores (`mean_score`,
-    `p10_score`, `min_score`, `max_weak_share`) for the engines that it has a calibration of. The
-    other rules stay, `max_text_outside` and `min_ink_covered` unless the calibration itself sees
-    missed text (`PageModel.sees_missed_text`).
+    With `accept`, the expected error rate replaces the floors of scores (`mean_score`, `p10_score`,
+    `min_score`, `max_weak_share`) of every engine with a calibration. It also replaces
+    `max_text_outside` and `min_ink_covered` if the calibration covers missed text
+    (`PageModel.sees_missed_text`). The other rules stay.
     """
 
     floors: dict[str, Floors] = Field(
@@ -85,16 +83,16 @@ class RoutingConfig(Settings):
         description="accept pages by their expected error rate; nightjar calibrate prints this "
         "group",
     )
-    vlm: VlmRules = Field(VlmRules(), description="when the fallback reader is believed")
+    vlm: VlmRules = Field(VlmRules(), description="when an answer of the fallback is accepted")
     blank_ink_share: float = Field(
         0.002, ge=0, le=1, description="a page with less ink than this is blank"
     )
 
 
 def measured_and_doubted(page: ReadingValue, config: RoutingConfig) -> tuple[Evidence, list[str]]:
-    """What is measured about the OCR reading of a page, and why it is not to be trusted.
+    """Evidence of the OCR reading of a page, and the doubts about it.
 
-    `page`: one that was read: its `ocr_lines` and `ocr_engine` are not null.
+    `page`: its `ocr_lines` and `ocr_engine` are not None.
     """
     lines, engine = page["ocr_lines"], page["ocr_engine"]
     assert lines is not None
@@ -114,7 +112,7 @@ def measured_and_doubted(page: ReadingValue, config: RoutingConfig) -> tuple[Evi
 def measured(lines: Sequence[LineValue], floors: Floors, page: ReadingValue) -> Evidence:
     """Evidence of one reading.
 
-    Of `page` it reads ink_share, ink_covered and text_outside. A line that was found but not read
+    From `page` it takes ink_share, ink_covered and text_outside. A line that was found but not read
     (text "") counts as one weak character.
     """
     texts = [line["text"] or "" for line in lines]
@@ -146,7 +144,7 @@ def measured(lines: Sequence[LineValue], floors: Floors, page: ReadingValue) -> 
 
 
 def doubts(evidence: Evidence, floors: Floors, blank_ink_share: float) -> list[str]:
-    """Why an OCR reading is not to be trusted, values of PageReason; empty if it is."""
+    """Doubts about an OCR reading, values of PageReason; empty: it is accepted."""
     if why := _nothing_read(evidence, blank_ink_share):
         return why
     checks = [
@@ -168,7 +166,7 @@ def calibrated_doubts(
     accept: Accept,
     calibration: Calibration,
 ) -> list[str]:
-    """The same, by the expected error rate: `expected_cer_unknown` is one that cannot be told."""
+    """Like `doubts`, by the expected error rate; without one: `expected_cer_unknown`."""
     if why := _nothing_read(evidence, blank_ink_share):
         return why
     found: list[str] = []
@@ -182,7 +180,7 @@ def calibrated_doubts(
 
 
 def _missed_text(evidence: Evidence, floors: Floors) -> list[str]:
-    """Unknown ink fails closed; not every detector says what it half saw, so that may be null."""
+    """Unknown ink fails closed. Unknown `text_outside` does not: some detectors do not give it."""
     covered, outside = evidence.ink_covered, evidence.text_outside
     found: list[str] = []
     if covered is None or covered < floors.min_ink_covered:
@@ -205,5 +203,5 @@ def _not_about_scores(evidence: Evidence, floors: Floors) -> list[str]:
 
 
 def reasons_of_failure(*failures: FailureValue | None) -> list[str]:
-    """The kinds of the failures that are there, in stage order."""
+    """Kinds of the failures that are not None, in stage order."""
     return [failure["kind"] for failure in failures if failure is not None]

@@ -4,8 +4,8 @@
     settle             READ + WEIGHED              -> SETTLED
     settle_escalated   READ + WEIGHED + SECOND     -> SETTLED
 
-Each step is a function of one page (`weigh_page`, `settle_page`, `settle_second`). A row that a
-step reads has the keys of its `reads`, each of which may be null.
+Each step calls a function of one page (`weigh_page`, `settle_page`, `settle_second`). The page has
+the keys of the step's `reads`; every value may be None.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from pipelines.decisions.routing import (
 )
 from pipelines.flow import Step, step
 
-#: What the fetch and the first reader wrote.
+#: Columns of the fetch and of the first reader.
 READ = pa.schema(
     [
         ("native_text", pa.string()),
@@ -42,17 +42,17 @@ READ = pa.schema(
     ]
 )
 
-#: Of the page as a whole, by the first reader; see `actors.lines.READING`.
+#: Measurements of the whole page by the first reader; see `actors.lines.READING`.
 SEEN = pa.schema([(name, pa.float32()) for name in ("ink_share", "ink_covered", "text_outside")])
 
-#: `evidence`: null where no OCR engine read the page. `doubts`: why the reading is not trusted.
+#: `evidence`: null if no OCR engine read the page. `doubts`: reasons against the reading.
 WEIGHED = pa.schema([("evidence", EVIDENCE), ("doubts", pa.list_(pa.string()))])
 
-#: The second reading, of pages in doubt.
+#: The second reading of pages in doubt.
 SECOND = pa.schema([column for column in Vlm.writes if column.name != "vlm_usage"])
 
-#: `lines` and `evidence` are always of the first reader, `lines_source`: its engine. `text` is what
-#: to use, `text_source` who read it.
+#: `text` is the final text, `text_source` its reader. `lines` always come from the first reader,
+#: and `lines_source` names it.
 SETTLED = pa.schema(
     [
         ("outcome", pa.string()),
@@ -112,7 +112,7 @@ class PageSettled(TypedDict):
 
 @step(reads=pa.schema([*READ, *SEEN]), writes=WEIGHED)
 def weigh(rows: pa.Table, config: RoutingConfig) -> pa.Table:
-    """Measure every page that OCR has read, and say why its reading is not to be trusted."""
+    """Measure every page that OCR has read, and list the doubts about its reading."""
     return _page_by_page(rows, weigh, lambda page: weigh_page(page, config))
 
 
@@ -124,7 +124,7 @@ def settle(rows: pa.Table, config: RoutingConfig) -> pa.Table:
 
 @step(reads=pa.schema([*READ, *WEIGHED, *SECOND]), writes=SETTLED)
 def settle_escalated(rows: pa.Table, config: RoutingConfig) -> pa.Table:
-    """The same where a second reader was asked about the pages in doubt."""
+    """`settle` for runs that ask a second reader about pages in doubt."""
     return _page_by_page(rows, settle_escalated, lambda page: settle_second(page, config))
 
 
@@ -136,18 +136,18 @@ def _page_by_page(
 
 
 def weigh_page(page: PageToWeigh, config: RoutingConfig) -> PageWeighed:
-    """`evidence` and `doubts` of one page; null and none where OCR has read nothing."""
+    """`evidence` and `doubts` of one page; None and [] if OCR did not read it."""
     unread = page["native_text"] is not None or page["ocr_lines"] is None
     if unread or page["fetch_failure"]:
         return {"evidence": None, "doubts": []}
     evidence, doubts = measured_and_doubted(page, config)
-    # A reader may have read a part of the page, and say what became of the rest (surya).
+    # Surya can read a part of a page and report a failure for the rest.
     unread_parts = reasons_of_failure(page["ocr_failure"])
     return {"evidence": evidence.as_value(), "doubts": unread_parts + doubts}
 
 
 def settle_page(page: PageToSettle) -> PageSettled:
-    """One page's fate: the first of native text, failure, OCR that it qualifies for."""
+    """Outcome of one page: native text if there is any, else failure, else the OCR reading."""
     if page["native_text"] is not None:
         lines = page["native_lines"]
         return _settled(PageOutcome.NATIVE_TEXT, [], page["native_text"], lines, "native")
@@ -161,10 +161,10 @@ def settle_page(page: PageToSettle) -> PageSettled:
 
 
 def settle_second(page: PageEscalated, config: RoutingConfig) -> PageSettled:
-    """The same; a page in doubt whose second reading is believed has that text.
+    """Like `settle_page`, but a page in doubt takes its second reading if that is accepted.
 
-    Its reasons are then the doubts that the second reader settled. Otherwise those against the
-    second reading join them, and the text stays that of the first.
+    `reasons` are then the doubts about the first reading. If the second reading is rejected, the
+    reasons against it join them, and the text stays that of the first reading.
     """
     settled = settle_page(page)
     if settled["outcome"] != PageOutcome.REVIEW.value:

@@ -1,4 +1,4 @@
-"""Which surface a page shows: by a rule of its source, else by a look at it, else nobody knows.
+"""The surface of a page: by a rule on its columns, else by a classifier, else unknown.
 
 Flow(MANIFEST).through(PageFetcher, ...)     # + image
 with_surfaces(flow, config, pool)
@@ -24,7 +24,7 @@ from pipelines.flow import Flow, Step, step
 from pipelines.pages.fetch import PageFetcher
 from pipelines.sources.manifest import MANIFEST
 
-#: What a rule may look at: what is known of a page before anybody looks at it.
+#: Columns that a rule may use: those that are known without looking at the picture.
 _COLUMNS = pa.schema(
     [*MANIFEST, *(one for one in PageFetcher.writes if one.name in ("width", "height"))]
 )
@@ -33,27 +33,30 @@ SCORE = pa.field("surface_score", pa.float32())
 
 
 class SurfaceRule(Settings):
-    """Pages whose `column` has a value of this form show this surface."""
+    """Gives a surface to the pages whose `column` matches."""
 
-    surface: SurfaceName = Field(description="what these pages show")
+    surface: SurfaceName = Field(description="surface of the pages that match")
     column: str = Field(
         "uri", description=f"one of {', '.join(_COLUMNS.names)}; numbers are compared as text"
     )
-    prefix: str | None = Field(None, min_length=1, description="what the value begins with")
+    prefix: str | None = Field(None, min_length=1, description="beginning of the value")
     glob: str | None = Field(
-        None, min_length=1, description="what the whole value looks like: * any text, ? one letter"
+        None,
+        min_length=1,
+        description="pattern of the whole value: * is any text, ? is one character",
     )
 
     @model_validator(mode="after")
     def _says_one_thing(self) -> SurfaceRule:
         if (self.prefix is None) == (self.glob is None):
-            raise ValueError("a rule has either a prefix or a glob")
+            raise ValueError("a rule needs either a prefix or a glob, and not both")
         if self.column not in _COLUMNS.names:
-            raise ValueError(f"there is no column {self.column!r}: {', '.join(_COLUMNS.names)}")
+            known = ", ".join(_COLUMNS.names)
+            raise ValueError(f"there is no column {self.column!r}; the columns are {known}")
         return self
 
     def holds(self, value: object) -> bool:
-        """Whether a page with this value in `column` is meant. Null never is."""
+        """Whether the rule matches this value of `column`; None never matches."""
         if value is None:
             return False
         if self.prefix is not None:
@@ -62,31 +65,35 @@ class SurfaceRule(Settings):
 
 
 class SurfacesConfig(Settings):
-    """How the surface of a page is told."""
+    """How the surface of a page is found."""
 
-    rules: tuple[SurfaceRule, ...] = Field((), description="the first that holds decides")
+    rules: tuple[SurfaceRule, ...] = Field((), description="the first rule that matches decides")
     classifier: Classifier | None = Field(
-        SurfaceStatistics(), description="looks at pages that no rule names; null: nobody does"
+        SurfaceStatistics(),
+        description="classifier for pages that match no rule; null: these have no surface",
     )
     min_score: float = Field(
-        0.8, ge=0, le=1, description="a guess below this is none: the general reader gets the page"
+        0.8,
+        ge=0,
+        le=1,
+        description="lowest score of a guess that counts; below it reader.unsure gets the page",
     )
 
     @property
     def columns(self) -> pa.Schema:
-        """What the rules look at."""
+        """The columns that the rules use."""
         names = dict.fromkeys(rule.column for rule in self.rules)
         return pa.schema([_COLUMNS.field(name) for name in names])
 
 
 def ruled_surface(page: Mapping[str, object], config: SurfacesConfig) -> SurfaceName | None:
-    """The surface of the first rule that holds for a page."""
+    """The surface of the first rule that matches a page; None: no rule matches."""
     held = (rule.surface for rule in config.rules if rule.holds(page[rule.column]))
     return next(held, None)
 
 
 def _by_rule(config: SurfacesConfig) -> Step:
-    """A step that reads what the rules of `config` look at."""
+    """A step that reads the columns of the rules."""
     return Step("name_by_rule", config.columns, pa.schema([RULED]), _named)
 
 
@@ -99,7 +106,7 @@ def _named(rows: pa.Table, config: SurfacesConfig) -> pa.Table:
 
 @step(reads=pa.schema([RULED]), writes=pa.schema([SURFACE, SCORE]))
 def settle_by_rule(rows: pa.Table, _: SurfacesConfig) -> pa.Table:
-    """The rule's word is all there is."""
+    """The surface of the rule, or null: there is no classifier."""
     unknown = pa.nulls(rows.num_rows, SCORE.type)
     return rows.append_column(SURFACE, rows[RULED.name]).append_column(SCORE, unknown)
 
@@ -109,10 +116,9 @@ def settle_by_rule(rows: pa.Table, _: SurfacesConfig) -> pa.Table:
     writes=pa.schema([SURFACE, SCORE]),
 )
 def settle_surface(rows: pa.Table, config: SurfacesConfig) -> pa.Table:
-    """The rule's word, else a guess that is sure enough.
+    """The surface of the rule, else a guess of at least `min_score`, else null.
 
-    `surface` is null where neither is there; `surface_score` is that of the guess, sure or not,
-    null where a rule decided.
+    `surface_score` is the score of the guess, also below `min_score`; null where a rule decided.
     """
     columns = (rows[name].to_pylist() for name in (RULED.name, "guessed_surface", "guess_score"))
     triples = list(zip(*columns, strict=True))
@@ -127,10 +133,7 @@ def settle_surface(rows: pa.Table, config: SurfacesConfig) -> pa.Table:
 
 
 def with_surfaces(flow: Flow, config: SurfacesConfig, pool: Pool) -> Flow:
-    """`flow` with `surface` and `surface_score`; `pool` is the classifier's.
-
-    Raises SchemaMismatch.
-    """
+    """Add `surface` and `surface_score`; the classifier runs in `pool`. Raises SchemaMismatch."""
     flow = flow.map(_by_rule(config), config)
     if config.classifier is None:
         return flow.map(settle_by_rule, config).drop(RULED.name)

@@ -1,7 +1,6 @@
-"""Where a labelled image ends, and why: pure rules over boxes, masks and failures.
+"""Outcome and reasons of a labelled image: pure rules over boxes, masks and failures.
 
-Fail closed: evidence that is missing counts as evidence that is bad. A rule that is switched off
-(null) asks for nothing.
+The rules fail closed: missing evidence counts as bad evidence. A rule set to null is off.
 """
 
 from __future__ import annotations
@@ -25,18 +24,18 @@ from pipelines.flow import step
 
 
 class ImageOutcome(StrEnum):
-    """Where an image ends; each ends in exactly one."""
+    """Every image has exactly one outcome."""
 
-    ACCEPTED = "accepted"  # labelled, nothing speaks against it
-    EMPTY = "empty"  # looked at, and nothing of the ontology was found
-    REVIEW = "review"  # labelled, but nobody should trust it unseen
-    FAILED = "failed"  # not labelled; a <verb>_failure says why
+    ACCEPTED = "accepted"  # labelled, and no rule speaks against it
+    EMPTY = "empty"  # no class of the ontology was found
+    REVIEW = "review"  # labelled, but in doubt: a person should check it
+    FAILED = "failed"  # not labelled; a column <verb>_failure gives the cause
 
 
 class Reason(StrEnum):
-    """What speaks against an instance or an image."""
+    """Reasons against an instance or an image."""
 
-    BELOW_THRESHOLD = "below_threshold"  # a candidate: written, never a label
+    BELOW_THRESHOLD = "below_threshold"  # a candidate: it is written, but it is never a label
     NO_SCORE = "no_score"
     REVIEW_BAND = "score_in_review_band"
     CLASS_CONFLICT = "class_conflict"
@@ -45,41 +44,50 @@ class Reason(StrEnum):
     BOX_DISAGREES = "mask_box_disagree"
     BORDER = "touches_border"
     TOO_MANY = "too_many_boxes"
-    NO_LABELS = "no_labels"  # no boxes, and no failure that says why
+    NO_LABELS = "no_labels"  # no boxes, and no failure that explains it
 
 
 class TriageConfig(Settings):
-    """What makes an image go to review. Null switches a rule off."""
+    """Rules that send an image to review. Null switches a rule off."""
 
     review_band: float | None = Field(
-        0.1, gt=0, le=1, description="a score less than this above the threshold of its class"
+        0.1,
+        gt=0,
+        le=1,
+        description="review a score that exceeds the threshold of its class by less than this",
     )
     conflict_margin: float | None = Field(
         0.1,
         ge=0,
         le=1,
-        description="an excluding class scored at most this much less on the same object",
+        description="review an object if an exclusive class scored at most this much less on it",
     )
     conflict_iou: float | None = Field(
-        0.8, gt=0, le=1, description="masks of two classes that overlap by at least this IoU"
+        0.8,
+        gt=0,
+        le=1,
+        description="review masks of two classes that overlap by at least this IoU",
     )
-    need_mask: bool = Field(True, description="an instance without a mask")
+    need_mask: bool = Field(True, description="review an instance without a mask")
     min_mask_iou: float | None = Field(
         0.7,
         ge=0,
         le=1,
-        description="a mask whose IoU, as the segmenter estimates it, is below this",
+        description="review a mask if the segmenter estimates its IoU below this",
     )
     min_box_agreement: float | None = Field(
         0.5,
         ge=0,
         le=1,
-        description="a mask whose tight box overlaps the instance's box by a lower IoU",
+        description="review a mask if the IoU of its tight box and the instance's box is below "
+        "this",
     )
     border_px: float | None = Field(
-        1.0, ge=0, description="a box that comes this close to an edge of the image, pixels"
+        1.0, ge=0, description="review a box that is this close to an edge of the image, pixels"
     )
-    max_instances: int | None = Field(100, ge=0, description="more labels than this on one image")
+    max_instances: int | None = Field(
+        100, ge=0, description="review an image with more labels than this"
+    )
 
 
 class Triage(Settings):
@@ -95,8 +103,8 @@ RLE = pa.struct([("counts", pa.string()), ("size", pa.list_(pa.int32(), 2))])
 
 
 #: One label. `box`: x0, y0, x1, y1, pixels of the upright image (`width` x `height`). `mask_iou`
-#: and `box_agreement` as in `actors.instances.MASK`. `reasons`: values of `Reason`; a candidate
-#: below its class's threshold is here too if the detector wrote it, with `below_threshold`.
+#: and `box_agreement` as in `actors.instances.MASK`. `reasons`: values of `Reason`. Candidates that
+#: the detector wrote are here too, with the reason `below_threshold`.
 LABEL = pa.struct(
     [
         ("class", pa.string()),
@@ -205,12 +213,12 @@ def triage_image(image: ImageRow, settings: Triage) -> ImageVerdict:
 def verdict(
     outcome: ImageOutcome, reasons: Sequence[str], labels: list[Label] | None
 ) -> ImageVerdict:
-    """Plain strings in place of enums."""
+    """The columns of an image, with plain strings instead of enums."""
     return {"outcome": outcome.value, "reasons": list(reasons), "instances": labels}
 
 
 def joined(boxes: Sequence[Instance], masks: Sequence[MaskValue | None] | None) -> list[Label]:
-    """One label per box. Masks that are not one per box belong to nobody."""
+    """One label per box. Masks are used only if there is one per box."""
     if masks is None or len(masks) != len(boxes):
         masks = [None] * len(boxes)
     return [_label(box, mask) for box, mask in zip(boxes, masks, strict=True)]
@@ -243,7 +251,7 @@ def doubts(
     height: int | None,
     settings: Triage,
 ) -> list[Reason]:
-    """What speaks against one instance, by itself.
+    """Reasons against one instance, without a look at the others.
 
     Args:
         box, label: the same instance, as the detector wrote it and with its mask.
@@ -271,7 +279,7 @@ def _known(value: float | None) -> TypeGuard[float]:
 
 
 def _in_review_band(box: Instance, settings: Triage) -> bool:
-    """A class that the ontology does not know has no threshold: nothing can be above it."""
+    """True for a class outside the ontology: it has no threshold to exceed."""
     band, score = settings.rules.review_band, box["score"]
     if band is None or not _known(score):
         return False
@@ -289,7 +297,7 @@ def _narrow_win(box: Instance, margin: float | None) -> bool:
 
 
 def _below(label: Label, name: Literal["mask_iou", "box_agreement"], floor: float | None) -> bool:
-    """Without a mask there is no evidence about it; NO_MASK is the reason then."""
+    """False without a mask: the reason is then NO_MASK."""
     if floor is None or label["mask"] is None:
         return False
     value = label[name]

@@ -339,15 +339,18 @@ def _set(**changes: Any) -> Callable[[dict[str, Any]], dict[str, Any]]:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda made: [made], "it names no version"),
-        (lambda made: {k: v for k, v in made.items() if k != "version"}, "it names no version"),
-        (_set(version=2), "version 2, this Nightjar reads 1: calibrate again"),
+        (lambda made: [made], "it has no key version"),
+        (lambda made: {k: v for k, v in made.items() if k != "version"}, "it has no key version"),
+        (
+            _set(version=2),
+            "has format version 2, this Nightjar reads 1: run nightjar calibrate again",
+        ),
         (_set(coefficients=[-1.0] * 9), "must have one number for each"),
         (lambda made: made | {"coefficients": [-1.0] * len(made["features"])}, "not be negative"),
         (lambda made: made | {"worst": [float("inf")] * len(made["features"])}, "finite number"),
         (lambda made: made | {"features": ["x"] * len(made["features"])}, "unknown features"),
         (_set(extra=1), "extra Extra inputs are not permitted"),
-        (_set(lines=None), "line_risk needs the model of the lines"),
+        (_set(lines=None), "line_risk needs the line model"),
     ],
 )
 def test_a_file_that_is_no_calibration_says_why(
@@ -376,7 +379,9 @@ def test_a_config_names_the_file_and_holds_what_is_in_it(
     again = type(config).model_validate_json(config.model_dump_json())
     assert again == config, "run.json needs no file"
     path.write_text(yaml.safe_dump(raw | {"routing": {"accept": accept | {"calibration": "no"}}}))
-    with pytest.raises(ConfigError, match="no calibration at no: nightjar calibrate makes one"):
+    with pytest.raises(
+        ConfigError, match="no calibration file no: make one with nightjar calibrate"
+    ):
         load_job(path, [])
     accept["calibration"] = [accept["calibration"]] * 2  # type: ignore[assignment]
     path.write_text(yaml.safe_dump(raw | {"routing": {"accept": accept}}))

@@ -187,7 +187,7 @@ def test_calibrations_are_shown_and_broken_ones_named(tmp_path: Path) -> None:
     assert good.lines is not None
     assert [name for _, name in good.lines.legend] == ["1 to 4 characters", "5 characters or more"]
     assert good.picture is None
-    assert "is no calibration" in broken.fault
+    assert "is not a calibration file" in broken.fault
 
 
 def test_an_evaluation_is_shown_as_it_stands(tmp_path: Path) -> None:

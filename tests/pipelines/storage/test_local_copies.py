@@ -145,9 +145,9 @@ def test_a_calibration_is_read_from_a_bucket_by_the_storage_of_its_config(
     storage = {"endpoint_url": bucket.settings.endpoint_url, "addressing": "path"}
     accept = {"max_expected_cer": 0.02, "calibration": uri}
     path = write_config(tmp_path, tmp_path, storage=storage, routing={"accept": accept})
-    with pytest.raises(ConfigError, match="is a calibration of version 99"):
+    with pytest.raises(ConfigError, match="has format version 99"):
         load_job(path)
     accept["calibration"] = f"{uri}.bak"
     path = write_config(tmp_path, tmp_path, storage=storage, routing={"accept": accept})
-    with pytest.raises(ConfigError, match="no calibration at s3://"):
+    with pytest.raises(ConfigError, match="no calibration file s3://"):
         load_job(path)
