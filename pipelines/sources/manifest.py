@@ -28,8 +28,8 @@ from pipelines.sources.listing import Source, SourceConfig
 from pipelines.storage.client import Storage
 from pipelines.storage.paths import RunPath, parquet
 
-#: `uri`: see `pipelines.storage.objects`. `page`: 1-based, of `pages`. `etag`, `bytes`: of the file.
-#: A member of an archive has the etag of its archive and its own unpacked size. `kind`: from
+#: `uri`: see `pipelines.storage.objects`. `page`: 1-based, of `pages`. `etag`, `bytes`: the file's;
+#: a member of an archive has the etag of its archive and its own unpacked size. `kind`: from
 #: `page.sniff`; "archive" if an archive cannot be listed, "unknown" if it is no document.
 MANIFEST = pa.schema(
     [
