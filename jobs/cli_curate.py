@@ -12,9 +12,9 @@ _BUILD = "RUN"
 
 
 class _RunOrPull(TyperGroup):
-    """`curate RUN ...` beside `curate pull NAME`: what is no subcommand is a run directory.
+    """`curate RUN ...` beside `curate pull NAME`: any other first argument is a run directory.
 
-    A run directory that is called `pull` is `./pull`.
+    Write `./pull` for a run directory called `pull`.
     """
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
@@ -23,7 +23,7 @@ class _RunOrPull(TyperGroup):
         return super().parse_args(ctx, args)
 
     def resolve_command(self, ctx: Any, args: list[str]) -> tuple[str | None, Any, list[str]]:
-        """Without the word that nobody types, so that a usage line does not show it."""
+        """Hide the inserted subcommand, so that a usage line does not show it."""
         name, command, rest = super().resolve_command(ctx, args)
         return "" if name == _BUILD else name, command, rest
 
@@ -40,27 +40,30 @@ app = typer.Typer(
 def build(
     run_dir: Annotated[str, typer.Argument(metavar="RUN", help="the run_dir of a run")],
     name: Annotated[
-        str | None, typer.Option(help="of the dataset; else that of the run's directory")
+        str | None, typer.Option(help="name of the dataset; default: that of the run directory")
     ] = None,
     only: Annotated[
         list[str] | None,
-        typer.Option(metavar="OUTCOME", help="rows of this outcome, review for one; repeatable"),
+        typer.Option(
+            metavar="OUTCOME", help="only rows of this outcome, for example review; repeatable"
+        ),
     ] = None,
     media: Annotated[
         Literal["local", "download"],
         typer.Option(
-            help="local: whole local pictures stay where they are, the rest is fetched into "
-            "RUN/media; download: all are"
+            help="local: use local pictures where they are, fetch all others into RUN/media; "
+            "download: fetch all"
         ),
     ] = "local",
     brain: Annotated[
-        bool, typer.Option("--brain", help="compare embeddings: uniqueness, near duplicates")
+        bool, typer.Option("--brain", help="compute uniqueness and near duplicates from embeddings")
     ] = False,
     near: Annotated[
-        float, typer.Option(min=0, max=2, help="with --brain: cosine distance of near duplicates")
+        float,
+        typer.Option(min=0, max=2, help="with --brain: largest cosine distance of near duplicates"),
     ] = 0.01,
 ) -> None:
-    """Build a FiftyOne dataset from a run, or bring it up to date; nothing is added twice."""
+    """Build a FiftyOne dataset from a run, or update it. No row is added twice."""
     from jobs.commands import curate
 
     curate.build(Console(), run_dir, name, only or [], media, near if brain else None)
@@ -68,26 +71,28 @@ def build(
 
 @app.command()
 def pull(
-    name: Annotated[str, typer.Argument(help="of the dataset")],
+    name: Annotated[str, typer.Argument(help="name of the dataset")],
     run: Annotated[
         str | None,
-        typer.Option(metavar="RUN", help="samples of this run only; or where it lies now"),
+        typer.Option(
+            metavar="RUN", help="only samples of this run; or the new path of a moved run"
+        ),
     ] = None,
     reviewer: Annotated[
-        str | None, typer.Option(metavar="NAME", help="who has looked; else $USER")
+        str | None, typer.Option(metavar="NAME", help="reviewer to record; default: $USER")
     ] = None,
 ) -> None:
-    """Take what people changed in the app into RUN/reviewed: labels, texts, tags accept, reject."""
+    """Write the changes made in the app to RUN/reviewed: labels, texts, tags accept and reject."""
     from jobs.commands import curate
 
     curate.pull(Console(), name, run, reviewer)
 
 
 def open_app(
-    name: Annotated[str, typer.Argument(help="of a dataset that nightjar curate made")],
+    name: Annotated[str, typer.Argument(help="name of a dataset that nightjar curate made")],
     port: Annotated[int, typer.Option(min=1, max=65535, help="port of the app")] = 5151,
 ) -> None:
-    """Serve the FiftyOne app for a dataset, on this machine only, until Ctrl-C."""
+    """Serve the FiftyOne app for a dataset on this machine until Ctrl-C."""
     from jobs.commands import curate
 
     curate.open_app(Console(), name, port)

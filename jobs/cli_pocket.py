@@ -1,4 +1,4 @@
-"""`nightjar pocket`: the small checkpoints of a toy world that come with Nightjar."""
+"""The command lines of `nightjar pocket`: small checkpoints for demos and tests."""
 
 from __future__ import annotations
 
@@ -9,22 +9,22 @@ import typer
 from rich.console import Console
 
 app = typer.Typer(
-    no_args_is_help=True, help="Small checkpoints of a toy world, for demos and tests."
+    no_args_is_help=True, help="Small checkpoints for rendered scenes, for demos and tests."
 )
 
 
 @app.command("train")
 def train(
     model: Annotated[str, typer.Argument(help="detector or segmenter")],
-    folder: Annotated[Path, typer.Argument(help="where the checkpoint goes")],
+    folder: Annotated[Path, typer.Argument(help="directory for the checkpoint")],
     work: Annotated[
-        Path, typer.Option("--work", help="state; the same command resumes from it")
+        Path, typer.Option("--work", help="training state; the same command resumes from it")
     ] = Path("runs/pocket"),
     steps: Annotated[
-        int | None, typer.Option(min=1, help="less than the recipe's, for a trial")
+        int | None, typer.Option(min=1, help="training steps; default: as in the recipe")
     ] = None,
 ) -> None:
-    """Train a pocket checkpoint on rendered scenes: seeded, half an hour to two on one core."""
+    """Train a pocket checkpoint on rendered scenes (seeded; 0.5 to 2 hours on one core)."""
     from jobs.commands import pocket
 
     pocket.train(Console(), model, folder, work, steps)
@@ -34,9 +34,9 @@ def train(
 def evaluate(
     detector: Annotated[Path, typer.Argument(help="directory of the detector")],
     segmenter: Annotated[Path | None, typer.Argument(help="directory of the segmenter")] = None,
-    scenes: Annotated[int, typer.Option(min=1, help="fresh scenes to score on")] = 400,
+    scenes: Annotated[int, typer.Option(min=1, help="number of scenes")] = 400,
 ) -> None:
-    """Score pocket checkpoints on scenes that were not in training."""
+    """Score pocket checkpoints on scenes that were not used for training."""
     from jobs.commands import pocket
 
     pocket.evaluate(Console(), detector, segmenter, scenes)

@@ -12,11 +12,14 @@ Address = Annotated[
     str | None,
     typer.Option(
         metavar="URL",
-        help="the cluster's dashboard, http://HOST:8265; else RAY_API_SERVER_ADDRESS, RAY_ADDRESS",
+        help="the cluster's dashboard, http://HOST:8265; default: RAY_API_SERVER_ADDRESS, then "
+        "RAY_ADDRESS",
     ),
 ]
 Target = Annotated[str, typer.Argument(help="a submission id, or the run_dir of the config")]
-Follow = Annotated[bool, typer.Option("--follow", "-f", help="print its output until it ends")]
+Follow = Annotated[
+    bool, typer.Option("--follow", "-f", help="print the run's output until it ends")
+]
 
 
 def submit(
@@ -28,21 +31,22 @@ def submit(
     env: Annotated[
         list[str] | None,
         typer.Option(
-            metavar="NAME", help="pass this variable on; the job's metadata shows it; repeatable"
+            metavar="NAME",
+            help="send this environment variable; the job's metadata shows its value; repeatable",
         ),
     ] = None,
     follow: Follow = False,
     again: Annotated[
-        bool, typer.Option("--again", help="go on with a run whose job has ended")
+        bool, typer.Option("--again", help="continue a run whose job has ended")
     ] = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="show what would be sent, and send nothing")
     ] = False,
-    max_mb: Annotated[float, typer.Option(min=0, help="refuse a larger package")] = 64.0,
+    max_mb: Annotated[float, typer.Option(min=0, help="largest size of the package, in MB")] = 64.0,
 ) -> None:
-    """Start a run on a Ray cluster: this folder's code, the config, and what it names go along.
+    """Start a run on a Ray cluster. Sends the code of this folder, the config and its files.
 
-    The same run directory is started once, however often it is submitted. Exit codes as of run.
+    A run directory is started only once, however often it is submitted. Exit codes: as for run.
     """
     from jobs.commands import submit as job
 
@@ -52,11 +56,11 @@ def submit(
 
 def status(
     target: Annotated[
-        str | None, typer.Argument(help="a submission id or run_dir; all jobs without")
+        str | None, typer.Argument(help="a submission id or run_dir; default: all jobs")
     ] = None,
     address: Address = None,
 ) -> None:
-    """Show how a submitted run stands. Exit code: 0 running or finished, else the run's own."""
+    """Show the state of a submitted run. Exit code: 0 running or finished, else the run's."""
     from jobs.commands import submit as job
 
     job.status(Console(), target, address)

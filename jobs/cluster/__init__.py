@@ -1,1 +1,1 @@
-"""A run on somebody else's cluster: pack the folder, submit it, follow it."""
+"""A run on an existing Ray cluster: pack the folder, submit the job, follow its output."""

@@ -1,4 +1,4 @@
-"""Print what a submitted job prints until it ends, whatever becomes of the connection meanwhile."""
+"""Print the output of a submitted job until it ends. Reconnects when the connection breaks."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from ray.job_submission import JobDetails
 from jobs.cluster.ray_jobs import Head
 from pipelines.errors import ClusterUnreachable
 
-#: Seconds without contact after which following ends; the job itself does not.
+#: Seconds without a connection after which following ends. The job goes on.
 PATIENCE_S = 600.0
-#: Seconds of silence after which the head is asked whether the job still runs: a connection can
-#: end without a word.
+#: Seconds without output after which the head is asked whether the job still runs: a dead
+#: connection can raise no error.
 _SILENCE_S = 20.0
 _LONGEST_PAUSE_S = 15.0
 _TRIES_AT_THE_END = 3
-_BROKEN = (aiohttp.ClientError, OSError, RuntimeError)  # OSError: TimeoutError too
+_BROKEN = (aiohttp.ClientError, OSError, RuntimeError)  # OSError includes TimeoutError
 
 Write = Callable[[str], None]
 
@@ -28,10 +28,18 @@ Write = Callable[[str], None]
 def follow(
     head: Head, job: str, write: Write, note: Write, patience_s: float = PATIENCE_S
 ) -> JobDetails:
-    """The job as it ended. `write` gets its output, each character once; `note` what went wrong.
+    """Follow a job to its end and return its final state.
 
-    Raises ClusterUnreachable after `patience_s` without contact, RunNotFound if the head has been
-    started anew meanwhile.
+    Args:
+        head: of the cluster.
+        job: submission id.
+        write: gets the output, each character once.
+        note: gets a message when the connection breaks and when it returns.
+        patience_s: seconds without a connection before giving up.
+
+    Raises:
+        ClusterUnreachable: no connection for `patience_s`.
+        RunNotFound: the head was restarted and has forgotten the job.
     """
     return asyncio.run(_Follower(head, job, write, note, patience_s).run())
 
@@ -41,7 +49,7 @@ class _Follower:
         self._head, self._job = head, job
         self._write, self._note = write, note
         self._patience_s = patience_s
-        self._printed = 0  # characters; a new connection starts at the log's beginning
+        self._printed = 0  # characters; a new connection starts at the beginning of the log
         self._contact = time.monotonic()
         self._lost = 0
 
@@ -54,12 +62,12 @@ class _Follower:
                 broken += not whole
                 if whole or broken > _TRIES_AT_THE_END:
                     if not whole:
-                        self._note("the end of its log cannot be read; its node may be gone")
+                        self._note("the end of the log cannot be read; its node may be gone")
                     return job
             await asyncio.sleep(min(2.0**self._lost, _LONGEST_PAUSE_S) if job is None else 0.5)
 
     async def _tail(self) -> bool:
-        """Print until the stream ends; False: it broke, and there may be more."""
+        """Print until the stream ends. False: the connection broke and output may be missing."""
         stream = self._head.tail(self._job)
         seen = 0
         try:
@@ -89,18 +97,19 @@ class _Follower:
                 raise TimeoutError
 
     async def _asked(self) -> JobDetails | None:
-        """The job as the head has it; None: there is no contact."""
+        """The state of the job; None if the head cannot be reached."""
         try:
             job = await asyncio.to_thread(self._head.resolve, self._job)
         except ClusterUnreachable as error:
             silent_s = time.monotonic() - self._contact
             if silent_s > self._patience_s:
                 raise ClusterUnreachable(
-                    f"no contact for {silent_s:.0f} s: {error.message}",
-                    f"the job may well run on: nightjar logs {self._job} --follow",
+                    f"no connection for {silent_s:.0f} s: {error.message}",
+                    "the job may still be running; follow it again: "
+                    f"nightjar logs {self._job} --follow",
                 ) from None
             if not self._lost:
-                self._note(f"contact lost, trying again: {error.message}")
+                self._note(f"connection lost, retrying: {error.message}")
             self._lost += 1
             return None
         self._reached()
@@ -108,5 +117,5 @@ class _Follower:
 
     def _reached(self) -> None:
         if self._lost:
-            self._note("contact again")
+            self._note("connection restored")
         self._contact, self._lost = time.monotonic(), 0

@@ -1,7 +1,11 @@
-"""What of a working directory a submitted job needs, as a zip file.
+"""The files of a working directory that a submitted job needs, as a zip file.
 
-Code and configs go along. Data (weights, pictures, documents, tables) goes only if the config names
-it or a folder above it; hidden files, outputs, what git ignores and what looks like a key never do.
+| files | sent |
+|---|---|
+| code, configs | always |
+| data (weights, pictures, documents, tables) | if the config names the file or a folder above it |
+| hidden files, files that git ignores | likewise |
+| outputs (runs, environments, caches), keys, credentials | never |
 """
 
 from __future__ import annotations
@@ -18,7 +22,7 @@ import yaml
 
 from pipelines.errors import ConfigError
 
-#: Ray keeps packages in the memory of the head, and every node unpacks its own copy.
+#: The head keeps packages in memory, and every node unpacks a copy.
 MAX_MB = 64.0
 _MAX_FILES = 20_000
 _LARGEST = 5
@@ -37,7 +41,7 @@ _GLOB = "*?["
 
 @dataclass(frozen=True)
 class Package:
-    """`files`: name in the zip -> file here. `config`: the name of the config in the zip."""
+    """A package. `files`: name in the zip -> local file. `config`: name of the config in it."""
 
     files: Mapping[str, Path]
     config: str
@@ -45,17 +49,17 @@ class Package:
 
     @property
     def sizes(self) -> dict[str, int]:
-        """Bytes by name, the largest first."""
+        """Bytes of each file, largest first."""
         sizes = {name: path.stat().st_size for name, path in self.files.items()}
         return dict(sorted(sizes.items(), key=lambda item: (-item[1], item[0])))
 
     def zipped(self) -> bytes:
-        """The same bytes for the same files, so that Ray uploads them once."""
+        """The zip. The same files give the same bytes, so that Ray uploads them only once."""
         out = io.BytesIO()
         with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as archive:
             archive.writestr(zipfile.ZipInfo(self.config), self.config_text)
             for name, path in sorted(self.files.items()):
-                info = zipfile.ZipInfo(name)  # of 1980: a file that was touched is no other file
+                info = zipfile.ZipInfo(name)  # dated 1980: `touch` must not change the zip
                 info.external_attr = (path.stat().st_mode & 0o777) << 16
                 info.compress_type = zipfile.ZIP_DEFLATED
                 archive.writestr(info, path.read_bytes())
@@ -63,9 +67,15 @@ class Package:
 
 
 def package(root: Path, name: str, raw: Mapping[str, Any], max_mb: float = MAX_MB) -> Package:
-    """The files of `root` that a job with the config `raw` (called `name`) needs.
+    """The files below `root` that a job needs.
 
-    Raises ConfigError, naming the largest files, where they are too many or too large.
+    Args:
+        root: working directory.
+        name: of the config file.
+        raw: the config.
+        max_mb: largest total size, uncompressed, in 10^6 bytes.
+
+    Raises ConfigError if there are too many files or they are too large; it names the largest.
     """
     named = list(_named(root, raw))
     candidates = {*_listed(root), *(path for name in named for path in _below(root / name))}
@@ -80,9 +90,10 @@ def package(root: Path, name: str, raw: Mapping[str, Any], max_mb: float = MAX_M
         largest = ", ".join(f"{file} ({megabytes(sizes[file])})" for file in list(sizes)[:_LARGEST])
         raise ConfigError(
             f"the package of {root} has {megabytes(sum(sizes.values()))} in {len(sizes):,} files, "
-            f"more than --max-mb {max_mb:g}; the largest: {largest}",
-            "put data where the cluster can read it (s3://, or a path that every node mounts) and "
-            "name it there in the config; or keep it from git's list of files; or raise --max-mb",
+            f"more than --max-mb {max_mb:g}; largest files: {largest}",
+            "move data to a place that the cluster can read (s3://, or a path that every node "
+            "mounts) and name that place in the config; or add the files to .gitignore; or raise "
+            "--max-mb",
         )
     return made
 
@@ -93,7 +104,7 @@ def megabytes(size: float) -> str:
 
 
 def _listed(root: Path) -> Iterator[Path]:
-    """Files that git tracks or would; without git all that no folder of outputs holds."""
+    """Files that git tracks or does not ignore; without git all files outside output folders."""
     argv = ["git", "-C", str(root), "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
     try:
         done = subprocess.run(argv, capture_output=True, timeout=60)
@@ -107,7 +118,7 @@ def _listed(root: Path) -> Iterator[Path]:
 
 
 def _below(path: Path) -> Iterator[Path]:
-    """Regular files below `path`, or itself. Raises ConfigError where they have no end."""
+    """Files below `path`, or `path` itself. Raises ConfigError above 20,000 files."""
     if path.is_file():
         yield path
         return
@@ -122,14 +133,14 @@ def _below(path: Path) -> Iterator[Path]:
             if seen > _MAX_FILES:
                 raise ConfigError(
                     f"{path} holds more than {_MAX_FILES:,} files",
-                    "start nightjar submit in a folder with code and configs only, and name data "
+                    "call nightjar submit in a folder that holds only code and configs; name data "
                     "by a path that the cluster can read",
                 )
             yield entry
 
 
 def _named(root: Path, value: Any) -> Iterator[str]:
-    """Paths below `root` that stand anywhere in a config, in POSIX form; "." is all of it."""
+    """All strings of a config that are paths below `root`, in POSIX form; "." means all of it."""
     if isinstance(value, Mapping):
         value = list(value.values())
     if isinstance(value, list):
@@ -149,7 +160,7 @@ def _named(root: Path, value: Any) -> Iterator[str]:
 def _exists(path: Path) -> bool:
     try:
         return path.exists()
-    except OSError:  # a prompt is no file name: too long
+    except OSError:  # a prompt can be too long for a file name
         return False
 
 

@@ -1,6 +1,6 @@
-"""The job server of a Ray cluster, as much of it as `nightjar submit` and its siblings need.
+"""Client of a Ray cluster's job server, for `nightjar submit`, `status`, `logs` and `stop`.
 
-Imports Ray (2 s): commands import it when they know that they need it.
+Imports Ray (2 s): commands import this module only after the config has been checked.
 """
 
 from __future__ import annotations
@@ -21,24 +21,24 @@ from ray.job_submission import JobDetails, JobStatus, JobSubmissionClient
 
 from pipelines.errors import ClusterUnreachable, NightjarError, RunNotFound
 
-#: Seconds to connect, and to wait for an answer. Ray's own client waits for ever.
+#: Seconds to connect, and to wait for an answer. Ray's own client has no timeout.
 TIMEOUTS = (10.0, 60.0)
 _PREFIX = "nightjar-"
-#: What a shell reports where it does not find a program.
+#: Exit code of a shell that does not find the program.
 _NO_PROGRAM = 127
 
 
 def submission_id(run_dir: str) -> str:
-    """The id of a run directory's first job: readable, and another for every directory."""
+    """The id of a run directory's first job: its name and a hash of its path."""
     clean = run_dir.rstrip("/") or "/"
     slug = re.sub(r"[^a-z0-9]+", "-", PurePosixPath(clean).name.lower()).strip("-")[:40]
     return f"{_PREFIX}{slug or 'run'}-{hashlib.sha256(clean.encode()).hexdigest()[:10]}"
 
 
 def exit_code(job: JobDetails) -> int | None:
-    """What `nightjar run` exited with (the table in `pipelines.errors`); None: it has not ended.
+    """The exit code of `nightjar run` (table in `pipelines.errors`); None if it still runs.
 
-    130 for a job that was stopped, 7 for one whose driver never started or went with its node.
+    130: the job was stopped. 7: its driver never started, or its node was lost.
     """
     if not job.status.is_terminal():
         return None
@@ -49,11 +49,11 @@ def exit_code(job: JobDetails) -> int | None:
     code = job.driver_exit_code
     if code is None or code == 0:
         return ClusterUnreachable.exit_code
-    return 128 - code if code < 0 else code  # -9: the signal that ended it
+    return 128 - code if code < 0 else code  # -9: ended by signal 9
 
 
 def outcome(job: JobDetails) -> str:
-    """How a job stands, in words."""
+    """The state of a job, as the end of a sentence."""
     if job.status == JobStatus.PENDING:
         return "is waiting to start"
     if job.status == JobStatus.RUNNING:
@@ -63,14 +63,15 @@ def outcome(job: JobDetails) -> str:
     if job.status == JobStatus.STOPPED:
         return "was stopped"
     if job.driver_exit_code is None:
-        return f"never ran or lost its node: {(job.message or 'Ray gives no reason').strip()}"
+        reason = (job.message or "Ray gives no reason").strip()
+        return f"did not start, or its node was lost: {reason}"
     if exit_code(job) == _NO_PROGRAM:
-        return "found no Python: the cluster's nodes need Nightjar's environment on their PATH"
+        return "found no Python: put Nightjar's environment on the PATH of the cluster's nodes"
     return f"has failed with exit code {exit_code(job)}"
 
 
 class _Client(JobSubmissionClient):
-    """Ray's client, which sets no timeout: a head that went away would hold it for ever."""
+    """Ray's client with a timeout. Without one it hangs when the head is gone."""
 
     def _do_request(self, method: str, endpoint: str, **options: Any) -> requests.Response:
         return super()._do_request(method, endpoint, **({"timeout": TIMEOUTS} | options))
@@ -81,45 +82,46 @@ class Head:
 
     def __init__(self, address: str) -> None:
         self.address = address
-        # Either variable would win over the address that was asked for.
+        # Ray prefers its variables to the address that it is given.
         os.environ["RAY_API_SERVER_ADDRESS"] = address
         logging.getLogger("ray.dashboard").setLevel(logging.ERROR)
         for module in ("dashboard_sdk", "job.sdk"):
             logging.getLogger(f"ray.dashboard.modules.{module}").setLevel(logging.ERROR)
-        with self._told():
+        with self._errors():
             self._client = _Client(address)
 
     def check_version(self) -> None:
-        """Raises ClusterUnreachable if the cluster's Ray is not the one that is imported here."""
-        with self._told():
+        """Raises ClusterUnreachable if the cluster has another version of Ray."""
+        with self._errors():
             theirs = self._client._do_request("GET", "/api/version").json()["ray_version"]
         if theirs != ray.__version__:
             raise ClusterUnreachable(
-                f"the cluster at {self.address} runs Ray {theirs}, this is Ray {ray.__version__}",
-                f"submit from an environment with ray=={theirs}, or give the cluster an image with "
-                f"{ray.__version__} (infra/README.md)",
+                f"the cluster at {self.address} runs Ray {theirs}; Ray {ray.__version__} is "
+                "installed here",
+                f"submit from an environment with ray=={theirs}, or start the cluster from an "
+                f"image with Ray {ray.__version__} (infra/README.md)",
             )
 
     def nodes(self) -> int:
-        """How many nodes are alive."""
-        with self._told():
+        """Number of living nodes."""
+        with self._errors():
             answer = self._client._do_request("GET", "/api/v0/nodes").json()
         found = answer["data"]["result"]["result"]
         return sum(node["state"] == "ALIVE" for node in found)
 
     def find(self, job: str) -> JobDetails | None:
-        """The job of exactly this id."""
+        """The job with this id, or None."""
         return next((one for one in self.jobs() if one.submission_id == job), None)
 
     def jobs(self) -> list[JobDetails]:
-        """All submitted jobs that the cluster remembers, in the order of their start."""
-        with self._told():
+        """All submitted jobs that the cluster knows, by start time."""
+        with self._errors():
             known = self._client.list_jobs()
         submitted = [job for job in known if job.submission_id]
         return sorted(submitted, key=lambda job: job.start_time or 0)
 
     def tries(self, first: str) -> list[JobDetails]:
-        """The jobs `first`, `first`-2, `first`-3, ... as far as they were submitted."""
+        """The submitted ones among the jobs `first`, `first`-2, `first`-3, ..., in this order."""
         numbered = re.compile(rf"{re.escape(first)}(?:-(\d+))?")
         found = {
             int(match[1] or 1): job
@@ -135,8 +137,8 @@ class Head:
         if not tries:
             raise RunNotFound(
                 f"the cluster at {self.address} knows no job of {target}",
-                "give a submission id or the run_dir as the config has it; nightjar status lists "
-                "what there is. A head that was restarted has forgotten its jobs, not their runs",
+                "give a submission id, or the run_dir exactly as in the config; nightjar status "
+                "lists all jobs. A restarted head has forgotten its jobs, but the runs are kept",
             )
         return tries[-1]
 
@@ -148,11 +150,11 @@ class Head:
         env: Mapping[str, str],
         metadata: Mapping[str, str],
     ) -> None:
-        """Upload the zip file and start the entrypoint in it."""
+        """Upload the zip file `archive` and start `entrypoint` in it."""
         runtime_env: dict[str, Any] = {"working_dir": str(archive)}
         if env:
             runtime_env["env_vars"] = dict(env)
-        with self._told():
+        with self._errors():
             self._client.submit_job(
                 entrypoint=entrypoint,
                 submission_id=job,
@@ -161,21 +163,21 @@ class Head:
             )
 
     def stop(self, job: str) -> bool:
-        """Ask a job to end; False: it has already."""
-        with self._told():
+        """Ask a job to stop. False: it has already ended."""
+        with self._errors():
             return self._client.stop_job(job)
 
     def logs(self, job: str) -> str:
-        """All that a job has printed so far."""
-        with self._told():
+        """All output of a job so far."""
+        with self._errors():
             return self._client.get_job_logs(job)
 
     def tail(self, job: str) -> AsyncGenerator[str, None]:
-        """What a job prints, from its beginning; raises whatever the connection does."""
+        """The output of a job as a stream from its beginning. Connection errors pass through."""
         return cast("AsyncGenerator[str, None]", self._client.tail_job_logs(job))
 
     @contextmanager
-    def _told(self) -> Iterator[None]:
+    def _errors(self) -> Iterator[None]:
         try:
             yield
         except AuthenticationError as error:
@@ -184,13 +186,13 @@ class Head:
             reason = str(error).splitlines()[0][:200]
             raise ClusterUnreachable(
                 f"no Ray job server at {self.address}: {reason}",
-                "check --address (the dashboard's, usually port 8265), that the head is up, and "
-                "that a port forwarded to it still is",
+                "check --address (that of the dashboard, usually port 8265), that the head is "
+                "running, and that port forwarding is still active",
             ) from None
         except (RuntimeError, KeyError, ValueError) as error:
             raise ClusterUnreachable(
                 f"the job server at {self.address} answered: {str(error).strip()[:2000]}",
-                "see the dashboard's log on the head (/tmp/ray/session_latest/logs)",
+                "see the dashboard's log on the head: /tmp/ray/session_latest/logs",
             ) from None
 
 

@@ -1,4 +1,4 @@
-"""`nightjar bench`: the benchmarks of a checkout, by name."""
+"""`nightjar bench`: run the benchmarks of a checkout by name."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from rich.table import Table
 
 from pipelines.errors import ConfigError, RunFailed
 
-#: Benchmarks are no part of the wheel: they need peers, truth and a checkout's pocket models.
+#: Benchmarks are not in the wheel: they need peers, truth and the pocket models of a checkout.
 FOLDER = Path(__file__).parents[2] / "benchmarks"
 
 
 def names(folder: Path = FOLDER) -> dict[str, str]:
-    """Benchmark -> the first line of what it says of itself: scripts that write a report."""
+    """Benchmark -> first line of its docstring. Benchmarks are the scripts that write a report."""
     found = {}
     for path in sorted(folder.glob("*.py")):
         text = path.read_text()
@@ -32,23 +32,23 @@ def names(folder: Path = FOLDER) -> dict[str, str]:
 def command(console: Console, name: str | None, arguments: Sequence[str]) -> None:
     """Run one benchmark with its own arguments, or list them all.
 
-    Raises ConfigError for a name that is none, RunFailed where the benchmark fails.
+    Raises ConfigError for an unknown name, RunFailed if the benchmark fails.
     """
     known = names()
     if not known:
         raise ConfigError(
-            f"there are no benchmarks at {FOLDER}",
-            "they come with the repository, not with the wheel: run this in a checkout",
+            f"there are no benchmarks in {FOLDER}",
+            "call this in a checkout of the repository; the wheel has no benchmarks",
         )
     if name is None:
         _list(console, known)
         return
     if name not in known:
-        raise ConfigError(f"no benchmark {name!r}", f"there are {', '.join(known)}")
+        raise ConfigError(f"no benchmark {name!r}", f"choose one of: {', '.join(known)}")
     ended = subprocess.run([sys.executable, str(FOLDER / f"{name}.py"), *arguments], check=False)
     if ended.returncode:
         raise RunFailed(
-            f"benchmark {name} ended with exit code {ended.returncode}", "its own lines say why"
+            f"benchmark {name} ended with exit code {ended.returncode}", "see its output above"
         )
 
 
@@ -57,7 +57,9 @@ def _list(console: Console, known: dict[str, str]) -> None:
     for name, what in known.items():
         table.add_row(name, what, _last(name))
     console.print(table)
-    console.print("nightjar bench NAME ARGUMENTS; NAME --help says which", style="dim")
+    console.print(
+        "nightjar bench NAME ARGUMENTS; arguments: nightjar bench NAME --help", style="dim"
+    )
 
 
 def _last(name: str) -> str:

@@ -1,4 +1,4 @@
-"""`nightjar calibrate`: from a labelled sample of a run to what its scores are worth."""
+"""`nightjar calibrate`: learn from a labelled sample of a run how far its scores can be trusted."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ from pipelines.truth.page_match import PageTruth
 from pipelines.truth.pages import read_truths
 
 _TARGET_CER = 0.02
-#: Shares of escalated pages at which both curves are printed.
+#: Shares of escalated pages for which both curves are printed.
 _ESCALATED = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5)
-_NAMES = 5  #: of files, in a message
+_NAMES = 5  #: most file names in a message
 
 
 @dataclass(frozen=True)
 class Asked:
-    """The options of the command; None: not given. `repeats`: of the cross-validation."""
+    """Options of the command; None: not given. `repeats`: of the cross-validation."""
 
     truth: str
     target_cer: float | None = None
@@ -45,14 +45,14 @@ class Asked:
 
 
 def command(console: Console, run_dir: str | Path, asked: Asked) -> None:
-    """`nightjar calibrate`: of pages or of labels, as the run's job is."""
+    """Calibrate pages or labels, depending on the run's job."""
     run = RunDir(run_dir)
     job = run.read_record()["job"]
     if job == "autolabel":
         if asked.target_cer is not None or asked.language is not None:
             raise ConfigError(
-                f"{run_dir} is a run of autolabel, which reads no text",
-                "--target-precision is for labels; --target-cer and --language are for pages",
+                f"{run_dir} is an autolabel run and has no text",
+                "use --target-precision for labels; --target-cer and --language are for pages",
             )
         from jobs.commands.calibrate_labels import labels
 
@@ -61,7 +61,7 @@ def command(console: Console, run_dir: str | Path, asked: Asked) -> None:
     if asked.target_precision is not None:
         raise ConfigError(
             f"{run_dir} is a run of {job}: pages have no precision",
-            "--target-cer is for pages, --target-precision for labels of autolabel",
+            "use --target-cer for pages; --target-precision is for labels of autolabel",
         )
     _pages(console, run, asked)
 
@@ -92,19 +92,19 @@ def _pages(console: Console, run: RunDir, asked: Asked) -> None:
 
 
 def _files(run: RunDir, out: Path | None, engines: list[str]) -> dict[str, RunPath]:
-    """Where the calibration of each engine goes."""
+    """The calibration file of each engine."""
     if out is None:
         return {engine: run.path / "calibration" / f"{engine}.json" for engine in engines}
     if len(engines) > 1:
         raise ConfigError(
             f"the run has readings of {len(engines)} engines: {', '.join(engines)}",
-            "leave --out away: each gets a file in RUN/calibration",
+            "leave --out out: each engine gets a file in RUN/calibration",
         )
     return {engines[0]: out if out.suffix == ".json" else out.with_name(out.name + ".json")}
 
 
 def _write(report: Report, drawn: Curves, path: RunPath) -> None:
-    """The JSON whole or not at all; the picture, which is there first, beside it."""
+    """Write the plot, then the JSON. Both appear complete or not at all."""
     picture = io.BytesIO()
     draw(report, drawn, picture)
     with output_errors(path.parent):
@@ -114,23 +114,23 @@ def _write(report: Report, drawn: Curves, path: RunPath) -> None:
 
 
 def _print_matched(console: Console, samples: Samples, truths: list[PageTruth]) -> None:
-    """What of the truth is used, and what is not and why."""
+    """Print how much of the truth is used, and why the rest is not."""
     matched = samples.matched
     used = sum(len(sample) for sample in samples.by_engine.values())
-    console.print(f"{used:,} of {len(truths):,} truths are pages with a reading", highlight=False)
+    console.print(f"{used:,} of {len(truths):,} truths match a page with text", highlight=False)
     for why, count in samples.left_out.most_common():
         console.print(f"  left out: {count:,} {why}", highlight=False)
     if matched.unused:
         names = ", ".join(matched.unused[:_NAMES])
         more = " ..." if len(matched.unused) > _NAMES else ""
         console.print(
-            f"  {len(matched.unused):,} fit no page of the run: {names}{more}",
+            f"  {len(matched.unused):,} match no page of the run: {names}{more}",
             markup=False,
             highlight=False,
         )
     blank = sum(not truth.lines and truth.verdict is None for truth in truths)
     if blank:
-        console.print(f"  {blank:,} are empty: taken for blank pages", highlight=False)
+        console.print(f"  {blank:,} are empty: counted as blank pages", highlight=False)
 
 
 def _print_report(console: Console, report: Report, drawn: Curves) -> None:
@@ -138,36 +138,36 @@ def _print_report(console: Console, report: Report, drawn: Curves) -> None:
     weighed = [name for name in made.features if made.weighs(name)]
     console.print(
         f"\n[bold]{made.engine}[/]  {made.pages:,} pages of {made.files:,} files, "
-        f"{made.characters:,} characters; weighs {', '.join(weighed) or 'nothing: no score helps'}",
+        f"{made.characters:,} characters; uses {', '.join(weighed) or 'nothing: no score helps'}",
         highlight=False,
     )
-    table = _table("on files that it has not seen", "pages accepted", "CER of accepted (95 %)")
+    table = _table("on held-out files", "pages accepted", "CER of accepted (95 %)")
     floor = "no floor" if made.floor is None else f"floor {made.floor:g}"
     table.add_row(f"calibrated, {floor}", shown(held.share_accepted), shown(held.cer))
     both = with_other_rules(report)
-    table.add_row("... and not held back by the other rules", shown(both.share), shown(both.cer))
+    table.add_row("... with the other review rules", shown(both.share), shown(both.cer))
     table.add_row(
-        "page-mean floor, as many pages", _percent(held.share_accepted), shown(held.naive_cer)
+        "page mean, same number of pages", _percent(held.share_accepted), shown(held.naive_cer)
     )
     own = routed(report.sample, report.trial.naive_floor, report.seed)
-    table.add_row("page-mean floor for the same target", shown(own.share), shown(own.cer))
+    table.add_row("page mean, same target", shown(own.share), shown(own.cer))
     now = as_the_run_did(report)
-    table.add_row("as the run has routed them", shown(now.share), shown(now.cer))
+    table.add_row("as routed in this run", shown(now.share), shown(now.cer))
     table.add_row("all pages", "100 %", shown(held.cer_of_all))
     console.print(table)
     _print_curves(console, drawn)
     for warning in report.warnings:
-        console.print("[bold yellow]Mind[/]: ", end="")
+        console.print("[bold yellow]Warning[/]: ", end="")
         console.print(warning, markup=False, highlight=False)
 
 
 def _print_curves(console: Console, drawn: Curves) -> None:
-    table = _table("escalated", "calibrated", "page mean", "calibrated is lower by")
+    table = _table("escalated", "calibrated", "page mean", "difference")
     for escalated in _ESCALATED:
         share = 1 - escalated
         figures = (drawn.ours.at(share), drawn.naive.at(share), drawn.saved.at(share))
         table.add_row(f"{100 * escalated:.0f} %", *map(shown, figures))
-    console.print("CER of the accepted pages (95 %), by share of pages that are escalated")
+    console.print("CER of the accepted pages (95 %), by share of escalated pages")
     console.print(table)
 
 
@@ -183,10 +183,10 @@ def _table(*headings: str) -> Table:
 
 
 def _print_config(console: Console, written: list[tuple[Report, RunPath]]) -> None:
-    """What to write in the config of the next run."""
+    """Print the keys for the config of the next run."""
     good = [(made.calibration.floor, path) for made, path in written if made.calibration.floor]
     if not good:
-        console.print("\nNothing for a config: at no floor the target is met.")
+        console.print("\nNothing for a config: no floor meets the target.")
         return
     floors, paths = zip(*good, strict=True)
     listed = str(paths[0]) if len(paths) == 1 else f"[{', '.join(map(str, paths))}]"
@@ -199,12 +199,12 @@ def _print_config(console: Console, written: list[tuple[Report, RunPath]]) -> No
     )
     console.print("\n".join(lines), markup=False, highlight=False, soft_wrap=True)
     if len(set(floors)) > 1:
-        console.print("(the lowest of the floors: one floor holds for all engines)")
+        console.print("(the lowest floor: a config has one floor for all engines)")
 
 
 @contextmanager
 def _shown(console: Console) -> Iterator[Callable[[int, int], None]]:
-    """A bar over the folds, or a line every ten seconds without a terminal."""
+    """A progress bar over the folds, or a log line every 10 s without a terminal."""
     log = SparseLog(console)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
     with Progress(

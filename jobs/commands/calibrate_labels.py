@@ -1,4 +1,4 @@
-"""`nightjar calibrate` for labels: a threshold for each class, and the YAML to write them down."""
+"""`nightjar calibrate` for labels: a threshold for each class, also as YAML for a config."""
 
 from __future__ import annotations
 
@@ -30,15 +30,15 @@ def labels(
     out: Path | None,
     seed: int,
 ) -> None:
-    """Print the thresholds and what they are worth; `out`: a file for the YAML."""
+    """Print the thresholds with their precision and recall. `out`: a file for the YAML."""
     with console.status("choosing thresholds, cross-validated over images"):
         found = calibrate_detections(read_beside_truth(run, truth), target_precision, seed)
     goal = "the best F1" if target_precision is None else f"precision {target_precision:g}"
-    absent = f", {found.missing:,} of its images are not in this run" if found.missing else ""
-    absent += f", {found.rejected:,} rejected in review" if found.rejected else ""
+    absent = f", {found.missing:,} images of the truth are not in this run" if found.missing else ""
+    absent += f", {found.rejected:,} rejected in review and left out" if found.rejected else ""
     console.print(
         f"[bold]{run.path}[/] against {truth}: {found.images:,} images{absent}; thresholds for "
-        f"{goal}, at IoU 0.5, judged on images that they have not seen (95 %)",
+        f"{goal}, at IoU 0.5, measured on held-out images (95 %)",
         highlight=False,
         soft_wrap=True,
     )
@@ -105,12 +105,12 @@ def _interval(figure: Interval | None) -> str:
 
 
 def _print_rest(console: Console, found: Thresholds, target: float | None) -> None:
-    """What got no threshold of its own and why, and what to mind."""
+    """Print the classes without a threshold of their own, with the reason, and the warnings."""
     if found.too_few:
         names = ", ".join(f"{name} ({count})" for name, count in found.too_few.items())
-        what = "they share one" if found.shared else "they keep what they have"
+        what = "they share one" if found.shared else "they keep their threshold"
         console.print(
-            f"too few objects for a threshold of their own, less than {FEWEST}: {names}; {what}",
+            f"fewer than {FEWEST} objects, too few for a threshold of their own: {names}; {what}",
             markup=False,
             highlight=False,
             soft_wrap=True,
@@ -118,7 +118,7 @@ def _print_rest(console: Console, found: Thresholds, target: float | None) -> No
     if found.unnamed:
         names = ", ".join(found.unnamed)
         console.print(
-            f"the truth has no category of: {names}; left as they are",
+            f"classes that are not in the truth keep their threshold: {names}",
             markup=False,
             highlight=False,
             soft_wrap=True,
@@ -133,12 +133,12 @@ def _print_rest(console: Console, found: Thresholds, target: float | None) -> No
             soft_wrap=True,
         )
     for warning in found.warnings:
-        console.print("[bold yellow]Mind[/]: ", end="")
+        console.print("[bold yellow]Warning[/]: ", end="")
         console.print(warning, markup=False, highlight=False, soft_wrap=True)
 
 
 def yaml_of(found: Thresholds) -> Iterator[str]:
-    """Lines of the part of a config that says the thresholds; none where none was chosen."""
+    """Lines of YAML with the chosen thresholds; empty if none was chosen."""
     shared = found.shared if found.shared and found.shared.threshold is not None else None
     chosen = [group for group in found.own if group.threshold is not None]
     if shared or chosen:

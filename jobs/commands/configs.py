@@ -1,4 +1,4 @@
-"""`nightjar config`: check a config file, or print the schema of all."""
+"""`nightjar config`: check a config file, or print the JSON Schema."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def check(console: Console, path: Path, overrides: Sequence[str]) -> None:
 
 
 def schema(job: str | None) -> None:
-    """`nightjar config schema`. With no job: one schema that accepts any of them."""
+    """`nightjar config schema`. Without `job`: one schema that accepts the configs of all jobs."""
     schemas = [find_job(name).config.model_json_schema() for name in ([job] if job else MODULES)]
     out = schemas[0] if len(schemas) == 1 else {"oneOf": schemas}
     json.dump(out, sys.stdout, indent=2)

@@ -1,4 +1,4 @@
-"""`nightjar curate` and `nightjar app`: a run in FiftyOne, and what people changed there."""
+"""`nightjar curate` and `nightjar app`: a run in FiftyOne, and corrections back."""
 
 from __future__ import annotations
 
@@ -32,14 +32,14 @@ def build(
     media: MediaMode,
     near: float | None,
 ) -> None:
-    """`nightjar curate RUN`. `near`: see `curation.similarity.compute`; None: without it."""
+    """`nightjar curate RUN`. `near`: see `curation.similarity.compute`; None: do not compute."""
     with counted(console, "rows", _OPENING) as on_rows:
         summary = curate(RunDir(run_dir), name, outcomes=outcomes, media=media, on_rows=on_rows)
     _print(console, summary)
     if near is not None:
         _think(console, summary.name, near)
-    console.print(f"To look at it: nightjar app {summary.name}", markup=False, soft_wrap=True)
-    console.print(f"To take back what was changed there: nightjar curate pull {summary.name}")
+    console.print(f"To open it: nightjar app {summary.name}", markup=False, soft_wrap=True)
+    console.print(f"To pull corrections back: nightjar curate pull {summary.name}")
 
 
 def _print(console: Console, summary: Curated) -> None:
@@ -47,9 +47,9 @@ def _print(console: Console, summary: Curated) -> None:
     table = _table("samples")
     table.add_row("new", f"{summary.new:,}")
     table.add_row("changed", f"{summary.changed:,}")
-    table.add_row("as before", f"{summary.unchanged:,}")
+    table.add_row("unchanged", f"{summary.unchanged:,}")
     if summary.kept:
-        table.add_row("changed by a person, left alone", f"{summary.kept:,}")
+        table.add_row("changed by a person, kept", f"{summary.kept:,}")
     for kind, count in summary.missing.most_common():
         table.add_row(f"without a picture: {kind}", f"{count:,}")
     console.print(table)
@@ -74,21 +74,21 @@ def _print_pulled(console: Console, name: str, pulled: Pulled) -> None:
     counts = pulled.counts
     touched = counts.verdicts.total()
     everything = touched + counts.waiting
-    console.print(f"{name}: {touched:,} of {everything:,} samples touched", markup=False)
+    console.print(f"{name}: {touched:,} of {everything:,} samples reviewed", markup=False)
     table = _table("answers")
     for verdict in ("accept", "correct", "reject"):
         table.add_row(verdict, f"{counts.verdicts[verdict]:,}")
     table.add_section()
     table.add_row("new", f"{counts.new:,}")
     table.add_row("replace an earlier answer", f"{counts.replaced:,}")
-    table.add_row("stand already", f"{counts.unchanged:,}")
+    table.add_row("known already", f"{counts.unchanged:,}")
     console.print(table)
-    where = f"written: {counts.file}" if counts.file else "nothing new, nothing was written"
+    where = f"written: {counts.file}" if counts.file else "nothing new; no file written"
     console.print(where, markup=False, soft_wrap=True)
 
 
 def open_app(console: Console, name: str, port: int) -> None:
-    """`nightjar app NAME`: until Ctrl-C, or until it is told to end (SIGTERM)."""
+    """`nightjar app NAME`: serve until Ctrl-C or SIGTERM."""
     _check_free(port)
     fo = fiftyone()
     dataset = load_dataset(fo, name)
@@ -100,14 +100,16 @@ def open_app(console: Console, name: str, port: int) -> None:
             while True:
                 time.sleep(1)
     except KeyboardInterrupt:
-        console.print(f"Stopped. To take back what was changed: nightjar curate pull {name}")
+        console.print(f"Stopped. To pull corrections back: nightjar curate pull {name}")
 
 
 def _check_free(port: int) -> None:
-    """FiftyOne would take whatever answers there for its own server."""
+    """Raises ConfigError. FiftyOne would take any server on the port for its own."""
     error = listen_error("127.0.0.1", port)
     if error:
-        raise ConfigError(f"port {port} is taken: {error.strerror}", "choose another with --port")
+        raise ConfigError(
+            f"port {port} is in use: {error.strerror}", "choose another port with --port"
+        )
 
 
 def _table(unit: str) -> Table:

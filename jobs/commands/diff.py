@@ -1,4 +1,4 @@
-"""`nightjar diff`: what changed between two runs, as tables and JSON lines."""
+"""`nightjar diff`: differences between two runs, as tables and JSON lines."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from pipelines.diff.runs import DiffSummary, diff_runs
 from pipelines.errors import ConfigError
 from pipelines.runs.directory import RunDir
 
-_SETTINGS = 15  #: lines
-_CLASSES = 30  #: rows of a table
-_TEXT_LINES = 4  #: of the unified diff of one page
+_SETTINGS = 15  #: most lines of settings
+_CLASSES = 30  #: most rows of a table
+_TEXT_LINES = 4  #: most lines of one page's unified diff
 
 
 def command(
@@ -46,7 +46,7 @@ def command(
         _print_truth(console, found, truth, unit)
     _print_listed(console, "changed most", found.changes)
     if out is not None:
-        say(console, f"written: {out}, the worst first")
+        say(console, f"written: {out}, worst first")
 
 
 def _print_rows(console: Console, found: DiffSummary, unit: str) -> None:
@@ -56,18 +56,18 @@ def _print_rows(console: Console, found: DiffSummary, unit: str) -> None:
     if found.new_files:
         say(
             console,
-            f"  {found.new_files:,} {unit}s of files that changed themselves: what differs there "
-            "need not be the run's doing",
+            f"  {found.new_files:,} {unit}s of files that changed between the runs: their "
+            "differences may come from the file",
         )
     if found.unknown_files:
         say(console, f"  {found.unknown_files:,} {unit}s without an etag: the file may differ")
-    say(console, f"  {found.changed:,} differ in anything")
+    say(console, f"  {found.changed:,} {unit}s differ")
 
 
 def _print_settings(console: Console, settings: Sequence[str]) -> None:
     if not settings:
         return
-    say(console, "what differs in settings and weights:")
+    say(console, "different settings and weights:")
     for line in settings[:_SETTINGS]:
         say(console, f"  {line if len(line) <= 160 else line[:157] + '...'}")
     if len(settings) > _SETTINGS:
@@ -75,7 +75,7 @@ def _print_settings(console: Console, settings: Sequence[str]) -> None:
 
 
 def _outcomes(found: DiffSummary, unit: str) -> Table:
-    """Before in rows, after in columns."""
+    """Counts of outcomes: before in rows, after in columns."""
     names = sorted({name for pair in found.outcomes for name in pair})
     table = figures_table(f"{unit}s, before \\ after", *names)
     for before in names:
@@ -96,8 +96,8 @@ def _print_labels(console: Console, found: DiffSummary) -> None:
     console.print(table, markup=False)
     say(
         console,
-        f"moved, reshaped: boxes, masks overlap by less than {STILL_IOU}; rescored: by "
-        f"{SAME_SCORE} or more",
+        f"moved: IoU of the boxes below {STILL_IOU}; reshaped: IoU of the masks below "
+        f"{STILL_IOU}; rescored: score differs by {SAME_SCORE} or more",
     )
     for (before, after), count in found.relabelled.most_common(5):
         say(console, f"  relabelled: {count:,} {before} -> {after}")
@@ -109,7 +109,7 @@ def _print_texts(console: Console, found: DiffSummary) -> None:
         console,
         f"texts: {found.texts['same']:,} the same, {found.texts['changed']:,} changed "
         f"({found.texts['spacing']:,} of them in spacing or case only); "
-        f"{distance:,} characters, {100 * distance / size:.2f} % of those before",
+        f"{distance:,} characters, {100 * distance / size:.2f} % of the text before",
     )
 
 
@@ -118,7 +118,7 @@ def _print_truth(console: Console, found: DiffSummary, truth: str, unit: str) ->
     say(
         console,
         f"against {truth}: {found.judged:,} {unit}s, {found.worse:,} worse, {found.better:,} "
-        f"better, {same:,} as wrong as before",
+        f"better, {same:,} equal",
         bold=True,
     )
     names = list(dict.fromkeys([*found.truth[0], *found.truth[1]]))
@@ -128,7 +128,7 @@ def _print_truth(console: Console, found: DiffSummary, truth: str, unit: str) ->
     if found.judged:
         console.print(table, markup=False)
     for warning in found.warnings:
-        console.print("[bold yellow]Mind[/]: ", end="")
+        console.print("[bold yellow]Warning[/]: ", end="")
         say(console, warning)
     _print_listed(console, f"regressions ({found.unit})", found.regressions)
     _print_listed(console, f"improvements ({found.unit})", found.improvements)
@@ -137,7 +137,7 @@ def _print_truth(console: Console, found: DiffSummary, truth: str, unit: str) ->
 def _print_listed(console: Console, title: str, records: Sequence[dict[str, Any]]) -> None:
     if not records:
         return
-    table = figures_table(title, "outcome", "errors", "what")
+    table = figures_table(title, "outcome", "errors", "changes")
     for column in table.columns[1:]:
         column.justify = "left"
     for record in records:
@@ -151,7 +151,7 @@ def _print_listed(console: Console, title: str, records: Sequence[dict[str, Any]
 
 
 def _what(record: dict[str, Any]) -> str:
-    """A row's changes in a few words, or the first lines of its text's diff."""
+    """The changes of a row in a few words, or the first lines of its text diff."""
     if "labels" in record:
         shown = [_label(one) for one in record["labels"][:3]]
         more = len(record["labels"]) - len(shown)
@@ -171,9 +171,9 @@ def _label(change: dict[str, Any]) -> str:
 
 @contextmanager
 def _shown(console: Console) -> Iterator[Callable[[int], None]]:
-    """A counter, or a line every ten seconds without a terminal."""
+    """A counter, or a log line every 10 s without a terminal."""
     log = SparseLog(console)
-    with console.status("dealing out the rows of both runs") as status:
+    with console.status("reading both runs") as status:
 
         def show(rows: int) -> None:
             status.update(f"comparing: {rows:,} rows")

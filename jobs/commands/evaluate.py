@@ -1,4 +1,4 @@
-"""`nightjar evaluate`: what a run is worth against truth, as tables, JSON and pictures."""
+"""`nightjar evaluate`: accuracy of a run against truth, as tables, JSON and plots."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ VERSION = 1  # of evaluation.json
 
 @dataclass(frozen=True)
 class Asked:
-    """The options of the command."""
+    """Options of the command."""
 
     truth: str
     slices: Sequence[str] = ()
@@ -36,12 +36,12 @@ class Asked:
 
 
 def command(console: Console, run_dir: str | Path, asked: Asked) -> None:
-    """`nightjar evaluate`: of labels or of texts, as the run's job is."""
+    """Evaluate labels or texts, depending on the run's job."""
     run = RunDir(run_dir)
     job = run.read_record()["job"]
     if asked.out and asked.out.exists() and not asked.out.is_dir():
         raise ConfigError(f"--out {asked.out} is a file", "name a directory")
-    with console.status("comparing with the truth"), _folder(run, asked) as folder:
+    with console.status("comparing with truth"), _folder(run, asked) as folder:
         if job == "autolabel":
             columns = ("outcome", *asked.slices)
             beside = read_beside_truth(run, asked.truth, columns, asked.metadata)
@@ -66,7 +66,7 @@ def _folder(run: RunDir, asked: Asked) -> AbstractContextManager[Path]:
 def _write(
     found: LabelEvaluation | TextEvaluation, run: RunDir, job: str, asked: Asked, folder: Path
 ) -> None:
-    """The pictures, then the JSON, which is whole or not there."""
+    """Write the plots, then the JSON, which appears complete or not at all."""
     with output_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
         for old in ("pr_curves.png", "confusion.png", "slices.png", "pages.png"):
@@ -81,7 +81,7 @@ def _write(
 
 
 def as_json(found: LabelEvaluation | TextEvaluation, run: RunDir, job: str, asked: Asked) -> bytes:
-    """The whole evaluation; intervals are objects with value, low and high."""
+    """The evaluation as JSON. Intervals are objects with value, low and high."""
     head: dict[str, Any] = {
         "version": VERSION,
         "job": job,

@@ -29,20 +29,20 @@ from pipelines.storage.paths import STORAGE_ENV, settings_of_environment
 
 _WITH_TEXT = {
     "text: ocr": "text by OCR",
-    "text: native": "text of the PDF itself",
+    "text: native": "text layer of the PDF",
     "text: vlm": "text by a vision-language model",
-    "text: reviewed": "text by a person",
+    "text: reviewed": "text by a reviewer",
 }
 _WITHOUT = {
-    "text: blank": "without text: nothing was read",
+    "text: blank": "without text: no text found",
     "text: failed": "without text: failed in the run",
-    "text: review": "without text: waits for review, left out by --include trusted",
+    "text: review": "without text: waits for review (--include trusted)",
 }
 
 
 @dataclass(frozen=True)
 class Asked:
-    """What the command line asks for."""
+    """Options of the command."""
 
     form: str | None
     include: str
@@ -55,7 +55,7 @@ class Asked:
 def command(
     console: Console, run_dir: str, out: str, asked: Asked, *, everything: bool, candidates: bool
 ) -> None:
-    """`nightjar export`: documents of an OCR run, or labels. Raises RunNotFound, ConfigError."""
+    """Export the documents of an OCR run or labels. Raises RunNotFound, ConfigError."""
     if RunDir(run_dir).read_record()["job"] == "ocr_backfill":
         documents(console, run_dir, out, asked, everything=everything, candidates=candidates)
         return
@@ -74,34 +74,37 @@ def command(
 
 
 def _check_for_labels(out: str, asked: Asked) -> None:
-    """Refuse what means nothing to labels. Raises ConfigError."""
+    """Refuse options that labels do not have. Raises ConfigError."""
     if is_s3(out):
-        raise ConfigError(f"{out}: labels go to a directory", "copy it to the bucket afterwards")
+        raise ConfigError(
+            f"{out}: labels are written to a local directory only",
+            "export to a directory and copy it to the bucket",
+        )
     given = {
         "--include": asked.include != "all",
         "--page-break": asked.page_break != "form-feed",
         "--workers": asked.workers is not None,
         "--dry-run": asked.dry_run,
     }
-    _refuse(given, "documents, and this is a run of labels")
+    _refuse(given, "documents; this run has labels")
 
 
 def _refuse(given: Mapping[str, bool], whose: str) -> None:
     if wrong := [name for name, is_given in given.items() if is_given]:
-        raise ConfigError(f"{wrong[0]} is for {whose}", "leave it out")
+        raise ConfigError(f"{wrong[0]} is for {whose}", f"leave out {wrong[0]}")
 
 
 def documents(
     console: Console, run_dir: str, out: str, asked: Asked, *, everything: bool, candidates: bool
 ) -> None:
-    """Write the documents of an OCR run, or say what would be written."""
+    """Write the documents of an OCR run; with `dry_run` only print what would be written."""
     run = RunDir(run_dir)
     given = {"--all": everything, "--candidates": candidates}
-    _refuse(given, "labels, and this is a run of documents")
+    _refuse(given, "labels; this run has documents")
     if asked.reviewed == "only":
         raise ConfigError(
-            "--reviewed only is for labels: a document has all of its pages",
-            "--include trusted leaves the text of pages out that wait for review",
+            "--reviewed only is for labels: a document is exported with all of its pages",
+            "use --include trusted to leave out the text of pages that wait for review",
         )
     settings = {
         "format": asked.form or "text",
@@ -127,7 +130,7 @@ def documents(
 
 
 class _Bars:
-    """One bar after the other: a terminal shows one at a time."""
+    """Several progress bars, one after the other: a terminal shows one at a time."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
@@ -142,7 +145,7 @@ class _Bars:
         self._open.close()
 
     def show(self, unit: str, done: int, total: int) -> None:
-        """Move the bar of this unit."""
+        """Update the bar of this unit."""
         if unit != self._unit:
             self._open.close()
             self._shown = self._open.enter_context(counted(self._console, unit, ""))
@@ -181,19 +184,19 @@ def _report(console: Console, summary: DocumentSummary, out: str, config: Docume
     if summary.counts["unplaced"]:
         where = {
             "hocr": "each line has the box of its page",
-            "alto": "their lines have no box",
-            "pdf": "it lies over the whole page, in bands",
+            "alto": "the lines have no box",
+            "pdf": "the lines are spread over the whole page",
         }.get(config.format)
         if where:
             count = summary.counts["unplaced"]
-            say(console, f"{count:,} pages have text without places: {where}")
+            say(console, f"{count:,} pages have text without positions: {where}")
     for note, count in sorted(summary.notes.items()):
         say(console, f"{count:,} {note}")
     for uri, message in summary.problems:
         say(console, f"not written: {message if uri in message else f'{uri}: {message}'}")
     if summary.left_out:
-        say(console, "the same command tries them again")
-    say(console, f"what lies where: {out.rstrip('/')}/{INDEX}")
+        say(console, "the same command tries these pages again")
+    say(console, f"index: {out.rstrip('/')}/{INDEX}")
 
 
 def _rows(table: Table, names: Mapping[str, str], counts: Mapping[str, int]) -> None:

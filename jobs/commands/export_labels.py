@@ -27,7 +27,9 @@ def export(
     run = RunDir(run_dir)
     record = run.read_record()
     if record["job"] != "autolabel":
-        raise ConfigError(f"{run_dir} is a run of {record['job']}", "export takes autolabel runs")
+        raise ConfigError(
+            f"{run_dir} is a run of {record['job']}", "labels can be exported from autolabel runs"
+        )
     settings: dict[str, Any] = {"format": form, "images": "all" if everything else "accepted"}
     settings |= {"candidates": candidates, "reviewed": reviewed}
     chosen = validated(ExportConfig, settings, "export")
@@ -38,6 +40,6 @@ def export(
     console.print(f"{summary.images:,} images, {summary.labels:,} labels: {out}")
     if summary.reviewed:
         said = ", ".join(f"{count:,} {name}" for name, count in sorted(summary.reviewed.items()))
-        console.print(f"with the labels of a reviewer: {said}")
+        console.print(f"with a reviewer's labels: {said}")
     if left_out:
         console.print(f"left out: {left_out}")

@@ -1,4 +1,4 @@
-"""`nightjar report`, and the same at the end of a run."""
+"""`nightjar report`, also called at the end of a run."""
 
 from __future__ import annotations
 
@@ -14,8 +14,10 @@ from jobs.console.live import stepped
 from pipelines.report.write import NAME, Limits, write_report
 from pipelines.runs.directory import RunDir
 
-#: After a run: for the shards, and again for the pictures; and until its process is ended.
-_AFTER_RUN_S, _PATIENCE_S = 20.0, 90.0
+#: After a run: time limit for the counts and again for the pictures.
+_AFTER_RUN_S = 20.0
+#: After a run: time limit for the whole process.
+_PATIENCE_S = 90.0
 
 
 def command(
@@ -28,7 +30,7 @@ def command(
         written = write_report(RunDir(run_dir), out, limits, on_step)
     counted = f"{written.rows:,} rows"
     if written.rows < written.all_rows:
-        counted += f" of {written.all_rows:,} (time was up; --seconds gives it longer)"
+        counted += f" of {written.all_rows:,} (time limit reached; raise --seconds)"
     console.print(
         f"{counted}, {written.samples:,} samples, {written.pictures:,} with a picture, "
         f"{written.bytes / 1e6:.1f} MB in {time.monotonic() - begun:.1f} s: {written.path}",
@@ -39,12 +41,12 @@ def command(
 
 
 def after_run(console: Console, run: RunDir, *, fresh: bool) -> None:
-    """Write RUN/report.html at the end of a run; whatever goes wrong is a warning.
+    """Write RUN/report.html at the end of a run. Every error is only a warning.
 
-    In a process of its own: a picture that kills its decoder, a store that hangs, or a report that
-    wants more memory than there is must not take the run with it.
+    Runs in a separate process, so that the run survives a picture that crashes its decoder, a
+    bucket that hangs, or a report that runs out of memory.
 
-    `fresh`: the run has new rows; without any, a report that is there stays.
+    `fresh`: the run has new rows. Without new rows an existing report is kept.
     """
     path = run.path / NAME
     if path.exists() and not fresh:
@@ -69,7 +71,7 @@ def after_run(console: Console, run: RunDir, *, fresh: bool) -> None:
     console.print("[bold yellow]No report[/]: ", end="")
     console.print(why, markup=False, highlight=False)
     console.print(
-        f"The run is whole. To try again: nightjar report {run.path}",
+        f"The run is complete. To try again: nightjar report {run.path}",
         markup=False,
         highlight=False,
         soft_wrap=True,
@@ -78,4 +80,4 @@ def after_run(console: Console, run: RunDir, *, fresh: bool) -> None:
 
 def _last_line(text: str) -> str:
     lines = [line for line in text.splitlines() if line.strip()]
-    return lines[-1].strip() if lines else "it ended without a word"
+    return lines[-1].strip() if lines else "the report's process ended without a message"

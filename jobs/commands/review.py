@@ -1,4 +1,4 @@
-"""`nightjar review`: what waits for people goes out as a folder, their answers come back."""
+"""`nightjar review`: export the review queue as a folder, import the answers."""
 
 from __future__ import annotations
 
@@ -22,21 +22,21 @@ def export(
     again: bool,
 ) -> None:
     """`nightjar review export`."""
-    with counted(console, "items", "looking for what waits") as on_items:
+    with counted(console, "items", "reading the review queue") as on_items:
         summary = export_review(
             RunDir(run_dir), out, limit=limit, failed=failed, again=again, on_items=on_items
         )
     table = _table(f"{summary.items:,} items to review: {out}")
     table.add_row("with a picture", f"{summary.images:,}")
     for kind, count in summary.missing.most_common():
-        table.add_row(f"without: {kind}", f"{count:,}")
+        table.add_row(f"without a picture: {kind}", f"{count:,}")
     if summary.beyond:
-        table.add_row("beyond the limit", f"{summary.beyond:,}")
+        table.add_row("beyond --limit, left out", f"{summary.beyond:,}")
     if summary.reviewed:
-        table.add_row("reviewed before, left out", f"{summary.reviewed:,}")
+        table.add_row("already reviewed, left out", f"{summary.reviewed:,}")
     console.print(table)
     if summary.items:
-        console.print(f"Fill {out}/items.jsonl (README.txt there says how); then:", markup=False)
+        console.print(f"Fill in {out}/items.jsonl (see README.txt there). Then:", markup=False)
         console.print(f"  nightjar review import {run_dir} {out}", markup=False, soft_wrap=True)
 
 
@@ -53,9 +53,9 @@ def import_(console: Console, run_dir: str | Path, folder: Path, reviewer: str |
     table.add_section()
     table.add_row("new", f"{summary.new:,}")
     table.add_row("replace an earlier answer", f"{summary.replaced:,}")
-    table.add_row("stand already", f"{summary.unchanged:,}")
+    table.add_row("known already", f"{summary.unchanged:,}")
     console.print(table)
-    where = f"written: {summary.file}" if summary.file else "nothing new, nothing was written"
+    where = f"written: {summary.file}" if summary.file else "nothing new; no file written"
     console.print(where, markup=False, soft_wrap=True)
 
 

@@ -27,7 +27,7 @@ def plan(console: Console, path: Path, overrides: Sequence[str], *, new: bool, s
     with Run.from_file(path, overrides, new=new).opened() as run:
         summary, unit = _planned(console, run), run.job.unit
         left = run.owed()
-        console.print(f"{summary.pages - left:,} {unit}s are done already, {left:,} to do")
+        console.print(f"{summary.pages - left:,} {unit}s are done, {left:,} to do")
         if left and sample:
             print_estimate(console, run, left, sample)
 
@@ -39,7 +39,7 @@ def run(console: Console, path: Path, overrides: Sequence[str], *, new: bool, re
         with RunView(console, unit) as view:
             session = run.execute(view)
         if session is None:
-            console.print("[bold]Everything is done already.[/] Nothing was started.")
+            console.print("[bold]Everything is done.[/] No worker was started.")
         print_run(console, run.directory, unit, summary.pages, totals(run.directory))
         _print_truth(console, run.directory)
     if report:
@@ -68,9 +68,9 @@ def _print_manifest(console: Console, summary: ManifestSummary, unit: str) -> No
         f"{summary.bytes / 1e6:,.1f} MB ({kinds})"
     )
     notes = {
-        "files skipped: no document or image": summary.skipped,
-        "pages listed twice, taken once": summary.duplicates,
-        **{f"names passed over: {why}": n for why, n in summary.passed_over.items()},
+        "files skipped: neither a document nor an image": summary.skipped,
+        "pages listed twice, processed once": summary.duplicates,
+        **{f"names skipped: {why}": n for why, n in summary.passed_over.items()},
         **{f"files that cannot be opened: {why}": n for why, n in summary.uncounted.items()},
     }
     for note, count in notes.items():
@@ -79,7 +79,7 @@ def _print_manifest(console: Console, summary: ManifestSummary, unit: str) -> No
 
 
 def _print_truth(console: Console, run: RunDir) -> None:
-    """How the labels compare with the truth that the config names, if it names one."""
+    """Print the scores of the labels, if the config names truth."""
     record = run.read_record()
     config = record["config"]
     if record["job"] != "autolabel" or not config.get("truth"):
@@ -93,10 +93,10 @@ def _print_truth(console: Console, run: RunDir) -> None:
 def show(console: Console, run_dir: str | Path, row_id: int | None, image: Path | None) -> None:
     """`nightjar show`."""
     if image is not None and row_id is None:
-        raise ConfigError("--image draws one row", "name it with --row ID")
+        raise ConfigError("--image needs a row to draw", "add --row ID")
     run = RunDir(run_dir)
     record = run.read_record()
-    unit = record.get("unit") or find_job(record["job"]).unit  # records of before have no unit
+    unit = record.get("unit") or find_job(record["job"]).unit  # old records have no unit
     summary = load_summary(run.manifest)
     if row_id is None:
         print_run(console, run, unit, summary.pages if summary else 0, totals(run))
@@ -106,7 +106,8 @@ def show(console: Console, run_dir: str | Path, row_id: int | None, image: Path 
     if row is None:
         raise NightjarError(
             f"{run_dir} has no finished row {row_id}",
-            "row ids are in the column row_id of its shards; one that is not there is still owed",
+            "find row ids in the column row_id of the shards; a missing row has not been "
+            "processed yet",
         )
     if image is None:
         console.print_json(json.dumps(row, default=str))

@@ -1,4 +1,4 @@
-"""`nightjar serve vlm`: hold the endpoint of the fallback reader until Ctrl-C."""
+"""`nightjar serve vlm`: serve a vision-language model until Ctrl-C."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from pipelines.serving.settings import ServeVlmConfig
 
 
 def vlm(console: Console, path: Path, overrides: Sequence[str]) -> None:
-    """Start Ray Serve on this machine with the model of the config, and wait."""
+    """Serve the model of the config with Ray Serve on this machine until Ctrl-C."""
     config = validated(ServeVlmConfig, read_yaml(path, overrides), str(path))
     token, backend = config.token(), config.settled_backend()
     _check_free(config)
@@ -42,7 +42,7 @@ def vlm(console: Console, path: Path, overrides: Sequence[str]) -> None:
             status.stop()
             guard = f"token from {config.token_env}" if token else "no token, loopback only"
             console.print(f"{config.name or config.model} at http://{config.host}:{config.port}/v1")
-            console.print(f"{backend}, {config.replicas} replica(s), {guard}; Ctrl-C stops it")
+            console.print(f"{backend}, {config.replicas} replica(s), {guard}; Ctrl-C stops it.")
             while True:
                 time.sleep(1)
         finally:
@@ -50,11 +50,13 @@ def vlm(console: Console, path: Path, overrides: Sequence[str]) -> None:
 
 
 def _check_free(config: ServeVlmConfig) -> None:
-    """Raises ConfigError. Ray Serve shares its port: a second server would take half of the calls
-    of the first, unseen."""
+    """Raises ConfigError if the port is in use.
+
+    Ray Serve shares its port: a second server would silently take half of the first one's calls.
+    """
     error = listen_error(config.host, config.port)
     address = f"{config.host}:{config.port}"
     if error and error.errno == errno.EADDRINUSE:
-        raise ConfigError(f"{address} is in use", "stop who listens, or set port")
+        raise ConfigError(f"{address} is in use", "stop the other server, or set another port")
     if error:
-        raise ConfigError(f"cannot listen on {address}: {error}", "set host and port")
+        raise ConfigError(f"cannot listen on {address}: {error}", "set another host or port")

@@ -1,4 +1,4 @@
-"""`nightjar submit`, `status`, `logs` and `stop`: runs on a cluster that somebody else started."""
+"""`nightjar submit`, `status`, `logs` and `stop`: runs on an existing Ray cluster."""
 
 from __future__ import annotations
 
@@ -23,19 +23,19 @@ from pipelines.errors import ClusterUnreachable, ConfigError
 from pipelines.job import load_job
 from pipelines.storage.objects import is_s3
 
-if TYPE_CHECKING:  # they import Ray: 2 s that a config with a fault does not pay
+if TYPE_CHECKING:  # both import Ray (2 s), which a wrong config should not wait for
     from ray.job_submission import JobDetails
 
     from jobs.cluster.ray_jobs import Head
 
 _DEFAULT = "http://127.0.0.1:8265"
-#: Seconds that `stop` waits for the end; Ray kills what does not end within 3.
+#: Seconds that `stop` waits for the end. Ray kills a job that does not end within 3 s.
 _STOP_S = 60.0
 
 
 @dataclass(frozen=True)
 class Asked:
-    """What `nightjar submit` was asked for, beside the config."""
+    """Options of `nightjar submit`."""
 
     address: str | None
     overrides: Sequence[str]
@@ -47,7 +47,7 @@ class Asked:
 
 
 def submit(console: Console, path: Path, asked: Asked) -> None:
-    """`nightjar submit`. Leaves with the run's own exit code where it knows it."""
+    """`nightjar submit`. Exits with the run's exit code if it is known."""
     job, config = load_job(path, asked.overrides)
     run_dir = _run_dir_on_a_cluster(config)
     env = _chosen(asked.env)
@@ -57,8 +57,11 @@ def submit(console: Console, path: Path, asked: Asked) -> None:
     entrypoint = shlex.join(["python", "-m", "jobs.cli", "run", packed.config])
     _print_package(console, packed)
     for name in env:
-        say(console, f"{name}: its value goes into the job's metadata, where anybody who reaches")
-        say(console, "  the dashboard can read it; a secret is better owned by the cluster's nodes")
+        say(console, f"{name}: everybody with access to the dashboard can read its value in the")
+        say(
+            console,
+            "  job's metadata; set secrets in the environment of the cluster's nodes instead",
+        )
     if asked.dry_run:
         _print_dry(console, packed, entrypoint, run_dir, _address(asked.address))
         return
@@ -89,7 +92,7 @@ def _send(
         try:
             head.submit(name, entrypoint, archive, env, metadata)
         except ClusterUnreachable:
-            there = head.find(name)  # somebody else was first, or only the answer was lost
+            there = head.find(name)  # another submit was faster, or only the answer was lost
             if there is None:
                 raise
             _known(console, head, there, follow=asked.follow)
@@ -103,9 +106,9 @@ def _run_dir_on_a_cluster(config: JobConfig) -> str:
     run_dir = config.run_dir
     if not is_s3(run_dir) and not PurePosixPath(run_dir).is_absolute():
         raise ConfigError(
-            f"run_dir {run_dir} is relative: on a cluster it would lie in Ray's copy of the "
+            f"run_dir {run_dir} is relative: on a cluster it would be in Ray's copy of the "
             "working directory, which Ray deletes",
-            "--set run_dir=s3://BUCKET/RUN, or an absolute path that every node mounts",
+            "use --set run_dir=s3://BUCKET/RUN, or an absolute path that every node mounts",
         )
     return run_dir
 
@@ -113,12 +116,14 @@ def _run_dir_on_a_cluster(config: JobConfig) -> str:
 def _chosen(names: Sequence[str]) -> dict[str, str]:
     missing = [name for name in names if name not in os.environ]
     if missing:
-        raise ConfigError(f"--env {missing[0]}: no such variable here", "export it first")
+        raise ConfigError(
+            f"--env {missing[0]}: no such environment variable", f"export {missing[0]} first"
+        )
     return {name: os.environ[name] for name in names}
 
 
 def _address(asked: str | None) -> str:
-    """The job server's: as asked, else of Ray's own variables, else of this machine."""
+    """URL of the job server: --address, else Ray's variables, else this machine."""
     named = asked or os.environ.get("RAY_API_SERVER_ADDRESS") or os.environ.get("RAY_ADDRESS", "")
     address = named or _DEFAULT
     if "://" not in address:
@@ -126,13 +131,13 @@ def _address(asked: str | None) -> str:
     parts = urlsplit(address)
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise ConfigError(
-            f"--address {address}: not the address of a job server",
-            "give the dashboard's, such as http://HOST:8265",
+            f"--address {address} is no address of a job server",
+            "give the address of the dashboard, such as http://HOST:8265",
         )
     if parts.username or parts.password:
         raise ConfigError(
-            "--address holds a password",
-            "give the token in RAY_AUTH_TOKEN, with RAY_AUTH_MODE=token",
+            "--address contains a password",
+            "set RAY_AUTH_TOKEN to the token, and RAY_AUTH_MODE=token",
         )
     return address.rstrip("/")
 
@@ -140,7 +145,7 @@ def _address(asked: str | None) -> str:
 def _print_package(console: Console, packed: Package) -> None:
     sizes = packed.sizes
     largest = next(iter(sizes), None)
-    note = f", the largest {largest} ({megabytes(sizes[largest])})" if largest else ""
+    note = f", largest: {largest} ({megabytes(sizes[largest])})" if largest else ""
     say(console, f"package: {len(sizes):,} files, {megabytes(sum(sizes.values()))}{note}")
 
 
@@ -165,11 +170,11 @@ def _print_dry(
 def _warn_of_nodes(console: Console, head: Head, run_dir: str) -> None:
     nodes = head.nodes()
     if nodes > 1 and not is_s3(run_dir):
-        say(console, f"{run_dir} must be one directory for all {nodes} nodes; the run checks it")
+        say(console, f"{run_dir} must be shared by all {nodes} nodes; the run checks this")
 
 
 def _known(console: Console, head: Head, job: JobDetails, *, follow: bool) -> NoReturn:
-    """A job of this run directory is there already: say so, and do not come back."""
+    """Report the existing job of this run directory and exit with its exit code."""
     from jobs.cluster.ray_jobs import exit_code, outcome
 
     name = str(job.submission_id)
@@ -180,12 +185,12 @@ def _known(console: Console, head: Head, job: JobDetails, *, follow: bool) -> No
             _follow(console, head, name)
         say(console, f"nightjar logs {name} --follow; nightjar stop {name}")
         sys.exit(0)
-    say(console, f"nightjar logs {name} shows its output; submit --again goes on with its run")
+    say(console, f"nightjar logs {name} shows its output; submit --again continues the run")
     sys.exit(code)
 
 
 def _follow(console: Console, head: Head, name: str) -> NoReturn:
-    """Print the job's output to its end and leave with its exit code."""
+    """Print the job's output until it ends, then exit with its exit code."""
     from jobs.cluster.follow import follow
     from jobs.cluster.ray_jobs import exit_code, outcome
 
@@ -197,14 +202,14 @@ def _follow(console: Console, head: Head, name: str) -> NoReturn:
     try:
         ended = follow(head, name, write, lambda text: say(notes, text))
     except KeyboardInterrupt:
-        say(notes, f"Not followed any longer; the job goes on: nightjar stop {name} ends it")
+        say(notes, f"Stopped following. The job goes on; to stop it: nightjar stop {name}")
         sys.exit(130)
     say(console, f"{name} {outcome(ended)}")
     sys.exit(exit_code(ended))
 
 
 def status(console: Console, target: str | None, address: str | None) -> None:
-    """`nightjar status`: one job, or all. Leaves with the exit code of a job that has failed."""
+    """`nightjar status`: one job, or all. Exits with the exit code of a failed job."""
     from jobs.cluster.ray_jobs import Head, exit_code, outcome
 
     head = Head(_address(address))
@@ -251,22 +256,24 @@ def logs(console: Console, target: str, address: str | None, *, follow: bool) ->
 
 
 def stop(console: Console, target: str, address: str | None) -> None:
-    """`nightjar stop`: end a job and wait until it has ended."""
+    """`nightjar stop`: stop a job and wait for its end."""
     from jobs.cluster.ray_jobs import Head, outcome
 
     head = Head(_address(address))
     job = head.resolve(target)
     name = str(job.submission_id)
     if job.status.is_terminal():
-        say(console, f"{name} {outcome(job)} already")
+        say(console, f"{name} {outcome(job)}; nothing to stop")
         return
     head.stop(name)
     deadline = time.monotonic() + _STOP_S
     while not (job := head.resolve(name)).status.is_terminal():
         if time.monotonic() > deadline:
             raise ClusterUnreachable(
-                f"{name} was told to stop {_STOP_S:.0f} s ago and has not",
-                "look at its node; what is committed is kept whatever becomes of it",
+                f"{name} has not stopped within {_STOP_S:.0f} s",
+                "check the node that runs it; committed rows are kept in any case",
             )
         time.sleep(0.5)
-    say(console, f"{name} {outcome(job)}; what is committed is kept, submit --again goes on")
+    say(
+        console, f"{name} {outcome(job)}; committed rows are kept, submit --again continues the run"
+    )

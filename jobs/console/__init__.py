@@ -1,1 +1,1 @@
-"""What a person sees: tables, the live display, pictures with what was found, the estimate."""
+"""Everything that a person sees: tables, live display, drawings, the estimate of `plan`."""

@@ -19,16 +19,16 @@ from pipelines.measures.intervals import Interval
 from pipelines.storage.paths import RunPath
 from pipelines.truth.slices import SMALL
 
-_CLASSES = 40  #: rows of a table; all are in the JSON
+_CLASSES = 40  #: most rows of a table; the JSON has all classes
 _CONFUSED = 5
 _PAGES = 10
 
 
 def print_labels(console: Console, found: LabelEvaluation, run: RunPath, truth: str) -> None:
-    """Everything of a run of autolabel."""
+    """Print the evaluation of an autolabel run."""
     objects = found.whole.ap.objects
-    absent = f", {found.missing:,} more are not in this run" if found.missing else ""
-    rejected = f", {found.rejected:,} rejected ones left out" if found.rejected else ""
+    absent = f", {found.missing:,} images of the truth are not in this run" if found.missing else ""
+    rejected = f", {found.rejected:,} rejected in review and left out" if found.rejected else ""
     say(
         console,
         f"{run} against {truth}: {found.whole.labels:,} labels for {objects:,} objects on "
@@ -38,9 +38,9 @@ def print_labels(console: Console, found: LabelEvaluation, run: RunPath, truth: 
     console.print(_aps(found), markup=False)
     console.print(_classes(found), markup=False)
     if any(one.ap.objects < SMALL for one in found.classes.values()):
-        say(console, f"* fewer than {SMALL} objects: the figure and its interval say little")
+        say(console, f"* fewer than {SMALL} objects: too few for a reliable figure")
     if len(found.classes) > _CLASSES:
-        say(console, f"... and {len(found.classes) - _CLASSES} classes more, see the JSON")
+        say(console, f"... and {len(found.classes) - _CLASSES} more classes, see evaluation.json")
     rows = [(s.column, s.value, s.small, list(_of_labels(s.figures, True))) for s in found.slices]
     _print_slices(console, rows, ("images", *_LABEL_HEADINGS))
     if found.thresholds:
@@ -48,19 +48,20 @@ def print_labels(console: Console, found: LabelEvaluation, run: RunPath, truth: 
     _print_confused(console, found.confusion)
     if found.unnamed:
         names = ", ".join(found.unnamed)
-        say(console, f"the truth does not speak of: {names}; their labels are left out")
-    _mind(console, found.warnings)
+        say(console, f"classes that are not in the truth, left out: {names}")
+    _warn(console, found.warnings)
 
 
 def print_text(console: Console, found: TextEvaluation, run: RunPath, truth: str) -> None:
-    """Everything of a run of pages."""
-    rejected = f", {found.rejected:,} rejected ones left out" if found.rejected else ""
-    unused = f", {found.unused:,} truths fit no page" if found.unused else ""
+    """Print the evaluation of an OCR run."""
+    rejected = f", {found.rejected:,} rejected in review and left out" if found.rejected else ""
+    unused = f", {found.unused:,} truths match no page" if found.unused else ""
     say(console, f"{run} against {truth}: {found.pages:,} pages{rejected}{unused}", bold=True)
     say(
         console,
-        "CER and WER of all pages together, their means over pages, and pages without an error "
-        "(95 %); lines may stand in any order, case does not count, spacing in WER only",
+        "CER and WER of all pages together, their means over pages, and the share of pages without "
+        "an error, with 95 % intervals. The order of lines and case are ignored; spacing counts "
+        "in WER only.",
     )
     table = figures_table("", *_TEXT_HEADINGS)
     table.add_row("all", *_of_text(found.whole))
@@ -75,15 +76,15 @@ def print_text(console: Console, found: TextEvaluation, run: RunPath, truth: str
             place = f"{page.uri} page {page.page}"
             table.add_row(place, page.outcome, *rates, errors, str(page.row_id))
         console.print(table, markup=False)
-    _mind(console, found.warnings)
+    _warn(console, found.warnings)
 
 
 _LABEL_HEADINGS = ("labels", "objects", "AP", "AP@0.5", "precision", "recall", "F1")
-_TEXT_HEADINGS = ("pages", "characters", "CER", "WER", "CER of a page", "WER of a page", "exact")
+_TEXT_HEADINGS = ("pages", "characters", "CER", "WER", "CER per page", "WER per page", "exact")
 
 
 def _aps(found: LabelEvaluation) -> Table:
-    """Boxes and masks by size, and with the candidates."""
+    """AP of boxes and masks, by object size, and of boxes with the candidates."""
     table = figures_table("", "objects", "AP", "AP@0.5")
     table.add_row("boxes", *_ap(found.whole.ap))
     for name, one in found.sizes.items():
@@ -143,14 +144,14 @@ def _print_slices(
             table.add_row(value, *cells, style="dim" if small else None)
         console.print(table, markup=False)
         if some_small:
-            say(console, f"* fewer than {SMALL}: too few to tell slices apart")
+            say(console, f"* fewer than {SMALL}: too few to compare slices")
 
 
 def _print_thresholds(console: Console, found: HeldOut) -> None:
     chose, held = found.images
     say(
         console,
-        f"thresholds of the best F1, chosen on {chose:,} images and reported on the other {held:,}",
+        f"thresholds with the best F1, chosen on {chose:,} images, measured on the other {held:,}",
     )
     table = figures_table("class", "objects", "threshold", "precision", "recall", "F1")
     for one in found.classes[:_CLASSES]:
@@ -162,7 +163,7 @@ def _print_thresholds(console: Console, found: HeldOut) -> None:
     console.print(table, markup=False)
     if found.too_few:
         names = ", ".join(f"{name} ({count})" for name, count in found.too_few.items())
-        say(console, f"too few objects to choose and to report: {names}")
+        say(console, f"too few objects for a threshold: {names}")
 
 
 def _gain(before: Figures, after: Figures) -> Iterator[str]:
@@ -173,7 +174,7 @@ def _gain(before: Figures, after: Figures) -> Iterator[str]:
 
 
 def _print_confused(console: Console, found: Confusion) -> None:
-    """The pairs of classes that are taken for each other most, and what is missed or invented."""
+    """Missed objects, labels on background, and the most frequent confusions of classes."""
     last = len(found.names) - 1
     pairs = [
         (found.counts[row][column], found.names[row], found.names[column])
@@ -184,12 +185,12 @@ def _print_confused(console: Console, found: Confusion) -> None:
     missed = sum(row[last] for row in found.counts)
     say(console, f"missed: {missed:,}; labels on {BACKGROUND}: {sum(found.counts[last]):,}")
     for count, true, said in sorted(pairs, key=lambda pair: -pair[0])[:_CONFUSED]:
-        say(console, f"taken for another class: {count:,} {true} labelled {said}")
+        say(console, f"wrong class: {count:,} {true} labelled {said}")
 
 
-def _mind(console: Console, warnings: Sequence[str]) -> None:
+def _warn(console: Console, warnings: Sequence[str]) -> None:
     for warning in warnings:
-        console.print("[bold yellow]Mind[/]: ", end="")
+        console.print("[bold yellow]Warning[/]: ", end="")
         say(console, warning)
 
 
@@ -198,10 +199,10 @@ def _point(figure: Interval | None) -> str:
 
 
 def shown(figure: Interval | None) -> str:
-    """`0.912 (0.88 .. 0.94)`; without an interval where there is none."""
+    """`0.912 (0.88 .. 0.94)`; the value alone if there is no interval."""
     if figure is None:
         return "-"
-    if math.isnan(figure.low):  # of one file
+    if math.isnan(figure.low):  # one file has no interval
         return f"{figure.value:.3f}"
     return f"{figure.value:.3f} ({figure.low:.2f} .. {figure.high:.2f})"
 

@@ -1,4 +1,4 @@
-"""What a run shows while it works: a live line per stage, or log lines without a terminal."""
+"""Live progress: one line per stage on a terminal, log lines otherwise."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ from rich.text import Text
 
 from pipelines.engine.progress import Progress
 
-#: Rates are over this many seconds, so that an ETA follows the present, not the start-up.
+#: Seconds that a rate covers: short enough that the ETA forgets the start-up.
 _WINDOW_S = 30.0
 _LOG_EVERY_S = 10.0
 
 
 class Rates:
-    """Rows per second by counter, over the last half minute."""
+    """Rows per second of each counter, over the last 30 s."""
 
     def __init__(self) -> None:
         self._seen: dict[str, deque[tuple[float, int]]] = {}
 
     def of(self, name: str, rows: int) -> float:
-        """Note the counter's present value; its rate since the window began."""
+        """Note the counter's value and return its rate."""
         now = time.monotonic()
         seen = self._seen.setdefault(name, deque())
         seen.append((now, rows))
@@ -51,14 +51,14 @@ def duration(seconds: float) -> str:
 
 
 class SparseLog:
-    """Lines for a console that is no terminal: one in ten seconds, the rest are left out."""
+    """Log lines for a console that is no terminal: at most one every 10 s."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
         self._logged = time.monotonic()
 
     def line(self, text: str) -> None:
-        """Print `text` if it is time for a line."""
+        """Print `text`, unless the last line is less than 10 s old."""
         if not self._console.is_terminal and time.monotonic() - self._logged >= _LOG_EVERY_S:
             self._logged = time.monotonic()
             self._console.print(text, highlight=False)
@@ -66,9 +66,9 @@ class SparseLog:
 
 @contextmanager
 def counted(console: Console, unit: str, waiting: str) -> Iterator[Callable[[int, int], None]]:
-    """A bar with rate and ETA, or lines without a terminal; called with (done, in all).
+    """A progress bar with rate and ETA, or log lines. Call the result with (done, total).
 
-    `waiting`: what is said before the first call.
+    `waiting`: shown until the first call.
     """
     rates, log = Rates(), SparseLog(console)
     columns = (BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[speed]}"))
@@ -90,7 +90,7 @@ def counted(console: Console, unit: str, waiting: str) -> Iterator[Callable[[int
 
 @contextmanager
 def stepped(console: Console, first: str) -> Iterator[Callable[[str, int, int], None]]:
-    """A bar for one step after the other, or lines; called with (step, done, in all)."""
+    """A progress bar for several steps, or log lines. Call the result with (step, done, total)."""
     log = SparseLog(console)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
     with RichProgress(
@@ -106,13 +106,13 @@ def stepped(console: Console, first: str) -> Iterator[Callable[[str, int, int], 
 
 
 def say(console: Console, text: str, *, bold: bool = False) -> None:
-    """Print `text` as it stands: brackets are no markup, and a long line is not broken."""
+    """Print `text` literally: without markup and without wrapping."""
     style = "bold" if bold else None
     console.print(text, style=style, markup=False, highlight=False, soft_wrap=True)
 
 
 def figures_table(*headings: str) -> Table:
-    """A table without lines, its first column words and the others figures."""
+    """A table without rules: the first column is left-aligned, the others right-aligned."""
     made = Table(box=None, padding=(0, 2, 0, 0))
     for number, heading in enumerate(headings):
         made.add_column(heading, justify="right" if number else "left")
@@ -120,7 +120,7 @@ def figures_table(*headings: str) -> Table:
 
 
 class RunView:
-    """A context manager to hand to `pipelines.run.execute` as `on_progress`."""
+    """Progress of a run: a context manager, the `on_progress` of `pipelines.run.execute`."""
 
     def __init__(self, console: Console, unit: str) -> None:
         self._console = console
@@ -186,5 +186,5 @@ class RunView:
         return (
             f"{progress.done_before + finished:,} of {progress.total:,} {self._unit}s, "
             f"{progress.committed.rows + progress.done_before:,} committed, "
-            f"{duration(time.time() - progress.started)} so far, {eta}"
+            f"{duration(time.time() - progress.started)} elapsed, {eta}"
         )

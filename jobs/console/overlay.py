@@ -1,4 +1,4 @@
-"""A page with its lines, or an image with its labels, drawn over it."""
+"""Draw a page with its lines, or an image with its labels."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pipelines.errors import NightjarError
 from pipelines.runs.directory import RunDir
 from pipelines.runs.refetch import Refetcher
 
-#: Score -> colour, from "nobody should trust this" to "sure". Blue: the engine gave no score.
+#: Upper bound of a score and its colour, red (unreliable) to green. Blue: no score.
 _BANDS = (
     (0.6, "#c1121f"),
     (0.8, "#e85d04"),
@@ -26,16 +26,16 @@ _MARGIN = 44  # pixels below the page, for the legend
 
 
 def draw_row(run: RunDir, row: AnyRow, path: Path) -> None:
-    """Fetch the page of a finished row again and write it, with what was found, to `path` (PNG).
+    """Fetch the page of a finished row again and write it with its findings to `path` (PNG).
 
-    Raises NightjarError if the page cannot be fetched any more.
+    Raises NightjarError if the page can no longer be fetched.
     """
     (fetched,) = Refetcher(run)([row])
     failure = fetched["fetch_failure"]
     if failure:
         raise NightjarError(
             f"{row['uri']} page {row['page']}: {failure['kind']}: {failure['message']}",
-            "there is no page to draw; `nightjar show RUN --row ID` without --image works",
+            "the page cannot be drawn; show the row without --image: nightjar show RUN --row ID",
         )
     page = Image.open(io.BytesIO(fetched["image"] or b"")).convert("RGB")
     if "instances" in row:
@@ -47,7 +47,7 @@ def draw_row(run: RunDir, row: AnyRow, path: Path) -> None:
 
 
 def overlay(page: Image.Image, lines: list[LineValue]) -> Image.Image:
-    """`page` (RGB) with the polygon of every line in its band's colour, and a legend below."""
+    """`page` (RGB) with the polygon of each line, coloured by its score, and a legend below."""
     canvas = Image.new("RGB", (page.width, page.height + _MARGIN), "white")
     canvas.paste(page, (0, 0))
     draw = ImageDraw.Draw(canvas, "RGBA")
@@ -64,7 +64,7 @@ def overlay(page: Image.Image, lines: list[LineValue]) -> Image.Image:
 
 
 def colour_of(score: float | None) -> str:
-    """The band's colour of a line score (0..1), blue for None."""
+    """The colour of a line score (0..1); blue for None."""
     if score is None:
         return _UNKNOWN
     return next(colour for bound, colour in _BANDS if score < bound)

@@ -1,4 +1,4 @@
-"""Whether a port is free, before a server that would not say so is started on it."""
+"""Check that a port is free before a server starts on it."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ import socket
 
 
 def listen_error(host: str, port: int) -> OSError | None:
-    """Why nobody can listen there; None: it is free."""
+    """The error of listening on the port; None if it is free."""
     try:
-        with socket.create_server((host, port)):  # with SO_REUSEADDR: TIME_WAIT is no hindrance
+        with socket.create_server((host, port)):  # sets SO_REUSEADDR: TIME_WAIT does not block
             return None
     except OSError as error:
         return error

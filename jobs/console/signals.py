@@ -1,4 +1,4 @@
-"""How a command that serves until it is told to stop is told."""
+"""Signals that stop a command which serves until Ctrl-C."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ import signal
 def interrupt_on_signals() -> None:
     """SIGINT (Ctrl-C) and SIGTERM raise KeyboardInterrupt in the main thread.
 
-    Also where a shell has SIGINT ignored (`nightjar serve vlm FILE &` in a script), and where Ray
-    has a handler of its own: whoever just ends leaves a server on its port.
+    A shell starts background commands (`nightjar serve vlm FILE &`) with SIGINT ignored, and Ray
+    installs its own handlers. Without this function the server would outlive the command and keep
+    its port.
     """
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.default_int_handler)

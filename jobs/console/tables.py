@@ -1,4 +1,4 @@
-"""The table at the end of a run, and of `nightjar show`."""
+"""The tables at the end of a run and of `nightjar show`."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _OUTCOMES = ("native_text", "ocr", "vlm", "accepted", "empty", "review", "failed
 
 
 def print_run(console: Console, run: RunDir, unit: str, total: int, counted: Totals) -> None:
-    """Pages by outcome, failures and review reasons by kind, and where the time went."""
+    """Print pages by outcome, failures and review reasons by kind, and time by stage."""
     record = run.read_record()
     console.print(
         f"\n[bold]{record['job']}[/bold]  {run.path}  {counted.rows:,} of {total:,} {unit}s"
@@ -31,7 +31,7 @@ def print_run(console: Console, run: RunDir, unit: str, total: int, counted: Tot
     mb = counted.bytes / 1e6
     console.print(f"{counted.shards} shards, {mb:.1f} MB: {run.shards}")
     if counted.outcomes.get("failed"):
-        console.print(f"failed {unit}s again, by themselves: {run.rejects}")
+        console.print(f"failed {unit}s only: {run.rejects}")
 
 
 def _ordered(outcomes: dict[str, int]) -> list[tuple[str, int]]:
@@ -55,9 +55,9 @@ def _times(session: SessionRecord, unit: str) -> Table:
         f"{duration(session.get('seconds', 0))}, {rate:.2f} {unit}s/s"
     )
     table = Table(title=title, title_justify="left", box=None, padding=(0, 2, 0, 0))
-    for heading in ("stage", "busy s", f"ms/{unit}", "of which"):
+    for heading in ("stage", "busy s", f"ms/{unit}", "steps, s"):
         table.add_column(
-            heading, justify="right" if heading not in ("stage", "of which") else "left"
+            heading, justify="right" if heading not in ("stage", "steps, s") else "left"
         )
     table.add_row("(start-up)", f"{session.get('start_up_s', 0):.1f}", "", "")
     for name, stage in session.get("stages", {}).items():
@@ -70,8 +70,10 @@ def _times(session: SessionRecord, unit: str) -> Table:
 
 
 def print_scores(console: Console, scores: Scores, truth: str) -> None:
-    """What the labels are worth, against `truth`."""
-    absent = f", {scores.missing:,} of its images are not in this run" if scores.missing else ""
+    """Print the scores of the labels against `truth`."""
+    absent = (
+        f", {scores.missing:,} images of the truth are not in this run" if scores.missing else ""
+    )
     table = Table(
         title=f"against {truth}: {scores.labels:,} labels for {scores.objects:,} objects "
         f"on {scores.images:,} images{absent}",
@@ -79,7 +81,7 @@ def print_scores(console: Console, scores: Scores, truth: str) -> None:
         box=None,
         padding=(0, 2, 0, 0),
     )
-    for heading in ("", "AP", "AP@0.5", "precision", "recall", "mean IoU of the found"):
+    for heading in ("", "AP", "AP@0.5", "precision", "recall", "mean IoU of matches"):
         table.add_column(heading, justify="right" if heading else "left")
     both = (scores.precision, scores.recall)
     table.add_row("boxes", *map(_share, (scores.ap, scores.ap50, *both)), "")

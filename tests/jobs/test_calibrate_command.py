@@ -55,13 +55,13 @@ def done(finished: Path) -> Ended:
 def test_a_run_and_its_truth_become_a_calibration(done: Ended, finished: Path) -> None:
     assert done.code == 0, done.err
     for part in (
-        "40 of 41 truths are pages with a reading",
-        "1 fit no page of the run: truth/nobody.csv",
+        "40 of 41 truths match a page with text",
+        "1 match no page of the run: truth/nobody.csv",
         "calibrated, floor 0.",
-        "... and not held back by the other rules",
-        "page-mean floor, as many pages",
-        "as the run has routed them",
-        "pages that are escalated",
+        "... with the other review rules",
+        "page mean, same number of pages",
+        "as routed in this run",
+        "by share of escalated pages",
         "written: run/calibration/rapid_ocr.json",
     ):
         assert part in done.out
@@ -164,8 +164,8 @@ def test_labels_get_thresholds_and_yaml(nightjar: Command, tmp_path: Path) -> No
     assert done.code == 0, done.err
     assert "0.5 -> 0.7" in done.out
     assert "0.686 -> 1.000 (0.86 .. 1.00)" in done.out, "precision: 24 of 35, then of 24"
-    assert "blue star, green house; left as they are" in " ".join(done.out.split())
+    assert "keep their threshold: blue star, green house" in " ".join(done.out.split())
     ontology = yaml.safe_load((tmp_path / "thresholds.yaml").read_text())["detector"]["ontology"]
     assert ontology == {"classes": {"red star": {"threshold": 0.7}}}
-    with pytest.raises(ConfigError, match="which reads no text"):
+    with pytest.raises(ConfigError, match="is an autolabel run and has no text"):
         command(Console(), tmp_path / "run", Asked(tmp_path / "truth.json", target_cer=0.01))

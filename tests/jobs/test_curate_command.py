@@ -61,7 +61,7 @@ def test_a_run_goes_out_is_corrected_and_comes_back(
     dataset.match(fo.ViewField("row_id") == "3").tag_samples("accept")
     back = CliRunner().invoke(app, ["curate", "pull", "run", "--reviewer", "Ada"])
     assert back.exit_code == 0, back.exception
-    assert "run: 1 of 2 samples touched" in back.output
+    assert "run: 1 of 2 samples reviewed" in back.output
     (file,) = (tmp_path / "run" / "reviewed").iterdir()
     rows = pq.read_table(file).select(["row_id", "verdict", "reviewer"]).to_pylist()
     assert rows == [{"row_id": 3, "verdict": "accept", "reviewer": "Ada"}]
@@ -83,7 +83,7 @@ def test_the_summary_says_what_was_done(fo: Any, named: str, run: RunDir) -> Non
     assert "new 0 changed 0 as before 1" in said
     assert "new 0 changed 1 as before 1 without a picture: OBJECT_MISSING 1" in said
     assert "reject 1 new 1 replace an earlier answer 0" in said
-    assert "stand already 1 nothing new, nothing was written" in said
+    assert "known already 1 nothing new; no file written" in said
 
 
 def test_a_terminal_gets_a_bar_with_rate(fo: Any, named: str, run: RunDir) -> None:
@@ -156,11 +156,11 @@ def test_the_app_is_served_on_loopback_until_stopped(
         address = f"http://127.0.0.1:{served.port}/datasets/{named}"
         assert f"3 samples: {address}" in served.said
         answered(address)
-        with pytest.raises(ConfigError, match=f"port {served.port} is taken"):
+        with pytest.raises(ConfigError, match=f"port {served.port} is in use"):
             open_app(console, named, served.port)
         rest = served.stopped()
     assert served.process.returncode == 0
-    assert f"Stopped. To take back what was changed: nightjar curate pull {named}" in rest
+    assert f"Stopped. To pull corrections back: nightjar curate pull {named}" in rest
     with pytest.raises(OSError, match="refused"):
         urllib.request.urlopen(f"http://127.0.0.1:{served.port}/", timeout=5)
 

@@ -31,7 +31,7 @@ def test_labels_are_evaluated_and_compared(nightjar: Command, tmp_path: Path) ->
     assert done.code == 0, done.err
     for words in ("50 images", "boxes", "small", "masks", "by kind", "jpeg", "fewer than 30"):
         assert words in done.out
-    assert "thresholds of the best F1, chosen on 25 images and reported on the other 25" in done.out
+    assert "thresholds with the best F1, chosen on 25 images, measured on the other 25" in done.out
     folder = tmp_path / "run" / "evaluation"
     written = json.loads((folder / "evaluation.json").read_text())
     assert (written["version"], written["job"], written["images"]) == (1, "autolabel", 50)
@@ -41,7 +41,7 @@ def test_labels_are_evaluated_and_compared(nightjar: Command, tmp_path: Path) ->
         assert min(Image.open(folder / name).size) > 200
     compared = nightjar("diff", "run", "run", "--truth", "truth.json", "--out", "out/diff.jsonl")
     assert compared.code == 0, compared.err
-    assert "0 differ in anything" in compared.out
+    assert "0 images differ" in compared.out
     assert (tmp_path / "out" / "diff.jsonl").read_bytes() == b""
 
 
@@ -95,7 +95,7 @@ def test_a_difference_is_told_with_its_reason(tmp_path: Path) -> None:
     for expected in (
         "2 images in both",
         "1 images in the first run only",
-        "1 images of files that changed themselves",
+        "1 images of files that changed between the runs",
         "1 images, 1 worse, 0 better",
         f"relabelled: 1 {STAR} -> {BLUE}",
         f"a.jpg accepted -> review 0 -> 3 relabelled {STAR} -> {BLUE}; gone {BLUE}",

@@ -77,7 +77,7 @@ def test_a_bucket_is_reached_as_the_environment_says(
     export.documents(console, str(run.path), out, asked, everything=False, candidates=False)
     file = Storage(bucket.settings).read(f"{out}letter_donation.png.pdf", max_bytes=1 << 20)
     assert "Dear [Sir]" in pdfium.PdfDocument(file)[0].get_textpage().get_text_range()
-    assert f"what lies where: {out}documents.jsonl" in console.export_text()
+    assert f"index: {out}documents.jsonl" in console.export_text()
 
 
 def test_options_of_the_other_kind_of_run_are_refused(

@@ -102,5 +102,5 @@ def test_a_report_that_fails_is_a_warning(nightjar: Command, done: Path) -> None
     ended = nightjar("run", done)
     assert ended.code == 0, ended.err
     assert "No report: KeyError: 'uri'" in ended.out
-    assert "The run is whole" in ended.out
+    assert "The run is complete" in ended.out
     assert "3 of 3 pages" in ended.out

@@ -77,11 +77,11 @@ def test_the_summary_says_what_is_left_and_what_stands(run: RunDir, tmp_path: Pa
     import_(console, run.path, tmp_path / "one", None)
     export(console, run.path, tmp_path / "rest", None, failed=True, again=False)
     said = " ".join(console.export_text().split())
-    assert "beyond the limit 2" in said
-    assert "new 1 replace an earlier answer 0 stand already 0" in said
-    assert "stand already 1 nothing new, nothing was written" in said
+    assert "beyond --limit, left out 2" in said
+    assert "new 1 replace an earlier answer 0 known already 0" in said
+    assert "known already 1 nothing new; no file written" in said
     assert "2 items to review" in said
-    assert "reviewed before, left out 1" in said
+    assert "already reviewed, left out 1" in said
 
 
 def test_a_terminal_gets_a_bar_with_rate(run: RunDir, tmp_path: Path) -> None:

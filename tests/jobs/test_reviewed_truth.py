@@ -86,7 +86,7 @@ def test_labels_that_were_deleted_in_the_app_move_the_threshold(
     # The same as a COCO data set of what people said, which any run can be held against
     exported = nightjar("export", images.path, tmp_path / "coco", "--reviewed", "only")
     assert f"{IMAGES_LOOKED_AT} images, {2 * IMAGES_LOOKED_AT} labels" in exported
-    assert "with the labels of a reviewer: 1 accept, 11 correct" in exported
+    assert "with a reviewer's labels: 1 accept, 11 correct" in exported
     truth = tmp_path / "coco" / "annotations.json"
     calibrated(images, truth, out=tmp_path / "other.yaml")
     assert (tmp_path / "other.yaml").read_text() == (tmp_path / "thresholds.yaml").read_text()
@@ -146,7 +146,7 @@ def test_texts_that_were_corrected_in_the_app_calibrate_like_truth_files(
     assert pulled.counts.verdicts["accept"] >= 4
     assert pulled.counts.verdicts["correct"] >= 8
     said = calibrated(pages, "reviewed", out=tmp_path / "app.json")
-    assert f"{PAGES_LOOKED_AT - 1} of {PAGES_LOOKED_AT} truths are pages with a reading" in said
+    assert f"{PAGES_LOOKED_AT - 1} of {PAGES_LOOKED_AT} truths match a page with text" in said
     assert "left out: 1 rejected in review" in said
     assert "all truth comes from the review queue" not in said
     calibrated(pages, tmp_path / "truth", out=tmp_path / "files.json")

@@ -126,7 +126,7 @@ def test_the_summary_says_what_the_labels_are_worth(night) -> None:
 def test_a_second_run_starts_nothing_and_says_the_same(night) -> None:
     again = run_quickstart(night[0])
     assert again.code == 0, again.err
-    assert "Everything is done already" in again.out
+    assert "Everything is done." in again.out
     assert next(line for line in night[1].out.splitlines() if line.startswith("boxes")) in again.out
 
 

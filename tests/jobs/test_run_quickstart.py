@@ -128,7 +128,7 @@ def test_a_second_run_starts_nothing_and_changes_nothing(finished, rows) -> None
     before = sorted((run_dir / "shards").iterdir())
     again = quickstart(run_dir)
     assert again.code == 0, again.err
-    assert "Everything is done already" in again.out
+    assert "Everything is done." in again.out
     assert sorted((run_dir / "shards").iterdir()) == before
     assert len(json.loads((run_dir / "run.json").read_text())["sessions"]) == 1
 

@@ -186,7 +186,7 @@ def test_a_log_is_printed_once_over_a_line_that_breaks(cluster: RayHead, night: 
         assert (line.cuts_left, line.refusals_left) == (0, 0)
     assert "".join(printed) == whole
     assert ended.driver_exit_code == 0
-    assert [note.partition(",")[0] for note in notes] == ["contact lost", "contact again"]
+    assert [note.partition(",")[0] for note in notes] == ["connection lost", "connection restored"]
 
 
 def test_exit_codes_again_status_and_stop(cluster: RayHead, tmp_path: Path) -> None:
@@ -249,7 +249,7 @@ def test_another_ray_is_refused_before_anything_is_sent(tmp_path: Path) -> None:
     server = HTTPServer(("127.0.0.1", 0), _OlderRay)
     Thread(target=server.serve_forever, daemon=True).start()
     config, address = write_config(tmp_path, "/scans"), f"http://127.0.0.1:{server.server_port}"
-    with pytest.raises(ClusterUnreachable, match=r"runs Ray 2.9.0, this is Ray 2\.6\d") as caught:
+    with pytest.raises(ClusterUnreachable, match=r"runs Ray 2.9.0; Ray 2\.6\d") as caught:
         submit.submit(Console(), config, asked(address))
     assert "ray==2.9.0" in caught.value.remedy
     server.shutdown()
@@ -271,7 +271,7 @@ def test_a_dry_run_shows_everything_and_sends_nothing(
     ):
         assert shown in ended.out
     assert os.environ["HOME"] not in ended.out
-    assert "HOME: its value goes into the job's metadata" in ended.out
+    assert "HOME: everybody with access to the dashboard can read its value" in ended.out
 
 
 @pytest.mark.parametrize(
@@ -279,9 +279,9 @@ def test_a_dry_run_shows_everything_and_sends_nothing(
     [
         ({"overrides": ["run_dir=runs/here"]}, "relative"),
         ({"overrides": ["ocr.engin=openvino"]}, "did you mean 'engine'"),
-        ({"env": ["NO_SUCH_VARIABLE"]}, "no such variable"),
-        ({"address": "http://me:word@head:8265"}, "--address holds a password"),
-        ({"address": "ray://head:10001"}, "not the address of a job server"),
+        ({"env": ["NO_SUCH_VARIABLE"]}, "no such environment variable"),
+        ({"address": "http://me:word@head:8265"}, "--address contains a password"),
+        ({"address": "ray://head:10001"}, "no address of a job server"),
     ],
 )
 def test_what_cannot_work_is_refused_before_anything_is_sent(
