@@ -88,7 +88,7 @@ def test_the_zip_holds_the_config_as_it_was_overridden_and_is_the_same_twice(fol
 
 def test_a_large_package_is_refused_with_the_names_of_its_largest_files(folder: Path) -> None:
     config = {"job": "ocr_backfill", "detector": {"model": "weights"}}
-    with pytest.raises(ConfigError, match=r"the largest: weights/other/model.safetensors \(5.0 kB"):
+    with pytest.raises(ConfigError, match=r"largest files: weights/other/model.safetensors \(5.0 kB"):
         package(folder, "night.yaml", config, max_mb=0.004)
 
 
