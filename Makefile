@@ -1,8 +1,8 @@
-# A fresh machine needs python3 >= 3.11 with pip, make and git. Everything else comes from the lock.
+# Needs python3 >= 3.11 with pip, make and git. All packages come from the lock.
 PYTHON ?= python3
 UV := 0.13.8
 BIN := .venv/bin
-# Dependency groups of pyproject.toml that have an environment of their own.
+# Engines with an environment of their own; each is a dependency group of pyproject.toml.
 ENGINES := paddle_ocr
 
 .PHONY: setup demo test test-long check lint types imports format lock lock-engines engines bench bench-labelling bench-labelling-peers bench-gate bench-peers bench-scale chaos clean
@@ -16,7 +16,7 @@ setup: .venv/.ready
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps -e .
 	touch $@
 
-# Environments of the engines that cannot share ours: 5 to 11 s, 1 GB of hard links to uv's cache.
+# One environment per engine in ENGINES: 5 to 11 s, 1 GB of hard links to uv's cache.
 engines: $(patsubst %,.venvs/%/.ready,$(ENGINES))
 
 .venvs/%/.ready: infra/engines/%.lock | setup
@@ -29,7 +29,7 @@ demo: setup
 	$(BIN)/nightjar run configs/ocr_backfill/quickstart.yaml
 	$(BIN)/nightjar run configs/autolabel/quickstart.yaml
 
-# Two processes, a file of tests each at a time: most of them wait for Ray to start.
+# Two processes: most tests wait for Ray to start. Each process takes one test file at a time.
 test: setup engines
 	$(BIN)/pytest -n 2 --dist loadfile
 
@@ -57,7 +57,7 @@ lock: setup
 		--override infra/lock-overrides.txt --no-header --no-annotate -o requirements.lock
 	$(MAKE) lock-engines
 
-# What an engine does not pin itself is what the main lock has: the same Ray, the same pyarrow.
+# Packages that an engine does not pin get the main lock's versions, above all Ray and pyarrow.
 lock-engines: setup
 	grep -vE '^(numpy|opencv|pillow|pyyaml)' requirements.lock > .venv/engine-constraints.txt
 	for engine in $(ENGINES); do \
@@ -65,7 +65,7 @@ lock-engines: setup
 			--constraint .venv/engine-constraints.txt --override infra/engines/overrides.txt \
 			--no-header --no-annotate --quiet -o infra/engines/$$engine.lock || exit 1; done
 
-# A folder of page images, and of SROIE-style truth for the error rates.
+# PAGES: a folder of page images. TRUTH: SROIE-style truth for the error rates.
 PAGES ?= ../shared/data/receipts/images
 TRUTH ?= ../shared/data/receipts/truth
 
@@ -75,16 +75,16 @@ bench: setup
 bench-labelling: setup
 	$(BIN)/python benchmarks/labelling.py --fiftyone
 
-# Ratios of short runs against the least that may come out: a minute and a half on two cores.
+# Speed ratios of short runs against their lower limits: 90 s on two cores.
 bench-gate: setup
 	$(BIN)/python benchmarks/gate.py
 
-# Commands that people run instead of ours, each in an environment of its own.
+# Other tools as commands, each in an environment of its own.
 PEERS := paddleocr ocrmypdf docling
 bench-peers: setup $(patsubst %,.venvs/peers/%/.ready,$(PEERS))
 	$(BIN)/python benchmarks/ocr_peers.py $(PAGES) --truth $(TRUTH)
 
-# A grounding-dino-tiny or -base as transformers saves it; random weights where none is named.
+# MODEL: a grounding-dino-tiny or -base checkpoint of transformers. The default is made with random weights.
 MODEL ?= build/full_size/detector
 bench-labelling-peers: setup .venvs/peers/autodistill/.ready $(MODEL)
 	$(BIN)/python benchmarks/labelling_peers.py --model $(MODEL)
