@@ -1,5 +1,5 @@
-"""Text readers: pages in, lines with scores out.
+"""Text readers: they turn pages into text lines with scores.
 
-rapid_ocr.py, paddle_ocr.py   PP-OCR: pp_ocr/ holds what both share
-surya.py, blocks.py            Surya, behind its own server
+rapid_ocr.py, paddle_ocr.py   PP-OCR; shared code is in pp_ocr/
+surya.py, blocks.py           Surya, which runs behind its own server
 """

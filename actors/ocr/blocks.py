@@ -1,4 +1,4 @@
-"""The types of a page's layout, in Arrow and in Python."""
+"""Layout blocks of a page, as Arrow types and as typed dicts."""
 
 from __future__ import annotations
 
@@ -8,15 +8,16 @@ import pyarrow as pa
 
 from actors.failures import FAILURE, FailureValue
 
-#: One block of a page, for readers that find blocks before text.
+#: One block of a page, for readers that detect the layout before they read text.
 #:
-#: * `type`: what the model calls it, lower case: text, section_header, table, form, figure ...
-#: * `box`: x0, y0, x1, y1 in pixels of the upright page, inside it; null where the model named
-#:   none that lies on the page.
-#: * `html`: the block's text as HTML, a table as ``<table>``; null where it was not read. It is a
-#:   model's answer about somebody's page: escape or clean it before a browser sees it.
+#: * `type`: the model's name of the block type, lower case: text, section_header, table, form,
+#:   figure ...
+#: * `box`: x0, y0, x1, y1 in pixels of the upright page, inside it; null if the model gave no box
+#:   on the page.
+#: * `html`: the block's text as HTML, a table as ``<table>``; null if it was not read. A model
+#:   wrote this HTML: escape or sanitise it before a browser shows it.
 #: * `score`: mean probability of the answer's tokens, 0..1; null means unknown, never "sure".
-#: * `failure`: why `html` is null or not to be trusted.
+#: * `failure`: the reason why `html` is null or unreliable.
 BLOCK = pa.struct(
     [
         ("type", pa.string()),
@@ -27,7 +28,7 @@ BLOCK = pa.struct(
     ]
 )
 
-#: The column `ocr_blocks`, in reading order. Null: not looked at.
+#: The column `ocr_blocks`, in reading order. Null: not processed.
 BLOCKS = pa.list_(BLOCK)
 
 

@@ -1,11 +1,11 @@
-"""The text in a fragment of HTML, line by line. Nothing is rendered, fetched or run."""
+"""Extracts text lines from a fragment of HTML. Nothing is rendered, loaded or executed."""
 
 from __future__ import annotations
 
 import re
 from html.parser import HTMLParser
 
-#: Elements that begin and end a line.
+#: Elements that start and end a line.
 _LINES = re.compile(
     "address|article|blockquote|br|caption|dd|div|dl|dt|figcaption|figure|footer|form|h[1-6]|header"
     "|hr|li|main|nav|ol|p|pre|section|table|tbody|tfoot|thead|tr|ul"
@@ -16,10 +16,9 @@ _AS_WRITTEN = frozenset({"pre", "code"})
 
 
 def html_lines(html: str) -> list[str]:
-    """Lines of text, none of them empty. A row of a table is a line, its cells parted by a space.
+    """The non-empty text lines of `html`. A table row is one line, with a space between cells.
 
-    Formulas keep their source, a ticked box becomes ``[x]``. Takes any text: what is no HTML is
-    text.
+    Formulas keep their source, and a ticked box becomes ``[x]``. Input without HTML is plain text.
     """
     parser = _Parser()
     parser.feed(html)

@@ -1,8 +1,8 @@
-"""PaddleOCR 3.7: pages in, text lines with scores out. Lives in an environment of its own.
+"""PaddleOCR 3.7 as a text reader. It needs its own virtual environment.
 
-Its pipeline reads page by page, in page order, and pads every crop to 320 columns and more. Here
-its detector and its recogniser are asked apart, so that lines are packed across pages as for
-`rapid_ocr`; the library still prepares pixels, runs the networks and decodes.
+PaddleOCR's pipeline reads one page at a time and pads every crop to at least 320 columns. This
+actor calls its detector and its recogniser separately. Lines are then packed across pages, as in
+`rapid_ocr`. The library still preprocesses pixels, runs the networks and decodes.
 
 LICENCE: PaddleOCR, PaddleX and the PP-OCR weights are Apache-2.0.
 """
@@ -40,30 +40,32 @@ Script = Literal[
     "ta",
 ]
 
-#: The detector takes the size that it is given: limits that no page meets.
+#: Limits that no page reaches, so that the detector does not resize its input.
 _NO_LEAST, _NO_MOST = 32, 10**6
 
 
 class PaddleOcrConfig(LineReaderConfig):
-    """Which of PaddleOCR's models and runtimes, and how lines are found."""
+    """PaddleOCR's models and runtime, and the line detection."""
 
     engine: PaddleEngine = Field(
         "onnxruntime",
-        description="runtime; paddle and transformers need paddlepaddle or torch in the pool's "
-        "environment",
+        description="runtime; paddle needs paddlepaddle in the pool's environment, transformers "
+        "needs torch",
     )
     device: str = Field("cpu", pattern=r"^(cpu|gpu(:\d+)?)$", description="cpu, gpu or gpu:N")
     script: Script = Field(
         "general",
-        description="general: PP-OCRv6 (Chinese, Japanese, Latin letters); else PP-OCRv5's "
+        description="general: PP-OCRv6 (Chinese, Japanese, Latin script); others: the PP-OCRv5 "
         "recogniser of that script; eslav: Russian, Belarusian, Ukrainian",
     )
     det_model: str = Field("PP-OCRv6_small_det", description="PaddleOCR's name of the detector")
-    rec_model: str | None = Field(None, description="of the recogniser; null: that of `script`")
+    rec_model: str | None = Field(
+        None, description="PaddleOCR's name of the recogniser; null: chosen by `script`"
+    )
     det_dir: Path | None = Field(
         None,
-        description="its files as PaddleOCR lays them out; null: for PP-OCRv6_small on onnxruntime "
-        "those in rapidocr's wheel, else PaddleOCR downloads them",
+        description="the detector's directory in PaddleOCR's layout; null: for PP-OCRv6_small on "
+        "onnxruntime the files in rapidocr's wheel, else PaddleOCR downloads them",
     )
     rec_dir: Path | None = Field(None, description="the same for the recogniser")
 
@@ -79,18 +81,18 @@ _PPOCR_V5 = "{}_PP-OCRv5_mobile_rec"
 
 
 class PaddleOcr(LineReader[PaddleOcrConfig]):
-    """See `LineReader`. Scores are PaddleOCR's means over characters; 0 for nothing is null."""
+    """See `LineReader`. Scores are PaddleOCR's means over characters; null for an empty text."""
 
     def __init__(self, config: PaddleOcrConfig) -> None:
-        """Raises SetupError: no paddleocr here, no such engine, no weights."""
+        """Raises SetupError if paddleocr, the engine or the weights are missing."""
         super().__init__(config)
         os.environ.setdefault("PADDLE_PDX_DISABLE_MODEL_SOURCE_CHECK", "True")
         try:
             library = importlib.import_module("paddleocr")
         except ImportError as error:
             raise SetupError(
-                f"paddleocr cannot be imported here: {error}",
-                "make engines, and set paddle_ocr_pool.environment: paddle_ocr",
+                f"cannot import paddleocr in this worker's environment: {error}",
+                "run `make engines` and set paddle_ocr_pool.environment: paddle_ocr",
             ) from error
         _check_engine(config.engine)
         limits = config.detection
@@ -128,7 +130,7 @@ class PaddleOcr(LineReader[PaddleOcrConfig]):
         (found,) = self._detector.predict(small, batch_size=1, max_side_limit=_NO_MOST)
         quads = np.array(found["dt_polys"], np.float32)
         sizes = (small.shape[0], small.shape[1]), (page.shape[0], page.shape[1])
-        return FoundLines(on_page(quads, *sizes))  # the predictor keeps its map to itself
+        return FoundLines(on_page(quads, *sizes))  # the predictor does not return its map
 
     def recognise(self, lines: npt.NDArray[np.uint8]) -> list[Reading]:
         answers = self._recogniser.predict(list(lines), batch_size=len(lines))
@@ -139,22 +141,26 @@ class PaddleOcr(LineReader[PaddleOcrConfig]):
 
 
 def _check_engine(engine: PaddleEngine) -> None:
-    """Before PaddleOCR looks for weights to download, which takes it 20 s to give up."""
+    """Fail early: PaddleOCR would first try to download weights, for 20 s.
+
+    Raises SetupError.
+    """
     package = {"paddle": "paddle", "transformers": "torch"}.get(engine, engine)
     if find_spec(package) is None:
         raise SetupError(
-            f"engine {engine}: no {package} in this environment",
+            f"engine {engine}: package {package} is missing in this worker's environment",
             f"install {'paddlepaddle' if engine == 'paddle' else package} into the pool's "
             "environment, or set paddle_ocr.engine: onnxruntime",
         )
 
 
 def _folder(config: PaddleOcrConfig, model: str, chosen: Path | None) -> Path | None:
-    """Where a model's files are; None leaves it to PaddleOCR."""
+    """The directory of a model; None: PaddleOCR finds or downloads it. Raises SetupError."""
     if chosen is not None:
         if not chosen.is_dir():
             raise SetupError(
-                f"no directory {chosen}", "set det_dir and rec_dir to directories of PaddleOCR's"
+                f"directory {chosen} does not exist",
+                "set det_dir and rec_dir to model directories in PaddleOCR's layout",
             )
         return chosen
     return embedded(model) if config.engine == "onnxruntime" else None
@@ -180,6 +186,8 @@ def _opened(
         )
     except Exception as error:  # RuntimeError, ValueError, bare Exception: no package, no weights
         raise SetupError(
-            f"PaddleOCR cannot open {model} on {config.engine}: {type(error).__name__}: {error}",
-            "set det_dir and rec_dir to the models' directories, or check their names and engine",
+            f"PaddleOCR cannot load {model} with engine {config.engine}: "
+            f"{type(error).__name__}: {error}",
+            "check the models' names and the engine, or set det_dir and rec_dir to their "
+            "directories",
         ) from error

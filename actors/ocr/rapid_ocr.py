@@ -1,4 +1,4 @@
-"""RapidOCR's PP-OCRv6 networks: pages in, text lines with scores out."""
+"""Text reader with RapidOCR's PP-OCRv6 networks."""
 
 from __future__ import annotations
 
@@ -25,20 +25,20 @@ __all__ = ["RapidOcr", "RapidOcrConfig", "decoded", "stacked"]
 
 
 class RapidOcrConfig(LineReaderConfig):
-    """Which networks run where, and how lines are found."""
+    """The networks, their runtime, and the line detection."""
 
     engine: Engine = Field(
-        "openvino", description="runtime of the networks; a missing one is an error"
+        "openvino", description="runtime of the networks; a missing runtime is an error"
     )
     precision: Precision = Field(
-        "auto", description="of OpenVINO; auto: bf16 where the CPU supports it, else f32"
+        "auto", description="precision of OpenVINO; auto: bf16 if the CPU supports it, else f32"
     )
     det_model: Path | None = Field(None, description="ONNX file; null: the one in rapidocr's wheel")
     rec_model: Path | None = Field(None, description="ONNX file; null: the one in rapidocr's wheel")
 
 
 class RapidOcr(LineReader[RapidOcrConfig]):
-    """See `LineReader`; without the library around the networks."""
+    """See `LineReader`. It runs RapidOCR's networks without the rapidocr library."""
 
     def __init__(self, config: RapidOcrConfig) -> None:
         super().__init__(config)
@@ -67,7 +67,7 @@ class RapidOcr(LineReader[RapidOcrConfig]):
         return FoundLines(quads, text_outside(probability, quads, size))
 
     def recognise(self, lines: npt.NDArray[np.uint8]) -> list[Reading]:
-        """CTC: of equal neighbours the first, blanks left out (Graves et al. 2006)."""
+        """Greedy CTC decoding: merge equal neighbours, drop blanks (Graves et al. 2006)."""
         classes, probability = self._networks.recognise(lines)
         kept = classes != 0
         kept[:, 1:] &= classes[:, 1:] != classes[:, :-1]

@@ -1,9 +1,8 @@
-"""Reading order of text lines: rows top to bottom, columns one after the other.
+"""Reading order of text lines: rows from top to bottom, columns one after the other.
 
-The idea is the XY-cut of Nagy and Seth (1984), with the cuts decided from rows: a run of rows that
-all leave the same vertical gutter free is a block of columns. A receipt leaves one too, between
-its labels and its prices; but its right side is narrow and stands on the same rows, so it is read
-row by row.
+A variant of the XY-cut of Nagy and Seth (1984). Consecutive rows that share a vertical gutter form
+a block of columns. A receipt also has a gutter, between labels and prices. Its right side is
+narrow, so it is not a column block and is read row by row.
 """
 
 from __future__ import annotations
@@ -14,11 +13,11 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-#: A gutter is at least this many line heights wide ...
+#: Minimum width of a gutter, in line heights.
 _GUTTER_HEIGHTS = 0.8
-#: ... has at least so many lines on either side ...
+#: Minimum number of lines on each side of a gutter.
 _COLUMN_LINES = 4
-#: ... and both sides hold lines of similar width: labels and prices do not.
+#: Minimum ratio of the median line widths of both sides. Labels and prices differ more.
 _WIDTH_RATIO = 0.6
 
 
@@ -32,7 +31,7 @@ class _Box:
 
 
 def reading_order(polygons: npt.NDArray[np.float32]) -> list[int]:
-    """Indices of `polygons` (N, 4, 2), pixels, in the order in which a person reads them."""
+    """Indices of `polygons` (N, 4, 2), pixels, in reading order."""
     if not len(polygons):
         return []
     low, high = polygons.min(axis=1), polygons.max(axis=1)
@@ -44,7 +43,10 @@ def reading_order(polygons: npt.NDArray[np.float32]) -> list[int]:
 
 
 def _rows(boxes: Sequence[_Box]) -> list[list[_Box]]:
-    """Boxes whose centres are within half a line height of their row, left to right."""
+    """Group boxes into rows, each sorted from left to right.
+
+    The centre of a box is within half a line height of its row's centre.
+    """
     rows: list[list[_Box]] = []
     for box in sorted(boxes, key=lambda b: b.y):
         if rows:

@@ -1,12 +1,13 @@
-"""Surya 2: pages in; blocks in reading order, tables as HTML, text with scores out.
+"""Surya 2 as a text reader: blocks in reading order, tables as HTML, text with scores.
 
-Since 0.20 Surya is a vision-language model behind vLLM or llama.cpp. surya-ocr's own client asks
-that server over the OpenAI protocol; so does this actor, directly. The package would add an
-environment (pillow < 11, its own opencv, torch) for 60 lines of requests, and its client hides what
-a run must know (read in 0.22.1, `surya/inference/backends/openai_client.py`): it never looks at
-finish_reason, so a cut block passes for a whole one; every error becomes the same flag without a
-reason; and a missing probability becomes 1.0. The server is surya-ocr's own, or any that serves its
-checkpoint: ``vllm serve datalab-to/surya-ocr-2``.
+Since 0.20 Surya is a vision-language model behind vLLM or llama.cpp. This actor sends requests to
+that server over the OpenAI protocol, like surya-ocr's own client. Any server with its checkpoint
+works: ``vllm serve datalab-to/surya-ocr-2``.
+
+We do not use the package surya-ocr. It needs a separate environment (pillow < 11, its own opencv,
+torch) to replace 60 lines of code. Its client also hides errors (read in 0.22.1,
+`surya/inference/backends/openai_client.py`): it ignores finish_reason, so a truncated block looks
+complete; all errors become one flag without a reason; a missing probability becomes 1.0.
 
 LICENCE: surya-ocr is Apache-2.0, its weights are OpenRAIL-M with conditions for larger companies.
 """
@@ -51,18 +52,18 @@ if TYPE_CHECKING:
 
 __all__ = ["Surya", "SuryaConfig"]
 
-#: Bytes of an answer: 8,192 tokens with the probability of each take about 1.5 MB.
+#: Maximum bytes of an answer. 8,192 tokens with their probabilities take about 1.5 MB.
 _MAX_BODY = 8 << 20
-#: Pixels of paper around a block that go with it, as surya-ocr cuts them.
+#: Margin of a block's crop in pixels, as in surya-ocr.
 _MARGIN = 4
-#: Tokens that a block's answer may have beside the layout's guess, and at least.
+#: Token limit of a block's answer: the layout's estimate plus a reserve, and its minimum.
 _SPARE_TOKENS, _LEAST_TOKENS = 100, 256
-#: Asking again helps with these alone.
+#: Failures for which a second request can help.
 _WORTH_ANOTHER = frozenset({"VLM_TRUNCATED", "VLM_LOOP", "VLM_GARBAGE"})
 
 
 class SuryaRead(ReadingValue, total=False):
-    """What `Surya` writes of one page; a missing key is a null."""
+    """The columns that `Surya` writes for one page; a missing key is a null."""
 
     ocr_blocks: list[BlockValue] | None
     ocr_failure: FailureValue | None
@@ -70,7 +71,7 @@ class SuryaRead(ReadingValue, total=False):
 
 @dataclass(frozen=True)
 class _Block:
-    """A block as far as it is known. `box`: pixels of the page."""
+    """A block with its answer so far. `box`: pixels of the page."""
 
     region: Region
     box: list[float] | None
@@ -88,7 +89,7 @@ class _Block:
         }
 
     def lines(self) -> list[LineValue]:
-        """Where a line lies within its block is not known: its polygon is the block's."""
+        """The block's text lines. Their position is unknown, so each has the block's polygon."""
         if self.box is None or self.html is None:
             return []
         x0, y0, x1, y1 = self.box
@@ -100,19 +101,17 @@ class _Block:
 
 
 class Surya(EndpointActor[SuryaConfig]):
-    """Reads pages. A null `image` passes with nulls.
+    """Reads pages: first the layout, then each block with text. A null `image` gives nulls.
 
-    First the page's layout, then each block with text. `ocr_blocks`: see `actors.ocr.blocks`, in
-    the model's reading order; pictures have no `html`. `ocr_lines`: the text of the blocks, line
-    by line; each has the polygon and the score of its block, null where the server gives no
-    probabilities. `ink_share`, `ink_covered`: as `actors.ocr.rapid_ocr` has them;
-    `text_outside` is null.
+    * `ocr_blocks`: see `actors.ocr.blocks`, in the model's reading order. Pictures have no `html`.
+    * `ocr_lines`: the text lines of the blocks, each with the polygon and the score of its block.
+      The score is null if the server gives no probabilities.
+    * `ink_share`, `ink_covered`: as in `actors.ocr.rapid_ocr`. `text_outside` is null.
+    * `ocr_failure`: CORRUPT_IMAGE, VLM_* or ENGINE_FAULT (see `actors.failures`). After a failed
+      layout all other columns are null. If a block failed or has no box on the page, the other
+      blocks are kept for review.
 
-    `ocr_failure`: CORRUPT_IMAGE, VLM_* or ENGINE_FAULT (see `actors.failures`). Where the layout
-    failed, nothing else is there. Where some block failed, or has no place on the page, the rest
-    stands beside the failure, for review.
-
-    May be called from several threads at once; `concurrency` holds for all of them together.
+    Several threads may call it at once; they share the `concurrency` limit.
     """
 
     reads = pa.schema([("image", pa.binary())])
@@ -120,7 +119,7 @@ class Surya(EndpointActor[SuryaConfig]):
     failure_column = "ocr_failure"
 
     def __init__(self, config: SuryaConfig) -> None:
-        """Raises SetupError: no URL, no server there, or one that serves another model."""
+        """Raises SetupError if the URL is missing, no server answers or it lacks the model."""
         super().__init__(config)
         self._client = settled(config)
         key = self._client.key()
@@ -192,7 +191,7 @@ class Surya(EndpointActor[SuryaConfig]):
         most_tokens: int,
         fault: Callable[[str], FailureValue | None],
     ) -> Answer:
-        """The answer, or the last of those to `retries` more questions."""
+        """The first good answer, or the last one after `retries` retries."""
         for again in range(self.config.retries + 1):
             if again:
                 question = replace(question, tokens=most_tokens, temperature=min(0.2 * again, 0.8))
@@ -206,7 +205,9 @@ class Surya(EndpointActor[SuryaConfig]):
     def _block_fault(self, html: str, must_have_text: bool) -> FailureValue | None:
         text = "\n".join(html_lines(html))
         if must_have_text and not text:
-            return failure(FailureKind.VLM_GARBAGE, "no text, although something is printed there")
+            return failure(
+                FailureKind.VLM_GARBAGE, "the answer has no text, but the block is not empty"
+            )
         loop = find_loop(text, self.config.loop)
         return failure(FailureKind.VLM_LOOP, loop) if loop else None
 
@@ -214,7 +215,7 @@ class Surya(EndpointActor[SuryaConfig]):
 def _page(image: bytes) -> Image:
     page = decoded(image)
     if page is None:
-        raise ItemFailure(FailureKind.CORRUPT_IMAGE, "OpenCV cannot decode it")
+        raise ItemFailure(FailureKind.CORRUPT_IMAGE, "OpenCV cannot decode the image")
     return page
 
 
@@ -232,7 +233,7 @@ def _layout_fault(text: str) -> FailureValue | None:
 
 
 def _cut(page: Image, shares: Sequence[float]) -> tuple[list[float], Image, bool]:
-    """A region's box in pixels, its pixels with a margin, and whether the box itself is empty."""
+    """A region's box in pixels, its crop with a margin, and whether the box is empty paper."""
     height, width = page.shape[:2]
     box = [share * side for share, side in zip(shares, (width, height) * 2, strict=True)]
     left, top = (max(0, int(low) - _MARGIN) for low in box[:2])

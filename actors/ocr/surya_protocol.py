@@ -1,9 +1,9 @@
-"""What Surya's model is asked and what it answers, as surya-ocr 0.22.1 speaks to its server.
+"""Requests to Surya's server and its answers, in the format of surya-ocr 0.22.1.
 
-The model was trained on these very prompts; another wording gets other answers. Read in the wheel:
-`surya/inference/prompts.py`, `parsers.py`, `util.py`, `surya/recognition/__init__.py`. Beside the
-package's own client, asked for the same page by the same server, the requests are equal in every
-key and in the size of every picture, but for the least tokens of a block (256 here, 64 there).
+The model was trained on exactly these prompts; do not reword them. Sources in the wheel:
+`surya/inference/prompts.py`, `parsers.py`, `util.py`, `surya/recognition/__init__.py`. For the same
+page our requests equal those of the package's client in every key and picture size, except for the
+minimum tokens of a block (256 here, 64 there).
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _TYPES = (
     "Bibliography Blank-Page"
 )
 _MOST_BLOCKS = 200
-#: Decoding is held to this, by servers that can: vLLM and llama.cpp.
+#: JSON schema of the answer. vLLM and llama.cpp constrain decoding to it.
 LAYOUT_SCHEMA: dict[str, Any] = {
     "type": "array",
     "maxItems": _MOST_BLOCKS,
@@ -49,11 +49,12 @@ LAYOUT_SCHEMA: dict[str, Any] = {
         "additionalProperties": False,
     },
 }
-_SCALE = 1000.0  # of the model's coordinates
+_SCALE = 1000.0  # range of the model's coordinates
 
-#: Blocks without text to read.
+#: Block types without text.
 PICTURES = frozenset({"figure", "image", "diagram", "blank_page"})
-#: Blocks of running text: the model finds them on empty paper, too. Others may well be pale.
+#: Running text. The model also reports such blocks on empty paper, so we check them for ink. Other
+#: types may be faint.
 RUNNING_TEXT = frozenset(
     {
         *("text", "section_header", "page_header", "page_footer", "caption", "footnote"),
@@ -61,15 +62,15 @@ RUNNING_TEXT = frozenset(
     }
 )
 
-#: The model takes pictures of so many pixels, with sides that are multiples of 28.
+#: The model's picture size: maximum and minimum pixels, sides multiples of 28.
 _MOST_PIXELS, _LEAST_PIXELS, _GRID = 3072 * 2048, 1792 * 28, 28
-#: surya-ocr's own test for empty paper: nearly all near white, or of one colour.
+#: Empty paper, as in surya-ocr: nearly all pixels near white, or all of one colour.
 _NEAR_WHITE, _WHITE_SHARE, _ONE_COLOUR = 245, 0.99, 8.0
 
 
 @dataclass(frozen=True)
 class SuryaQuestion:
-    """One request: a PNG, its size, and how the model is to answer."""
+    """One request: a PNG with its size, the prompt, and sampling parameters."""
 
     png: bytes
     width: int
@@ -100,11 +101,11 @@ class SuryaQuestion:
         return json.dumps(keys).encode()
 
     def max_tokens(self, config: EndpointConfig) -> int:
-        """Tokens that the answer may have."""
+        """Maximum tokens of the answer."""
         return self.tokens
 
     def prompt_tokens(self) -> int:
-        """An upper guess: 28 x 28 pixels a token, and one for each character of the prompt."""
+        """Upper estimate: a token per 28 x 28 pixels and per character of the prompt."""
         return self.width * self.height // _GRID**2 + len(self.prompt)
 
 
@@ -112,8 +113,8 @@ class SuryaQuestion:
 class Region:
     """A block of the layout.
 
-    `box`: x0, y0, x1, y1, shares (0..1) of the page, clipped to it; None if nothing of it is on
-    the page, or if it is none: then `fault` says so. `tokens`: the model's guess for its text.
+    `box`: x0, y0, x1, y1, shares (0..1) of the page, clipped to it; None if the box is invalid or
+    outside the page, with the reason in `fault`. `tokens`: the model's estimate for the text.
     """
 
     type: str
@@ -125,31 +126,31 @@ class Region:
 def read_layout(text: str) -> list[Region]:
     """The blocks of a layout answer, in reading order. Raises ItemFailure(VLM_GARBAGE).
 
-    A block that cannot be used stays in the list: the page then has a part that nobody has read.
+    An unusable block stays in the list, because it stands for an unread part of the page.
     """
     try:
         raw = json.loads(text)
     except (ValueError, RecursionError):
-        try:  # servers that do not hold the model to the schema let it say something before
+        try:  # without constrained decoding, text may precede the array
             raw = json.loads(text[text.index("[") : text.rindex("]") + 1])
         except (ValueError, RecursionError):
-            raise _garbage("the layout is no JSON array", text) from None
+            raise _garbage("the layout is not a JSON array", text) from None
     if not isinstance(raw, list):
-        raise _garbage("the layout is no JSON array", text)
+        raise _garbage("the layout is not a JSON array", text)
     if len(raw) > _MOST_BLOCKS:
-        raise _garbage(f"the layout has {len(raw)} blocks", "")
+        raise _garbage(f"the layout has {len(raw)} blocks, more than {_MOST_BLOCKS}", "")
     return [_region(item) for item in raw]
 
 
 def _region(item: Any) -> Region:
     if not isinstance(item, dict) or not isinstance(item.get("label"), str):
-        return Region("unknown", None, 0, f"no block of a layout: {quoted(item)}")
+        return Region("unknown", None, 0, f"not a layout block: {quoted(item)}")
     kind = item["label"].strip().lower().replace("-", "_")[:50]
     count = item.get("count")
     tokens = count if isinstance(count, int) and 0 < count <= 10_000 else 0
     box = _box(item.get("bbox"))
     if box is None:
-        return Region(kind, None, tokens, f"its box is not on the page: {quoted(item)}")
+        return Region(kind, None, tokens, f"the box is invalid or outside the page: {quoted(item)}")
     return Region(kind, box, tokens)
 
 
@@ -159,18 +160,21 @@ def _box(said: Any) -> tuple[float, float, float, float] | None:
         x0, y0, x1, y1 = (min(1.0, max(0.0, float(part) / _SCALE)) for part in parts)
     except (TypeError, ValueError):
         return None
-    return (x0, y0, x1, y1) if x0 < x1 and y0 < y1 else None  # NaN is not
+    return (x0, y0, x1, y1) if x0 < x1 and y0 < y1 else None  # None for NaN, too
 
 
 def is_empty(crop: Image) -> bool:
-    """Whether a crop (H, W, 3) shows paper and nothing else."""
+    """Whether a crop (H, W, 3) shows only empty paper."""
     if float((crop.min(axis=2) >= _NEAR_WHITE).mean()) > _WHITE_SHARE:
         return True
     return float(crop.reshape(-1, 3).std(axis=0).max()) < _ONE_COLOUR
 
 
 def fitted(image: Image, max_side: int | None = None) -> Image:
-    """The picture at a size that the model takes, longer side at most `max_side` before that."""
+    """Resize `image` to a size that the model accepts.
+
+    If `max_side` is set, the longer side is first reduced to it.
+    """
     height, width = image.shape[:2]
     scale = min(1.0, max_side / max(height, width)) if max_side else 1.0
     pixels = height * width * scale**2
@@ -179,7 +183,7 @@ def fitted(image: Image, max_side: int | None = None) -> Image:
     elif pixels < _LEAST_PIXELS:
         scale *= math.sqrt(_LEAST_PIXELS / pixels)
     rows, columns = (max(1, round(side * scale / _GRID)) for side in (height, width))
-    while rows * columns * _GRID**2 > _MOST_PIXELS:  # rounding up may pass the limit
+    while rows * columns * _GRID**2 > _MOST_PIXELS:  # rounding up may exceed the limit
         rows, columns = (rows - 1, columns) if rows > columns else (rows, columns - 1)
     size = (columns * _GRID, rows * _GRID)
     if size == (width, height):
@@ -189,10 +193,10 @@ def fitted(image: Image, max_side: int | None = None) -> Image:
 
 
 def png(image: Image) -> bytes:
-    """Encoded without loss, as surya-ocr sends it. Raises ItemFailure."""
+    """Encode `image` (H, W, 3) as PNG. Raises ItemFailure."""
     done, data = cv2.imencode(".png", image, [cv2.IMWRITE_PNG_COMPRESSION, 1])
     if not done:
-        raise ItemFailure(FailureKind.CORRUPT_IMAGE, "OpenCV cannot encode it again as PNG")
+        raise ItemFailure(FailureKind.CORRUPT_IMAGE, "OpenCV cannot encode the image as PNG")
     return bytes(np.asarray(data).tobytes())
 
 

@@ -1,8 +1,8 @@
-"""PP-OCR: one network finds lines, another reads them.
+"""PP-OCR: one network detects lines, another recognises their text.
 
-line_reader.py                      shared by RapidOCR and PaddleOCR: decode, find, crop, read
-detection.py, ink.py                lines from a probability map; ink that no line explains
-packing.py, shapes.py               line crops in batches with little padding, in few sizes
-engines.py, openvino_graphs.py      OpenVINO and ONNX Runtime behind one interface
-paddle_models.py                    the networks of rapidocr's wheel, laid out for PaddleOCR
+line_reader.py                  shared by RapidOCR and PaddleOCR: decode, detect, crop, recognise
+detection.py, ink.py            lines from a probability map; ink outside the lines
+packing.py, shapes.py           batches of line crops with little padding and few sizes
+engines.py, openvino_graphs.py  OpenVINO and ONNX Runtime behind one interface
+paddle_models.py                the networks of rapidocr's wheel in PaddleOCR's layout
 """

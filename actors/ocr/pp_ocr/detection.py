@@ -1,8 +1,8 @@
 """Text lines from a probability map (Differentiable Binarization, Liao et al. 2020), and crops.
 
-The arithmetic is that of RapidOCR's DBPostProcess and get_rotate_crop_image, with two shortcuts
-that give the same lines: growing a rectangle by a distance needs no polygon library, and an upright
-rectangle is cut out, not warped.
+It follows RapidOCR's DBPostProcess and get_rotate_crop_image. Two shortcuts give the same lines
+faster: rectangles are grown without a polygon library, and upright rectangles are sliced instead of
+warped.
 """
 
 from __future__ import annotations
@@ -21,34 +21,36 @@ from actors.ocr.pp_ocr.shapes import PAGE_SIDES
 
 Image = MatLike  # uint8 (H, W, 3), BGR
 
-LINE_HEIGHT = 48  # rows that the recogniser takes
-_MIN_SIDE = 3  # pixels of the map; smaller specks are no text
-_TEXT = 0.05  # probability of text; what lies below it is the noise of the paper
-_VERTICAL = 1.5  # taller than this ratio: a line that runs downwards, turned before reading
+LINE_HEIGHT = 48  # input height of the recogniser, pixels
+_MIN_SIDE = 3  # pixels of the map; smaller specks are not text
+_TEXT = 0.05  # text probability; lower values are paper noise
+_VERTICAL = 1.5  # height / width from which a line is vertical and is rotated before recognition
 
 
 class DetectionConfig(Settings):
-    """How lines are found. Defaults are RapidOCR's."""
+    """Parameters of line detection. The defaults are RapidOCR's."""
 
-    min_side: int = Field(736, description="pixels; a shorter short side is enlarged to this")
+    min_side: int = Field(
+        736, description="pixels; pages with a smaller shorter side are enlarged to it"
+    )
     max_side: int = Field(
         2000,
-        description="pixels; a longer long side is reduced to this for the detector; line crops "
-        "come from the full page",
+        description="pixels; pages with a larger longer side are reduced to it for the detector; "
+        "line crops come from the full page",
     )
     threshold: float = Field(0.3, description="text probability above which a pixel is text")
-    box_threshold: float = Field(0.5, description="mean text probability that a line must reach")
-    unclip_ratio: float = Field(1.6, description="how far a found line is grown before it is cut")
+    box_threshold: float = Field(0.5, description="minimum mean text probability of a line")
+    unclip_ratio: float = Field(1.6, description="growth of a detected line before it is cropped")
 
 
 @dataclass(frozen=True)
 class FoundLines:
-    """The lines of a page, and how much text is in none of them.
+    """The detected lines of a page.
 
     Attributes:
         quads: (N, 4, 2) float32, clockwise from the top left, pixels of the page.
-        outside: share (0..1) of what the detector takes for text that lies outside of them: faint
-            lines that it half sees. None where the detector does not say, and without any text.
+        outside: share (0..1) of the detector's text probability outside the lines, e.g. of faint
+            lines below the threshold. None if the detector does not tell, or without any text.
     """
 
     quads: npt.NDArray[np.float32]
@@ -56,7 +58,7 @@ class FoundLines:
 
 
 def detector_input(page: Image, config: DetectionConfig) -> Image:
-    """`page` (H, W, 3) at the size that the detector sees: a multiple of 32 on both sides."""
+    """`page` (H, W, 3) resized for the detector: both sides are multiples of 32."""
     height, width = page.shape[:2]
     scale = max(1.0, config.min_side / min(height, width))
     scale = min(scale, config.max_side / max(height, width))
@@ -67,7 +69,13 @@ def detector_input(page: Image, config: DetectionConfig) -> Image:
 def line_quads(
     probability: npt.NDArray[np.float32], page: tuple[int, int], config: DetectionConfig
 ) -> npt.NDArray[np.float32]:
-    """Quads (N, 4, 2), clockwise from the top left, pixels of the page of (height, width)."""
+    """Lines as quads (N, 4, 2), clockwise from the top left, in pixels of the page.
+
+    Args:
+        probability: text probability (height, width) of the detector.
+        page: (height, width) of the page.
+        config: thresholds and growth.
+    """
     above = (probability > config.threshold).astype(np.uint8)
     mask = cv2.dilate(above, np.ones((2, 2), np.uint8))
     contours, _ = cv2.findContours(mask, cv2.RETR_LIST, cv2.CHAIN_APPROX_SIMPLE)
@@ -79,9 +87,9 @@ def line_quads(
 def on_page(
     quads: npt.NDArray[np.float32], small: tuple[int, int], page: tuple[int, int]
 ) -> npt.NDArray[np.float32]:
-    """Quads (N, 4, 2) found on a picture of (height, width) `small`, in whole pixels of `page`.
+    """Scale quads (N, 4, 2) from a picture to whole pixels of a page; drops specks.
 
-    Specks are left out.
+    `small`, `page`: (height, width) of the picture and of the page.
     """
     height, width = page
     scale = np.array([width / small[1], height / small[0]], np.float32)
@@ -95,14 +103,16 @@ def on_page(
 def text_outside(
     probability: npt.NDArray[np.float32], quads: npt.NDArray[np.float32], page: tuple[int, int]
 ) -> float | None:
-    """Share (0..1) of the probability of text that lies outside the lines; None without any.
+    """Share (0..1) of the text probability outside the lines; None without text.
 
-    Of 63 receipts it is the highest by far (0.040, median 0.0004) on the one where a sixth of the
-    text was not found; ink outside the lines is a logo or a stamp as often as a missed line.
+    It signals missed text. Of 63 receipts its maximum (0.040, median 0.0004) is on the receipt with
+    a sixth of the text missed. Ink outside the lines is a weaker signal, because logos and stamps
+    are ink too.
 
     Args:
-        probability: (height, width) of the detector.
-        quads: (N, 4, 2), pixels of the page of (height, width).
+        probability: text probability (height, width) of the detector.
+        quads: (N, 4, 2), pixels of the page.
+        page: (height, width) of the page.
     """
     text = np.where(probability > _TEXT, probability, 0)
     total = float(text.sum())
@@ -117,9 +127,9 @@ def text_outside(
 def _grown(
     contour: MatLike, probability: npt.NDArray[np.float32], config: DetectionConfig
 ) -> npt.NDArray[np.float32] | None:
-    """The contour's rectangle, grown to the whole line; None if it is small or unsure.
+    """The contour's rectangle, grown to the full line; None if it is small or below box_threshold.
 
-    DB is trained on shrunken lines; the offset `area * ratio / perimeter` undoes that.
+    DB is trained on shrunken lines; the offset `area * ratio / perimeter` reverses this.
     """
     centre, (w, h), angle = cv2.minAreaRect(contour)
     if min(w, h) < _MIN_SIDE:
@@ -149,7 +159,7 @@ def _clockwise(points: MatLike) -> npt.NDArray[np.float32]:
 
 
 def crop(page: Image, quad: npt.NDArray[np.float32]) -> Image:
-    """The line inside `quad`, upright, LINE_HEIGHT rows high; see `packing` for its width."""
+    """The upright crop of the line in `quad`, LINE_HEIGHT pixels high; `packing` sets its width."""
     top, right, bottom, left = (np.linalg.norm(quad - np.roll(quad, -1, axis=0), axis=1)).tolist()
     width, height = max(1, int(max(top, bottom))), max(1, int(max(right, left)))
     line = _cut(page, quad, width, height)

@@ -1,6 +1,6 @@
 """Runtimes for the PP-OCR networks: OpenVINO and ONNX Runtime, with one interface.
 
-An engine is asked for by name and there is no silent fallback: what is missing raises SetupError.
+There is no silent fallback: a missing engine raises SetupError.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ Pixels = MatLike  # uint8, BGR
 
 
 class Networks(Protocol):
-    """Both networks, loaded. `characters`: classes of the recogniser, blank first."""
+    """Both loaded networks. `characters`: classes of the recogniser, blank first."""
 
     name: str
     characters: list[str]
@@ -30,23 +30,23 @@ class Networks(Protocol):
         """BGR page (H, W, 3), sides multiples of 32 -> probability of text (H, W), 0..1."""
 
     def recognise(self, lines: Pixels) -> tuple[npt.NDArray[np.int64], Probability]:
-        """BGR lines (N, 48, W, 3) -> class of each column (N, T), and how sure it is."""
+        """BGR lines (N, 48, W, 3) -> class of each column (N, T), and their probabilities."""
 
 
-#: Boolean (N, T): which columns are asked about -> their probabilities (n,), 0..1, row by row.
+#: Boolean mask (N, T) of columns -> probabilities (n,) of their classes, 0..1, row by row.
 Probability = Callable[[npt.NDArray[np.bool_]], npt.NDArray[np.float32]]
 
 
 def load_networks(
     engine: Engine, precision: Precision, threads: int, det: Path, rec: Path
 ) -> Networks:
-    """Raises SetupError where a file, a package or a device is missing."""
+    """Load both networks. Raises SetupError if a file, a package or a device is missing."""
     for path in (det, rec):
         if not path.is_file():
             raise SetupError(
-                f"no model file {path}",
-                "set ocr.det_model and ocr.rec_model to ONNX files, or leave them out to take "
-                "those in rapidocr's wheel",
+                f"model file {path} does not exist",
+                "set ocr.det_model and ocr.rec_model to ONNX files, or remove them to use the "
+                "files in rapidocr's wheel",
             )
     if engine == "openvino":
         return OpenVino(precision, threads, det, rec)
@@ -54,7 +54,7 @@ def load_networks(
 
 
 class OpenVino:
-    """On the CPU. Precision `auto` is the CPU's own: bf16 where it has the instructions."""
+    """The networks on the CPU. Precision `auto`: bf16 if the CPU has instructions for it."""
 
     def __init__(self, precision: Precision, threads: int, det: Path, rec: Path) -> None:
         import openvino as ov
@@ -63,8 +63,8 @@ class OpenVino:
 
         self._tensor = ov.Tensor
         core = ov.Core()
-        # OpenVINO pins, and the first thread of every process to core 0: two workers on two cores
-        # read 24 pages in 10.6 s, one worker in 10.7 s, two that are not pinned in 5.7 s.
+        # OpenVINO pins the first thread of every process to core 0, so workers share one core.
+        # Seconds for 24 pages on two cores: one worker 10.7, two workers 10.6, unpinned 5.7.
         options: dict[str, Any] = {
             "INFERENCE_NUM_THREADS": threads,
             "NUM_STREAMS": 1,
@@ -99,7 +99,7 @@ class OpenVino:
 
 
 class OnnxRuntime:
-    """On the CPU, or on a CUDA device."""
+    """The networks on the CPU or on a CUDA device."""
 
     def __init__(self, threads: int, det: Path, rec: Path, *, cuda: bool) -> None:
         import onnxruntime as ort
@@ -111,11 +111,11 @@ class OnnxRuntime:
         provider = "CUDAExecutionProvider" if cuda else "CPUExecutionProvider"
         if provider not in ort.get_available_providers():
             raise SetupError(
-                f"engine onnxruntime-cuda: this worker's onnxruntime offers "
+                f"engine onnxruntime-cuda: this worker's onnxruntime has no CUDA; it offers "
                 f"{', '.join(ort.get_available_providers())}",
                 "install onnxruntime-gpu in the worker's environment, or set ocr.engine: openvino",
             )
-        # EXHAUSTIVE, the default, searches anew for every new line width.
+        # The default, EXHAUSTIVE, repeats its search for every new line width.
         settings = {"cudnn_conv_algo_search": "DEFAULT"} if cuda else {}
         self._detector, self._recogniser = (
             ort.InferenceSession(str(path), options, providers=[(provider, settings)])
@@ -124,7 +124,8 @@ class OnnxRuntime:
         if self._recogniser.get_providers()[0] != provider:
             raise SetupError(
                 f"engine onnxruntime-cuda: {provider} did not start on this worker",
-                "check its CUDA libraries and num_gpus of the pool, or set ocr.engine: openvino",
+                "check the worker's CUDA libraries and the pool's num_gpus, or set ocr.engine: "
+                "openvino",
             )
         listed = self._recogniser.get_modelmeta().custom_metadata_map["character"]
         self.characters = ["", *listed.splitlines(), " "]
@@ -140,6 +141,6 @@ class OnnxRuntime:
 
 
 def _run(session: Any, pixels: Pixels) -> Any:
-    """uint8 (N, H, W, 3) through a session that takes (x - 127.5) / 127.5 as (N, 3, H, W)."""
+    """Run uint8 `pixels` (N, H, W, 3), as (x - 127.5) / 127.5 in shape (N, 3, H, W)."""
     values = (pixels.transpose(0, 3, 1, 2).astype(np.float32) - 127.5) / 127.5
     return session.run(None, {session.get_inputs()[0].name: values})[0]

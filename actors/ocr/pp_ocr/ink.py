@@ -1,4 +1,4 @@
-"""How much ink is on a page, and how much of it the found lines explain."""
+"""The share of ink on a page, and the share of it inside text lines."""
 
 from __future__ import annotations
 
@@ -7,21 +7,21 @@ import numpy as np
 import numpy.typing as npt
 from cv2.typing import MatLike
 
-#: Side of a cell in pixels of the detector's input, whose lines are about 24 pixels high: a third
-#: of a line. Scans of 35 megapixels cost 31 ms a page on average at full size, 5 at this one, and
-#: lie on the same scale as all others.
+#: Side of a cell in pixels of the detector's input: a third of a line, which is about 24 pixels
+#: high. Working on the detector's input costs 5 ms per page for scans of 35 megapixels, instead of
+#: 31 ms at full size, and gives all pages the same scale.
 _CELL = 8
-#: Mean local contrast of a cell (gray levels between the darkest and lightest of 3 x 3 pixels at
-#: half size): noise of a scan reaches 10, shading nothing, faded letters 20 and more.
+#: Threshold of the mean local contrast of a cell: gray levels between the darkest and the lightest
+#: of 3 x 3 pixels at half size. Scan noise reaches 10, shading 0; faded letters have 20 and more.
 _CONTRAST = 16
-#: An outline fills less than this of its box; a page of text that hangs together, 0.3 and more.
+#: An outline fills less than this share of its box. Connected text fills 0.3 and more.
 _OUTLINE_FILL = 0.12
-#: A rule is at most this many cells thick.
+#: Maximum thickness of a rule, in cells.
 _RULE_CELLS = 1
 
 
 def ink_cells(page: MatLike) -> npt.NDArray[np.bool_]:
-    """Which cells of a BGR page (H, W, 3) hold ink, shape (about H/8, W/8)."""
+    """Boolean mask (about H/8, W/8) of the cells with ink of a BGR page (H, W, 3)."""
     height, width = page.shape[:2]
     half = (max(1, width // 2), max(1, height // 2))
     gray = cv2.cvtColor(cv2.resize(page, half, interpolation=cv2.INTER_AREA), cv2.COLOR_BGR2GRAY)
@@ -31,7 +31,7 @@ def ink_cells(page: MatLike) -> npt.NDArray[np.bool_]:
 
 
 def _without_outlines(ink: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
-    """Leave out what spans half the page and is nearly all hole: paper edges, frames, rules."""
+    """Remove outlines that span half the page: paper edges, frames, rules."""
     count, labels, stats, _ = cv2.connectedComponentsWithStats(ink.astype(np.uint8))
     spans = (stats[:, 2] > ink.shape[1] / 2) | (stats[:, 3] > ink.shape[0] / 2)
     thin = stats[:, 4] < _OUTLINE_FILL * stats[:, 2] * stats[:, 3]
@@ -44,7 +44,7 @@ def _without_outlines(ink: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
 def coverage(
     ink: npt.NDArray[np.bool_], polygons: npt.NDArray[np.float32], page: tuple[int, int]
 ) -> tuple[float, float | None]:
-    """(share of cells with ink, share of those inside `polygons`), each 0..1.
+    """(share of cells with ink, share of these cells inside `polygons`), each 0..1.
 
     `polygons`: (N, 4, 2), pixels; `page`: (height, width). The second is None without ink.
     """
@@ -54,7 +54,7 @@ def coverage(
     inside = np.zeros(ink.shape, np.uint8)
     scale = np.array([ink.shape[1] / page[1], ink.shape[0] / page[0]], np.float32)
     if len(polygons):
-        cells = np.floor(polygons * scale).astype(np.int32)  # fillPoly paints the edges too
+        cells = np.floor(polygons * scale).astype(np.int32)  # fillPoly also fills the edges
         for polygon in cells:
             cv2.fillPoly(inside, [polygon], 1)
     return total / ink.size, float(ink[inside.astype(bool)].sum()) / total

@@ -1,8 +1,7 @@
-"""Readers made of two networks, one that finds lines and one that reads them: what they share.
+"""Base class of readers with two networks, a line detector and a text recogniser.
 
-Detection goes page by page. The line crops of the whole batch of pages are pooled, sorted by width
-and recognised in batches with little padding (`actors.ocr.pp_ocr.packing`), whatever runs the
-networks.
+Detection runs page by page. The line crops of all pages of a batch are then pooled, sorted by width
+and recognised in batches with little padding (`actors.ocr.pp_ocr.packing`).
 """
 
 from __future__ import annotations
@@ -35,15 +34,15 @@ from actors.ocr.pp_ocr.ink import coverage, ink_cells
 from actors.ocr.pp_ocr.packing import TAIL, pack
 from actors.ocr.reading_order import reading_order
 
-#: What one line says: text, and score 0..1, None where nothing was read.
+#: Text of one line and its score, 0..1; the score is None if no text was read.
 Reading = tuple[str, float | None]
 
-#: Gray of the padding: 0 after normalisation, as in training.
+#: Gray value of the padding; it is 0 after normalisation, as in training.
 _PADDING = 127
 
 
 class LineReaderConfig(Settings):
-    """How lines are found and packed."""
+    """Line detection and batching."""
 
     operational: ClassVar[frozenset[str]] = frozenset({"threads", "lines_per_batch"})
 
@@ -54,24 +53,24 @@ class LineReaderConfig(Settings):
     )
     detection: DetectionConfig = DetectionConfig()
     lines_per_batch: int = Field(
-        4, ge=1, description="lines recognised at once: 4 for a CPU, 32 and more for a GPU"
+        4, ge=1, description="lines per recognition batch: 4 on a CPU, 32 and more on a GPU"
     )
 
 
 class LinesRead(ReadingValue, total=False):
-    """What `LineReader` writes of one page; a missing key is a null."""
+    """The columns that `LineReader` writes for one page; a missing key is a null."""
 
     ocr_failure: FailureValue | None
 
 
 @dataclass
 class _Page:
-    """One page between its detection and its recognition.
+    """One page between detection and recognition.
 
     Attributes:
-        columns: so far without `ocr_lines`.
-        quads: (N, 4, 2) float32, pixels of the page; None where no line was looked for.
-        crops: the N lines, cut out.
+        columns: the output columns, still without `ocr_lines`.
+        quads: (N, 4, 2) float32, pixels of the page; None if the detector did not run.
+        crops: crops of the N lines.
     """
 
     columns: LinesRead = field(default_factory=LinesRead)
@@ -83,21 +82,21 @@ C = TypeVar("C", bound=LineReaderConfig)
 
 
 class LineReader(Actor[C]):
-    """Reads pages. A null `image` passes with nulls.
+    """Reads pages. A null `image` gives nulls.
 
-    `ocr_lines`: in reading order, polygons in pixels of the page. A line that was found but could
-    not be read keeps its polygon, with the text "" and a null score: nothing is dropped for being
-    weak. `ink_share`: share (0..1) of the page's cells that hold ink; `ink_covered`: share of
-    those inside a line, null without ink. `text_outside`: see
-    `actors.ocr.pp_ocr.detection.FoundLines`.
-    Failures: CORRUPT_IMAGE.
+    * `ocr_lines`: in reading order, polygons in pixels of the page. Weak lines are not dropped: a
+      line that was found but not read keeps its polygon, with the text "" and a null score.
+    * `ink_share`: share (0..1) of the page's cells with ink.
+    * `ink_covered`: share of these cells inside a line; null without ink.
+    * `text_outside`: see `actors.ocr.pp_ocr.detection.FoundLines`.
+    * `ocr_failure`: CORRUPT_IMAGE.
     """
 
     reads = pa.schema([("image", pa.binary())])
     writes = pa.schema([*READING, ("ocr_failure", FAILURE)])
     failure_column = "ocr_failure"
 
-    engine: str  #: the column `ocr_engine`; its first word is the name of the reader
+    engine: str  #: value of the column `ocr_engine`; its first word is the reader's name
 
     def __init__(self, config: C) -> None:
         super().__init__(config)
@@ -105,11 +104,11 @@ class LineReader(Actor[C]):
 
     @abstractmethod
     def find_lines(self, page: Image, small: Image) -> FoundLines:
-        """The text lines on a BGR page (H, W, 3), of which `small` is the detector's input."""
+        """The text lines of a BGR page (H, W, 3); `small` is the page at the detector's size."""
 
     @abstractmethod
     def recognise(self, lines: npt.NDArray[np.uint8]) -> list[Reading]:
-        """What BGR lines (N, 48, W, 3) of one width say."""
+        """The texts of BGR lines (N, 48, W, 3) of equal width."""
 
     def __call__(self, rows: pa.Table) -> pa.Table:
         pages = [self._found(data) for data in rows["image"].to_pylist()]
@@ -123,13 +122,13 @@ class LineReader(Actor[C]):
         return appended(rows, self.writes, [page.columns for page in pages])
 
     def _found(self, data: bytes | None) -> _Page:
-        """One page's lines, cut out, and its ink; or its failure."""
+        """Line crops and ink of one page, or its failure."""
         if data is None:
             return _Page()
         with self.timed("decode"):
             page = decoded(data)
         if page is None:
-            fault = failure(FailureKind.CORRUPT_IMAGE, "OpenCV cannot decode it")
+            fault = failure(FailureKind.CORRUPT_IMAGE, "OpenCV cannot decode the image")
             return _Page({"ocr_failure": fault})
         with self.timed("detect"):
             small = detector_input(page, self.config.detection)
@@ -148,7 +147,7 @@ class LineReader(Actor[C]):
         return _Page(columns, quads, crops)
 
     def read_lines(self, crops: Sequence[Image]) -> list[Reading]:
-        """What each BGR line (48, W, 3) says, in their order."""
+        """The text of each BGR line (48, W, 3), in input order."""
         answers: list[Reading] = [("", None)] * len(crops)
         widths = [line.shape[1] for line in crops]
         for batch in pack(widths, self.config.lines_per_batch):
@@ -159,14 +158,14 @@ class LineReader(Actor[C]):
 
 
 def decoded(data: bytes) -> Image | None:
-    """BGR page (H, W, 3) of encoded bytes; None if they are no image.
+    """BGR page (H, W, 3) from encoded bytes; None if they are not an image.
 
-    The fetch stage has applied the EXIF orientation already; it must not be applied twice.
+    The EXIF orientation is ignored, because the fetch stage has already applied it.
     """
     flags = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
     try:
         page: Image | None = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
-    except cv2.error:  # no bytes at all
+    except cv2.error:  # `data` is empty
         return None
     return page
 
@@ -182,14 +181,16 @@ def stacked(crops: Sequence[Image]) -> npt.NDArray[np.uint8]:
 
 def wheel_models() -> Path:
     """The directory of the ONNX files in rapidocr's wheel. Raises SetupError."""
-    spec = find_spec("rapidocr")  # the package itself imports three runtimes
+    spec = find_spec("rapidocr")  # not imported, because that would import three runtimes
     if spec is None or spec.origin is None:
-        raise SetupError("rapidocr is not installed", "install it, or name the model files")
+        raise SetupError(
+            "the package rapidocr is not installed", "install it, or set the paths of model files"
+        )
     return Path(spec.origin).parent / "models"
 
 
 def _in_order(quads: npt.NDArray[np.float32], readings: Iterator[Reading]) -> list[LineValue]:
-    """The lines of one page, from the next of `readings`."""
+    """The lines of one page in reading order; takes their texts from `readings`."""
     lines: list[LineValue] = [
         {"text": text, "score": score, "polygon": quad.ravel().tolist()}
         for quad, (text, score) in zip(quads, readings, strict=False)

@@ -1,7 +1,8 @@
-"""The PP-OCR networks in rapidocr's wheel, laid out as PaddleOCR 3 wants a model to be.
+"""The PP-OCR networks in rapidocr's wheel, in the model layout of PaddleOCR 3.
 
-A directory with `inference.onnx` and `inference.yml`, which says how pixels are prepared and what
-the classes mean. The wheel has no such file: it is written here, once a machine, into a cache.
+A model is a directory with `inference.onnx` and `inference.yml`. The YAML file describes the
+preprocessing and the classes. The wheel lacks this file, so it is written to a cache, once per
+machine.
 """
 
 from __future__ import annotations
@@ -29,9 +30,9 @@ _HALF = [0.5, 0.5, 0.5]
 
 
 def embedded(model: str) -> Path | None:
-    """The directory of a model that comes with the wheel; None for all others.
+    """The directory of a model in the wheel; None for other models.
 
-    Raises SetupError without the wheel.
+    Raises SetupError if rapidocr is not installed.
     """
     if model not in FILES:
         return None
@@ -45,7 +46,7 @@ def embedded(model: str) -> Path | None:
 
 
 def model_digest(folder: Path) -> str:
-    """SHA-256 over the files of a model's directory, in the order of their names."""
+    """SHA-256 over the files of a model's directory, in order of file names."""
     total = hashlib.sha256()
     for path in sorted(p for p in folder.iterdir() if p.is_file()):
         total.update(hashlib.sha256(path.read_bytes()).digest())
@@ -53,14 +54,14 @@ def model_digest(folder: Path) -> str:
 
 
 def _write(folder: Path, network: Path, recipe: str) -> None:
-    """Whole or not at all: many workers start at once."""
+    """Write the directory atomically, because many workers start at once."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     made = Path(tempfile.mkdtemp(dir=folder.parent))
     shutil.copyfile(network, made / "inference.onnx")
     (made / "inference.yml").write_text(recipe, encoding="utf-8")
     try:
         made.rename(folder)
-    except OSError:  # another worker was quicker
+    except OSError:  # another worker was faster
         shutil.rmtree(made)
 
 
@@ -85,7 +86,8 @@ def _detector() -> dict[str, Any]:
 
 
 def _recogniser(network: Path) -> dict[str, Any]:
-    """Its least width is that of our shortest line: PaddleOCR's own 320 columns are padding."""
+    """The config of a recogniser. Its minimum width is that of our shortest line, not PaddleOCR's
+    320 columns of padding."""
     shape = [3, LINE_HEIGHT, LINE_WIDTHS.sizes[0]]
     return {
         "PreProcess": {"transform_ops": [{"RecResizeImg": {"image_shape": shape}}]},
@@ -94,7 +96,7 @@ def _recogniser(network: Path) -> dict[str, Any]:
 
 
 def _characters(network: Path) -> list[str]:
-    """The classes without blank and space, from the metadata of the ONNX file."""
+    """The classes from the metadata of the ONNX file, without blank and space."""
     import onnxruntime as ort
 
     session = ort.InferenceSession(str(network), providers=["CPUExecutionProvider"])

@@ -1,8 +1,8 @@
 """A short list of tensor sizes.
 
-Every shape that OpenVINO has not met yet costs 25 ms and 7 MB (recogniser) or 90 ms and 10 MB
-(detector) on one core, and the memory stays. So pages and lines are resized to the nearest size
-of a geometric list: a change of scale of a few per cent, which the error rate does not notice.
+Each new shape costs OpenVINO 25 ms and 7 MB (recogniser) or 90 ms and 10 MB (detector) on one core,
+and the memory is not freed. Pages and lines are therefore resized to the nearest size of a
+geometric list. This changes the scale by a few per cent and leaves the error rate unchanged.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from itertools import pairwise
 
 
 class SizeList:
-    """Multiples of `step` pixels, each at most `ratio` times the one before it once above it."""
+    """Multiples of `step` pixels, growing by a factor of `ratio`, or by `step` if that is more."""
 
     def __init__(self, step: int, ratio: float, largest: int) -> None:
         sizes = [step]
@@ -27,7 +27,8 @@ class SizeList:
         return self.sizes[bisect_left(self._bounds, pixels)]
 
 
-#: Widths of a line, 48 pixels high; 6 % off at most from 144 pixels on.
+#: Widths of lines that are 48 pixels high. From 144 pixels on the error is at most 6 %.
 LINE_WIDTHS = SizeList(step=16, ratio=1.12, largest=4800)
-#: Sides of a detector input, multiples of 32 as its five halvings want; 6 % off at most.
+#: Sides of a detector input: multiples of 32, because it halves its input five times. The error
+#: is at most 6 %.
 PAGE_SIDES = SizeList(step=32, ratio=1.12, largest=32768)

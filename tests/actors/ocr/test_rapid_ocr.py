@@ -204,7 +204,7 @@ def test_asking_for_cuda_without_cuda_is_an_error_not_a_fallback() -> None:
 
 
 def test_missing_weights_are_named(tmp_path: Path) -> None:
-    with pytest.raises(SetupError, match=r"no model file .*none\.onnx"):
+    with pytest.raises(SetupError, match=r"model file .*none\.onnx does not exist"):
         RapidOcr(RapidOcrConfig(rec_model=tmp_path / "none.onnx"))
 
 

@@ -258,7 +258,8 @@ def test_boxes_beside_the_page_are_clipped_or_named(server: ChatServer) -> None:
     assert boxes[1:5] == [None] * 4
     assert kind(row) == "VLM_GARBAGE"
     assert (
-        "4 of 6 blocks failed; block 2: its box is not on the page" in row["ocr_failure"]["message"]
+        "4 of 6 blocks failed; block 2: the box is invalid or outside the page"
+        in row["ocr_failure"]["message"]
     )
     assert "Bread 2.50" in texts(row)
 
@@ -288,7 +289,11 @@ def test_bad_pictures_and_null_rows_pass_beside_good_ones(server: ChatServer) ->
 
 @pytest.mark.parametrize(
     ("models", "message"),
-    [(["other"], "serves other, not"), ([], "serves nothing"), (None, "no server of Surya")],
+    [
+        (["other"], "serves other, not"),
+        ([], "serves nothing"),
+        (None, "Surya's server does not answer"),
+    ],
 )
 def test_a_wrong_server_is_known_before_the_first_row(
     server: ChatServer, models: list[str] | None, message: str
