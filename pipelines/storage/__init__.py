@@ -1,8 +1,10 @@
 """Local files, S3 and archives behind one client.
 
-client.py, objects.py      `Storage`, and what all backends share
-local.py, s3.py            the two backends; archives.py: members of zip and tar in either
-paths.py                   paths of a run directory, local or in a bucket
-local_copies.py            models in a bucket as local files
-outage.py                  waits while a store is down
+client.py, objects.py         `Storage`; URIs, settings and retries that all backends share
+local.py, walk.py             local files; listing a folder tree
+s3.py, remote_file.py         objects in S3; an object as a seekable file
+archives.py                   members of zip and tar files, local or in S3
+paths.py, output_errors.py    paths of a run directory, local or in a bucket; write errors
+local_copies.py               local copies of models in a bucket
+outage.py                     waits while a store is down
 """

@@ -1,7 +1,7 @@
-"""Members of zip and tar archives, read in place: nothing is ever unpacked under its own name.
+"""Members of zip and tar archives, read in place: no member is ever written to disk by name.
 
-One level: an archive inside an archive stays a closed file. What an archive says about itself is
-not believed: sizes are limited as declared and as found, and so is the compression ratio.
+One level only: an archive inside an archive is not opened. Metadata in an archive is not trusted:
+declared size, actual size and compression ratio all have limits.
 """
 
 from __future__ import annotations
@@ -22,33 +22,33 @@ from typing import IO, NamedTuple
 from actors.failures import FailureKind, ItemFailure
 from pipelines.storage.objects import check_size
 
-#: Unpacked : packed. Scans reach 1,000 : 1 only as uncompressed blank pages, and those are small
-#: (a blank A4 page at 600 dpi is 104 MB in RGB), hence no limit below `_RATIO_FLOOR` bytes.
+#: Unpacked size : packed size. Real scans reach 1,000 : 1 only as uncompressed blank pages (A4 at
+#: 600 dpi: 104 MB in RGB). So there is no limit below `_RATIO_FLOOR` bytes.
 MAX_RATIO = 200
 _RATIO_FLOOR = 128 << 20
 
 _CHUNK = 1 << 20
-#: The others, rare in zips, zipfile unpacks without a limit: 4 KiB of bzip2 can be 5 GB of zeros.
+#: zipfile unpacks other methods without a limit (4 KiB of bzip2 can be 5 GB of zeros).
 _BOUNDED_METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
-#: A tar header that claims more is an attack on our memory (names are at most some KiB).
+#: A tar header that claims more is an attack on memory: names take a few KiB at most.
 _MAX_TAR_HEADER = 1 << 20
 
 _BLOCK = tarfile.BLOCKSIZE
 
 
 class Member(NamedTuple):
-    """One file in an archive. `bytes`: unpacked, as declared."""
+    """One file in an archive. `bytes`: declared unpacked size."""
 
     name: str
     bytes: int
 
 
 class Archive(ABC):
-    """An open archive. Thread-safe. Its file is closed when the last reference goes."""
+    """An open archive. Thread-safe. Its file is closed with the last reference."""
 
-    #: What is wrong with the archive as a whole; members before the damage can be read.
+    #: What is wrong with the archive; members before the damage can be read.
     damage: str | None = None
-    #: Members hidden by a later one of the same name.
+    #: Members that a later member of the same name replaces.
     superseded: int = 0
 
     def __init__(self, uri: str, files: ExitStack) -> None:
@@ -57,19 +57,19 @@ class Archive(ABC):
 
     @abstractmethod
     def members(self) -> Iterator[Member]:
-        """Its files in archive order, each name once; no folders, links or devices."""
+        """The files in archive order, each name once; no folders, links or devices."""
 
     @abstractmethod
     def size(self, name: str) -> int:
-        """Unpacked bytes of a member, as declared. Raises ItemFailure."""
+        """Declared unpacked bytes of a member. Raises ItemFailure."""
 
     @abstractmethod
     def read(self, name: str, max_bytes: int) -> bytes:
-        """A member. Raises ItemFailure."""
+        """The content of a member. Raises ItemFailure."""
 
     @abstractmethod
     def read_head(self, name: str, size: int) -> bytes:
-        """Its first bytes, `size` at most; EMPTY_FILE if there are none. Raises ItemFailure."""
+        """The first bytes of a member, at most `size`. Raises ItemFailure (EMPTY_FILE)."""
 
     def _missing(self, name: str) -> ItemFailure:
         if self.damage is not None:
@@ -78,7 +78,7 @@ class Archive(ABC):
 
 
 class ZipArchive(Archive):
-    """Reads through the central directory; `file` needs to seek, nothing is copied."""
+    """A zip, read through its central directory without a copy. `file` must be seekable."""
 
     def __init__(self, uri: str, file: IO[bytes], files: ExitStack) -> None:
         super().__init__(uri, files)
@@ -86,7 +86,7 @@ class ZipArchive(Archive):
             self._zip = zipfile.ZipFile(file)
         except (ItemFailure, MemoryError):
             raise
-        except Exception as error:  # a parser let loose on hostile bytes raises anything
+        except Exception as error:  # a parser can raise anything on malicious bytes
             raise _corrupt(uri, error) from error
         self.superseded = len(self._zip.infolist()) - len(self._zip.NameToInfo)
 
@@ -125,7 +125,7 @@ class ZipArchive(Archive):
         if info.compress_type not in _BOUNDED_METHODS:
             raise ItemFailure(
                 FailureKind.UNSUPPORTED_KIND,
-                f"{where} is packed by zip method {info.compress_type}, only deflate is read",
+                f"{where} uses zip method {info.compress_type}; only deflate is supported",
             )
         data = bytearray()
         try:
@@ -140,7 +140,7 @@ class ZipArchive(Archive):
 
 
 class TarArchive(Archive):
-    """Reads a plain tar by an index of names; `file` is a real file."""
+    """An unpacked tar, read through an index of its names. `file` must be a real file."""
 
     def __init__(
         self, uri: str, file: IO[bytes], files: ExitStack, damage: str | None = None
@@ -151,7 +151,7 @@ class TarArchive(Archive):
         self.damage = self._index() or damage
 
     def _index(self) -> str | None:
-        """Fill `_spans`. Returns what is wrong with the archive, if anything."""
+        """Fill `_spans`. Returns a description of the damage, or None."""
         self._file.seek(0)
         try:
             with tarfile.open(
@@ -165,17 +165,17 @@ class TarArchive(Archive):
         offset, damage = -1, None
         while (info := tar.next()) is not None:
             damage = self._add(info) or damage
-            tar.members.clear()  # type: ignore[attr-defined]  # it keeps each header, 2 KB apiece
-            if tar.offset <= offset:  # a negative size would send it round for ever
+            tar.members.clear()  # type: ignore[attr-defined]  # tarfile keeps 2 KB per header
+            if tar.offset <= offset:  # a negative size would loop for ever
                 return f"member {info.name!r} declares an impossible size"
             offset = tar.offset
         if os.pread(self._file.fileno(), _BLOCK, tar.offset) != bytes(_BLOCK):
-            return f"no end mark at byte {tar.offset:,}: cut off or overwritten"
+            return f"no end mark at byte {tar.offset:,}: truncated or overwritten"
         return damage
 
     def _add(self, info: tarfile.TarInfo) -> str | None:
         if info.issparse():
-            return f"member {info.name!r} is stored sparse, which is not supported"
+            return f"member {info.name!r} is a sparse file, which is not supported"
         if info.islnk() and info.linkname in self._spans:
             span = self._spans[info.linkname]
         elif info.isreg():
@@ -199,7 +199,7 @@ class TarArchive(Archive):
         data = self.read_head(name, size)
         if len(data) < size:
             raise ItemFailure(
-                FailureKind.CORRUPT_ARCHIVE, f"{self.uri}!/{name} is cut off: {self.damage}"
+                FailureKind.CORRUPT_ARCHIVE, f"{self.uri}!/{name} is truncated: {self.damage}"
             )
         return data
 
@@ -215,7 +215,7 @@ class TarArchive(Archive):
 
 
 class _Headers(io.RawIOBase):
-    """What tarfile sees of the file: no header of it is worth more than a mebibyte."""
+    """The file as tarfile reads it: a header above 1 MiB raises ReadError."""
 
     def __init__(self, file: IO[bytes]) -> None:
         self._file = file
@@ -233,17 +233,17 @@ class _Headers(io.RawIOBase):
 
 
 def is_archive(head: bytes) -> bool:
-    """Whether the first 512 bytes are those of a zip, a gzip or a tar."""
+    """Whether the content is a zip, gzip or tar. `head`: its first 512 bytes or more."""
     return is_zip(head) or head.startswith(b"\x1f\x8b") or _is_tar(head)
 
 
 def is_zip(head: bytes) -> bool:
-    """PK and: a first member, an empty archive's end, or a split archive's mark."""
+    """Whether the content is a zip: starts with a member, is empty, or is split."""
     return head.startswith((b"PK\x03\x04", b"PK\x05\x06", b"PK\x07\x08"))
 
 
 def _is_tar(head: bytes) -> bool:
-    if head[:_BLOCK] == bytes(_BLOCK):  # an empty one
+    if head[:_BLOCK] == bytes(_BLOCK):  # an empty tar
         return True
     try:
         tarfile.TarInfo.frombuf(head[:_BLOCK], "utf-8", "replace")
@@ -253,9 +253,9 @@ def _is_tar(head: bytes) -> bool:
 
 
 def open_tar(uri: str, file: IO[bytes], files: ExitStack, max_bytes: int) -> Archive:
-    """A tar, packed with gzip or not. A packed one is unpacked to a nameless temporary file.
+    """A tar or tar.gz. A tar.gz is unpacked to an anonymous temporary file.
 
-    `files` closes `file`; ownership of both passes to the archive.
+    `files` closes `file`; the archive takes ownership of both. Raises ItemFailure.
     """
     file.seek(0)
     packed = file.read(2) == b"\x1f\x8b"
@@ -269,12 +269,12 @@ def open_tar(uri: str, file: IO[bytes], files: ExitStack, max_bytes: int) -> Arc
 
 
 def _gunzip(uri: str, file: IO[bytes], plain: IO[bytes], max_bytes: int) -> str | None:
-    """Copy what unpacks into `plain`. Returns what is wrong with the rest, if anything."""
+    """Unpack `file` into `plain`. Returns a description of the damage at its end, or None."""
     packed = os.fstat(file.fileno()).st_size
     with gzip.GzipFile(fileobj=file) as unpacker:
         while True:
             try:
-                chunk = unpacker.read1(_CHUNK)  # `read` drops what precedes a fault
+                chunk = unpacker.read1(_CHUNK)  # `read` would drop the data before a fault
             except (EOFError, OSError, zlib.error) as error:
                 return f"{type(error).__name__}: {error}"
             if not chunk:
@@ -285,11 +285,12 @@ def _gunzip(uri: str, file: IO[bytes], plain: IO[bytes], max_bytes: int) -> str 
 
 
 def check_ratio(uri: str, unpacked: int, packed: int) -> None:
-    """Raise TOO_MANY_BYTES for a large thing that was packed too well to be scans."""
+    """Raise TOO_MANY_BYTES if the compression ratio of a large file is too high for scans."""
     if unpacked > _RATIO_FLOOR and unpacked > MAX_RATIO * packed:
         raise ItemFailure(
             FailureKind.TOO_MANY_BYTES,
-            f"{uri} unpacks {packed:,} bytes to {unpacked:,} or more: over {MAX_RATIO} to 1",
+            f"{uri} unpacks from {packed:,} bytes to {unpacked:,} or more; "
+            f"the limit is {MAX_RATIO} to 1",
         )
 
 

@@ -1,4 +1,4 @@
-"""One way to every object: local files, S3, members of archives in either."""
+"""One client for local files, S3 objects, and members of archives in both."""
 
 from __future__ import annotations
 
@@ -30,23 +30,23 @@ from pipelines.storage.s3 import S3
 
 __all__ = ["Entry", "Storage", "StorageSettings"]
 
-#: Bytes per request when a zip is read from S3 in place: one covers most scans and their header.
+#: Bytes per request when a zip is read from S3 in place: covers most scans with their header.
 _ZIP_READ_AHEAD = 256 << 10
 
-#: Where rows pass from one archive to the next, threads read from both.
+#: Two, because threads read from both archives where rows pass from one to the next.
 _OPEN_ARCHIVES = 2
 
 _UNWRITABLE = {
-    errno.ENOSPC: "free space there, then start the same command again: what is written is kept",
-    errno.EDQUOT: "raise the quota, then start the same command again: what is written is kept",
-    errno.EACCES: "make it writable for this user, or choose another place",
-    errno.EPERM: "make it writable for this user, or choose another place",
-    errno.EROFS: "the file system is read-only; choose another place",
+    errno.ENOSPC: "free space there, then start the same command again; written rows are kept",
+    errno.EDQUOT: "raise the quota, then start the same command again; written rows are kept",
+    errno.EACCES: "make it writable for this user, or choose another folder",
+    errno.EPERM: "make it writable for this user, or choose another folder",
+    errno.EROFS: "the file system is read-only; choose another folder",
 }
 
 
 class Storage:
-    """Thread-safe; connects at the first call. Cannot be pickled: make one in each worker."""
+    """Thread-safe. Connects at the first call. Cannot be pickled: make one in each worker."""
 
     def __init__(self, settings: StorageSettings | None = None) -> None:
         self.settings = settings or StorageSettings()
@@ -56,7 +56,7 @@ class Storage:
         self._open: dict[tuple[str, str], Archive] = {}  # (URI, etag), oldest first
 
     def read(self, uri: str, *, max_bytes: int, etag: str | None = None) -> bytes:
-        """The object or archive member. `etag`: the version to insist on (of the archive).
+        """The object or archive member. `etag`: the required version (of the archive).
 
         Raises ItemFailure: OBJECT_MISSING, OBJECT_CHANGED, PERMISSION_DENIED, STORAGE_ERROR,
         EMPTY_FILE, TOO_MANY_BYTES, UNSUPPORTED_KIND (folder, device), CORRUPT_ARCHIVE.
@@ -67,13 +67,12 @@ class Storage:
         archive = self._archive(archive_uri, etag)
         if member:
             return archive.read(member, max_bytes)
-        raise ItemFailure(  # the plan writes `x.zip!/` for what it could not list
-            FailureKind.CORRUPT_ARCHIVE,
-            f"{archive_uri}: {archive.damage or 'could not be listed by the plan; plan again'}",
-        )
+        why = archive.damage or "planning could not list this archive; plan again (--new)"
+        # The manifest has the row `x.zip!/` for the part of an archive that could not be listed.
+        raise ItemFailure(FailureKind.CORRUPT_ARCHIVE, f"{archive_uri}: {why}")
 
     def read_head(self, uri: str, size: int) -> bytes:
-        """The first bytes, `size` at most; fewer only if there are no more. Raises ItemFailure."""
+        """The first `size` bytes, or all bytes of a smaller object. Raises ItemFailure."""
         archive_uri, member = split_member(uri)
         if member is not None:
             return self._archive(archive_uri, None).read_head(member, size)
@@ -89,9 +88,10 @@ class Storage:
         return Entry(uri, entry.etag, size)
 
     def open_archive(self, uri: str, etag: str | None = None) -> Archive:
-        """The archive at `uri`: a zip is read in place, a tar from S3 is copied to disk first.
+        """The archive at `uri`. A zip is read in place; a tar in S3 is copied to disk first.
 
-        Raises ItemFailure. The next `read` of a member opens it anew; keep the object instead.
+        `read` of a member opens the archive itself: to read many members, use the returned object.
+        Raises ItemFailure.
         """
         try:
             if is_s3(uri):
@@ -103,7 +103,7 @@ class Storage:
                 if is_zip(head):
                     return ZipArchive(uri, file, files.pop_all())
                 return open_tar(uri, file, files, self.settings.max_archive_bytes)
-        except OSError as error:  # the temporary file: most often no space
+        except OSError as error:  # from the temporary file: usually no space
             where = tempfile.gettempdir()
             raise ItemFailure(
                 FailureKind.STORAGE_ERROR, f"{uri} cannot be unpacked in {where}: {error}"
@@ -122,11 +122,11 @@ class Storage:
             return open_tar(uri, file, files, limit)
 
     def _archive(self, uri: str, etag: str | None) -> Archive:
-        """Kept open, as the rows of one archive come one after the other."""
+        """The open archive. It stays open, because rows of one archive follow each other."""
         key = (uri, etag or self._backend(uri).stat(uri).etag)
-        with self._lock:  # also keeps two threads from unpacking the same one
+        with self._lock:  # two threads must not unpack the same archive
             if key not in self._open:
-                while len(self._open) >= _OPEN_ARCHIVES:  # frees its disk before more is taken
+                while len(self._open) >= _OPEN_ARCHIVES:  # frees disk before the next needs it
                     self._open.pop(next(iter(self._open)))
                 self._open[key] = self.open_archive(*key)
             return self._open[key]
@@ -136,9 +136,9 @@ class Storage:
 
     @contextmanager
     def open_output(self, uri: str) -> Iterator[IO[bytes]]:
-        """A binary file that appears at `uri`, whole, when the block ends well.
+        """A binary file. It appears at `uri` as a whole if the block ends without an error.
 
-        Missing folders are made. Raises OutputUnwritable.
+        Creates missing folders. Raises OutputUnwritable.
         """
         with _output_errors(uri):
             if not is_s3(uri):
@@ -156,7 +156,7 @@ class Storage:
             file.write(data)
 
     def exists(self, uri: str) -> bool:
-        """Whether there is an object. Raises ItemFailure if that cannot be found out."""
+        """Whether the object exists. Raises ItemFailure if the store does not say."""
         try:
             self._backend(uri).stat(uri)
         except ItemFailure as fault:
@@ -166,7 +166,7 @@ class Storage:
         return True
 
     def list_names(self, folder: str) -> list[str]:
-        """Sorted names of the objects directly in `folder`; none if there is no such folder."""
+        """Sorted names of the objects directly in `folder`; empty if the folder is missing."""
         if is_s3(folder):
             prefix = folder.rstrip("/") + "/"
             return [e.uri.removeprefix(prefix) for e in self.s3.list(prefix, recursive=False)]
@@ -178,7 +178,7 @@ class Storage:
                 return []
 
     def delete(self, uri: str) -> None:
-        """Remove an object if it is there. Raises OutputUnwritable."""
+        """Remove an object if it exists. Raises OutputUnwritable."""
         with _output_errors(uri):
             if is_s3(uri):
                 self.s3.delete(uri)
@@ -195,7 +195,7 @@ def _output_errors(uri: str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        remedy = _UNWRITABLE.get(error.errno or 0, "check the file system it is on")
+        remedy = _UNWRITABLE.get(error.errno or 0, "check its file system")
         reason = error.strerror or str(error)
         raise OutputUnwritable(f"cannot write {uri}: {reason}", remedy) from error
     except ItemFailure as fault:

@@ -1,4 +1,4 @@
-"""Objects on a local or mounted file system: read, replace atomically."""
+"""Files on a local or mounted file system: read, replace atomically."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from pipelines.storage.walk import etag_of
 
 _GONE = {errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG, errno.ELOOP}
 _DENIED = {errno.EACCES, errno.EPERM}
-_MAY_PASS = {errno.EIO, errno.ESTALE, errno.ETIMEDOUT, errno.EAGAIN}  # network file systems
+_RETRIED = {errno.EIO, errno.ESTALE, errno.ETIMEDOUT, errno.EAGAIN}  # network file systems
 
 
 class LocalFiles:
@@ -42,7 +42,7 @@ class LocalFiles:
         etag: str | None = None,
         span: tuple[int, int] | None = None,
     ) -> bytes:
-        """The file, or its bytes [start, end) of `span`."""
+        """The file, or its bytes in `span` [start, end)."""
         return retried(self._settings.max_attempts, lambda: self._get(uri, max_bytes, etag, span))
 
     def _get(
@@ -56,12 +56,12 @@ class LocalFiles:
             file.seek(start)
             data = file.read(wanted)
         if len(data) < wanted:
-            raise ItemFailure(FailureKind.OBJECT_CHANGED, f"{uri} shrank while it was read")
+            raise ItemFailure(FailureKind.OBJECT_CHANGED, f"{uri} became shorter while it was read")
         return data
 
     def open(self, uri: str, etag: str | None = None) -> IO[bytes]:
-        """The file, for the caller to close. Anything but a regular file is refused."""
-        with _failures_of(uri):  # O_NONBLOCK: a named pipe would wait for its writer for ever
+        """The file; the caller closes it. Raises UNSUPPORTED_KIND unless it is a regular file."""
+        with _failures_of(uri):  # without O_NONBLOCK, a named pipe blocks until it has a writer
             fd = os.open(local_path(uri), os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
         try:
             status = os.fstat(fd)
@@ -95,7 +95,7 @@ def _failures_of(uri: str) -> Iterator[None]:
             raise ItemFailure(FailureKind.OBJECT_MISSING, message) from error
         if error.errno in _DENIED:
             raise ItemFailure(FailureKind.PERMISSION_DENIED, message) from error
-        if error.errno in _MAY_PASS:
+        if error.errno in _RETRIED:
             raise TransientFailure(message) from error
         raise ItemFailure(FailureKind.STORAGE_ERROR, message) from error
     except ValueError as error:  # a NUL in the path
@@ -104,10 +104,10 @@ def _failures_of(uri: str) -> Iterator[None]:
 
 @contextmanager
 def replacing(path: Path) -> Iterator[IO[bytes]]:
-    """A file that takes the place of `path` when the block ends well, and vanishes otherwise.
+    """A file that replaces `path` if the block ends without an error; else it is deleted.
 
-    Written beside it, flushed to disk, then renamed: whoever looks sees the old file or all of the
-    new one, also after a power cut. Raises OSError.
+    It is written to a temporary name, flushed to disk and renamed. A reader sees the old file or
+    the whole new file, also after a power failure. Raises OSError.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     beside = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.tmp")

@@ -1,7 +1,7 @@
-"""Copies of what lies in a bucket and has to be a local file: models above all.
+"""Local copies of objects in a bucket that must be local files, mainly models.
 
-One copy a machine, in NIGHTJAR_CACHE or ~/.cache/nightjar, named by what was listed: names, etags
-and sizes. Another version is another copy; nothing is replaced under a worker that reads it.
+Each machine keeps one copy in NIGHTJAR_CACHE or ~/.cache/nightjar. Its name is a hash of the
+objects' names, etags and sizes. A new version gets a new copy, so a copy in use never changes.
 """
 
 from __future__ import annotations
@@ -25,17 +25,17 @@ _MOST_BYTES = 1 << 40
 
 
 def cache_folder(kind: str) -> Path:
-    """Where copies of a kind lie on this machine."""
+    """The cache folder for one kind of file on this machine."""
     home = os.environ.get("NIGHTJAR_CACHE")
     return (Path(home) if home else Path.home() / ".cache" / "nightjar") / kind
 
 
 def localized(settings: Settings, storage: StorageSettings | None = None) -> Here:
-    """`settings` with every ``s3://`` value copied here. Raises SetupError."""
+    """`settings` with every ``s3://`` value replaced by a local copy. Raises SetupError."""
     places: dict[str, str] = {}
 
     def local(value: Any) -> Any:
-        # A field of type Path takes one of the two slashes away.
+        # A field of type Path turns "s3://" into "s3:/".
         text = str(value) if isinstance(value, str | Path) else ""
         if text.startswith("s3:/"):
             uri = "s3://" + text.removeprefix("s3:").lstrip("/")
@@ -55,13 +55,13 @@ def localized(settings: Settings, storage: StorageSettings | None = None) -> Her
 
 
 def local_copy(uri: str, storage: StorageSettings) -> Path:
-    """A local copy of an object, or of a folder with all that is in it. Raises SetupError."""
+    """A local copy of an object, or of a folder with all its objects. Raises SetupError."""
     s3 = connected(storage)
     try:
         entries = _listed(s3, uri.rstrip("/"))
         if not entries:
             raise SetupError(
-                f"nothing at {uri}", "give the URI of a file or of a folder with files"
+                f"no object at {uri}", "give the URI of a file or of a folder with files"
             )
         key = "\n".join([str(storage.endpoint_url), uri.rstrip("/"), *map(str, entries)])
         digest = hashlib.blake2b(key.encode(), digest_size=12).hexdigest()
@@ -71,11 +71,11 @@ def local_copy(uri: str, storage: StorageSettings) -> Path:
                 _fetch(s3, uri.rstrip("/"), entries, place)
     except ItemFailure as fault:
         raise SetupError(
-            f"cannot get {uri}: {fault.message}", "check bucket, endpoint and credentials"
+            f"cannot download {uri}: {fault.message}", "check bucket, endpoint and credentials"
         ) from fault
     except OSError as error:
         raise SetupError(
-            f"cannot keep a copy of {uri}: {error}",
+            f"cannot write a local copy of {uri}: {error}",
             "free space there, or set NIGHTJAR_CACHE to another folder",
         ) from error
     name = uri.rstrip("/").rpartition("/")[2]
@@ -88,7 +88,7 @@ def _listed(s3: S3, uri: str) -> list[Entry]:
 
 
 def _fetch(s3: S3, uri: str, entries: list[Entry], place: Path) -> None:
-    """All objects into `place`/NAME, which appears whole. Each is the version that was listed."""
+    """Download the listed versions to `place`/NAME, which appears as a whole."""
     unfinished = place.with_suffix(".part")
     shutil.rmtree(unfinished, ignore_errors=True)
     root = unfinished / uri.rpartition("/")[2]
@@ -96,19 +96,19 @@ def _fetch(s3: S3, uri: str, entries: list[Entry], place: Path) -> None:
         below = entry.uri.removeprefix(uri).lstrip("/")
         path = root / below if below else root
         if not path.resolve().is_relative_to(unfinished.resolve()):
-            raise SetupError(f"{entry.uri} leads out of its folder", "rename it")
+            raise SetupError(f"{entry.uri} has a name that leaves its folder", "rename it")
         path.parent.mkdir(parents=True, exist_ok=True)
         with path.open("wb") as file:
             if entry.bytes:
                 s3.download(entry.uri, file, max_bytes=_MOST_BYTES, etag=entry.etag)
         if path.stat().st_size != entry.bytes:
-            raise OSError(f"{path} has {path.stat().st_size} bytes, {entry.uri} {entry.bytes}")
+            raise OSError(f"{path} has {path.stat().st_size} bytes, {entry.uri} has {entry.bytes}")
     unfinished.replace(place)
 
 
 @contextmanager
 def _alone(place: Path) -> Iterator[None]:
-    """One process of this machine at a time; the others wait for its copy."""
+    """A lock among the processes of this machine; the others wait for the copy."""
     place.parent.mkdir(parents=True, exist_ok=True)
     with place.with_suffix(".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)

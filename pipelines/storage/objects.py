@@ -1,8 +1,10 @@
-"""What the storage backends share: URIs, settings, and faults that may go away by themselves.
+"""Shared by the storage backends: URIs, settings, and retries of transient failures.
 
-URIs in a manifest: an absolute local path as it is, ``s3://bucket/key`` with the key as it is (no
-percent-encoding in either), ``file://`` with percent-encoding only for local names that are not
-UTF-8, and ``<archive uri>!/<member>``.
+URIs in a manifest:
+    /absolute/path              a local file, without percent-encoding
+    s3://bucket/key             an object, without percent-encoding
+    file:///percent-encoded     a local file whose name is not UTF-8
+    <archive uri>!/<member>     a member of an archive
 """
 
 from __future__ import annotations
@@ -26,13 +28,13 @@ from actors.failures import FailureKind, ItemFailure
 
 
 class Here(NamedTuple):
-    """Settings in which buckets are replaced by local copies; `places`: copy -> URI."""
+    """Settings with local copies in place of s3:// URIs. `places`: path of the copy -> URI."""
 
     settings: Any
     places: Mapping[str, str]
 
     def named(self, text: str) -> str:
-        """`text` with every copy called by its URI again."""
+        """`text` with the path of each copy replaced by its URI."""
         for copy, uri in self.places.items():
             text = text.replace(copy, uri)
         return text
@@ -45,7 +47,7 @@ _MEMBER = re.compile(r"(.+?\.(?:zip|tar|tar\.gz|tgz))!/(.*)", re.DOTALL | re.IGN
 
 
 class StorageSettings(Settings):
-    """How objects are reached. Credentials come from boto's default chain only, never from here."""
+    """Access to objects. Credentials come only from boto's default chain, never from a config."""
 
     affects_results: ClassVar[bool] = False
 
@@ -58,26 +60,33 @@ class StorageSettings(Settings):
     anonymous: bool = Field(False, description="send unsigned requests (public buckets)")
     addressing: Literal["auto", "path", "virtual"] = Field(
         "auto",
-        description="path or virtual: the bucket stands in the path or in the host name of a "
-        "request",
+        description="path: requests name the bucket in the path; virtual: in the host name",
     )
     max_attempts: int = Field(
         9,
         ge=1,
-        description="tries per request, with jittered backoff: 9 outlast an outage of 35 seconds",
+        description="attempts per request, with jittered backoff; 9 survive an outage of 35 s",
     )
-    connect_timeout_s: float = Field(5.0, gt=0, description="wait for a connection before a retry")
-    read_timeout_s: float = Field(60.0, gt=0, description="silence on a connection before a retry")
-    follow_links: bool = Field(True, description="follow symbolic links of a local folder")
+    connect_timeout_s: float = Field(
+        5.0, gt=0, description="seconds to wait for a connection before a retry"
+    )
+    read_timeout_s: float = Field(
+        60.0, gt=0, description="seconds without data on a connection before a retry"
+    )
+    follow_links: bool = Field(True, description="follow symbolic links in a local folder")
     max_archive_bytes: int = Field(
-        32 << 30, ge=1, description="temporary disk that one tar may take; a worker holds two"
+        32 << 30,
+        ge=1,
+        description="most temporary disk space for one tar; each worker may hold two",
     )
 
     @model_validator(mode="after")
     def _no_credentials(self) -> Self:
-        # Of the whole model: a validator of the field would have the value printed.
+        # A validator of the whole model: a field's validator would print the password.
         if self.endpoint_url and "@" in urlsplit(self.endpoint_url).netloc:
-            raise ValueError("endpoint_url holds a user or password; boto finds them elsewhere")
+            raise ValueError(
+                "endpoint_url holds a user or password; set them where boto finds credentials"
+            )
         return self
 
 
@@ -90,17 +99,17 @@ class Entry(NamedTuple):
 
 
 class TransientFailure(ItemFailure):
-    """STORAGE_ERROR that a later try may not meet: throttling, a timeout, a cut connection."""
+    """STORAGE_ERROR that a retry may solve: throttling, a timeout, a broken connection."""
 
     def __init__(self, message: str) -> None:
         super().__init__(FailureKind.STORAGE_ERROR, message)
 
 
 def retried(attempts: int, call: Callable[[], T]) -> T:
-    """`call()`, again after a TransientFailure; raises the last one.
+    """`call()`, retried after a TransientFailure; raises the last one.
 
-    Waits double from 0.5 s to 20 s; half of each is chance, so that many workers do not come back
-    at once, and half is not, so that an outage is outlasted for certain: 9 tries wait 36 to 72 s.
+    Waits double from 0.5 s to 20 s. Half of each wait is random, so that workers do not retry in
+    step; the other half is fixed, so that 9 attempts last at least 36 s (at most 72 s).
     """
     retrying = Retrying(
         stop=stop_after_attempt(attempts),
@@ -116,7 +125,7 @@ def check_etag(uri: str, found: str, expected: str | None) -> None:
     """Raise OBJECT_CHANGED unless `expected` is empty or equal to `found`."""
     if expected and found != expected:
         raise ItemFailure(
-            FailureKind.OBJECT_CHANGED, f"{uri} is version {found}, the plan saw {expected}"
+            FailureKind.OBJECT_CHANGED, f"{uri} is version {found}, the manifest has {expected}"
         )
 
 
@@ -131,7 +140,7 @@ def check_size(uri: str, size: int, max_bytes: int) -> None:
 
 
 def is_s3(uri: str) -> bool:
-    """Whether the object lies in a bucket."""
+    """Whether the URI names an object in a bucket."""
     return uri.startswith("s3://")
 
 
@@ -142,7 +151,7 @@ def split_s3(uri: str) -> tuple[str, str]:
 
 
 def local_path(uri: str) -> bytes:
-    """The path behind a local URI, as the bytes that the kernel knows (any locale, any name)."""
+    """The path of a local URI, as the kernel's bytes (works for any locale and any name)."""
     if uri.startswith("file://"):
         return unquote_to_bytes(uri.removeprefix("file://").removeprefix("localhost"))
     return uri.encode("utf-8", "surrogateescape")
@@ -157,11 +166,11 @@ def local_uri(path: bytes) -> str:
 
 
 def is_archive_name(name: str) -> bool:
-    """Whether the name says zip or tar. Content decides later; but a .docx is a zip as well."""
+    """Whether the name ends like a zip or tar. Needed because a .docx has the content of a zip."""
     return name.lower().endswith(ARCHIVE_SUFFIXES)
 
 
 def split_member(uri: str) -> tuple[str, str | None]:
-    """(archive, member) of ``x.zip!/a/b.pdf``, or (uri, None). Splits at the first ``!/``."""
+    """(archive, member) of ``x.zip!/a/b.pdf``, else (uri, None). Splits at the first ``!/``."""
     found = _MEMBER.fullmatch(uri)
     return (found[1], found[2]) if found else (uri, None)

@@ -1,7 +1,7 @@
-"""A store that answers nobody is no fault of the object that was asked for.
+"""Reads that wait while the store is down, so that an outage does not fail rows.
 
-An object that cannot be read is a named failure in its row, for good: a run that is started again
-does not repeat it. While a store is down for a quarter of an hour, that would be thousands of rows.
+A failed row is final: a second start of the run does not repeat it. Without the wait, an outage of
+15 minutes would fail thousands of rows.
 """
 
 from __future__ import annotations
@@ -14,22 +14,22 @@ from pipelines.storage.client import Storage
 from pipelines.storage.objects import TransientFailure, is_s3
 from pipelines.storage.s3 import Expired
 
-#: Seconds between two questions to a store that is down; each is tried several times by itself.
+#: Seconds between two attempts to reach a store that is down; each attempt has its own retries.
 _PAUSE_S = 5.0
 
 
 class PatientReads:
-    """Reads of a source, by many threads. `outage_s`: how long an outage is waited for."""
+    """Thread-safe reads of a source. `outage_s`: seconds to wait for a store that is down."""
 
     def __init__(self, storage: Storage, outage_s: float) -> None:
         self._storage = storage
         self._outage_s = outage_s
 
     def read(self, uri: str, *, max_bytes: int, etag: str | None) -> bytes:
-        """As `Storage.read`; waits while the store answers nobody, or takes no credentials.
+        """As `Storage.read`; waits while the store does not answer or rejects the credentials.
 
-        Raises ItemFailure where the store answers but will not give this object,
-        SourceUnavailable when it is still down after `outage_s`.
+        Raises ItemFailure if the store answers but refuses this object, SourceUnavailable if it is
+        still down after `outage_s`.
         """
         began = time.monotonic()
         while True:
@@ -39,7 +39,7 @@ class PatientReads:
                 if not is_s3(uri):
                     raise
                 down = self._down(uri)
-                if down is None:  # or no longer: the last try may have met the end of an outage
+                if down is None:  # the outage may have ended meanwhile: read once more
                     return self._storage.read(uri, max_bytes=max_bytes, etag=etag)
                 left = began + self._outage_s - time.monotonic()
                 if left <= 0:
@@ -47,7 +47,7 @@ class PatientReads:
                 time.sleep(min(_PAUSE_S, left))
 
     def _down(self, uri: str) -> ItemFailure | None:
-        """Why the store answers nobody; None where it does."""
+        """Why the store does not answer; None if it does."""
         try:
             self._storage.s3.reach(uri)
         except ItemFailure as fault:
@@ -57,10 +57,10 @@ class PatientReads:
 
 def _given_up(fault: ItemFailure, seconds: float) -> SourceUnavailable:
     denied = isinstance(fault, Expired)
-    what = "takes no credentials of ours" if denied else "does not answer"
-    renew = "renew them" if denied else "see that it is up"
+    what = "has rejected the credentials" if denied else "has not answered"
+    remedy = "renew the credentials" if denied else "check that the store is up"
     return SourceUnavailable(
-        f"the store of the source {what} any more, for {seconds:.0f} s: {fault.message}",
-        f"{renew}, then start the same command again: what is committed is kept, and no row has "
-        "failed for it. fetch.outage_s says how long to wait",
+        f"the store of the source {what} for {seconds:.0f} s: {fault.message}",
+        f"{remedy}, then start the same command again. Committed rows are kept, and the outage "
+        "failed no row. fetch.outage_s sets how long to wait",
     )

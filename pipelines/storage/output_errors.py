@@ -1,4 +1,4 @@
-"""What an OSError of writing means, with a remedy."""
+"""OutputUnwritable, with a remedy, from an OSError while writing to a run directory."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pipelines.storage.paths import RunPath
 
 @contextmanager
 def output_errors(path: RunPath) -> Iterator[None]:
-    """Turn an OSError of writing below `path` into OutputUnwritable with a remedy."""
+    """Turn an OSError while writing below `path` into OutputUnwritable."""
     try:
         yield
     except OSError as error:
@@ -21,15 +21,15 @@ def output_errors(path: RunPath) -> Iterator[None]:
 
 
 def output_error(path: RunPath, error: OSError) -> NightjarError:
-    """The error to raise for `error` while writing below `path`."""
+    """The error to raise for an OSError while writing below `path`."""
     remedies = {
         errno.ENOSPC: "free space or move run_dir; then start the same command again: "
-        "what is committed is kept",
+        "committed rows are kept",
         errno.EDQUOT: "raise the quota or move run_dir; then start the same command again",
-        errno.EACCES: "make run_dir writable for this user, or choose another",
-        errno.EROFS: "run_dir is on a read-only file system; choose another",
-        errno.ENOTDIR: "a file is where run_dir needs a directory; choose another",
-        errno.EEXIST: "a file is where run_dir needs a directory; choose another",
+        errno.EACCES: "make run_dir writable for this user, or choose another run_dir",
+        errno.EROFS: "run_dir is on a read-only file system; choose another run_dir",
+        errno.ENOTDIR: "a file has the name of a directory; choose another run_dir",
+        errno.EEXIST: "a file has the name of a directory; choose another run_dir",
     }
     reason = os.strerror(error.errno) if error.errno else str(error)
     remedy = remedies.get(error.errno or 0, "check the file system of run_dir")

@@ -1,7 +1,8 @@
-"""Paths of a run directory, which may lie in a bucket: the few methods of pathlib that it needs.
+"""Paths of a run directory, local or in a bucket.
 
-`RunPath` is a local path or one of these. An S3Path is no os.PathLike: what wants a local file
-fails with a TypeError instead of looking for a folder called "s3:".
+`RunPath` is a pathlib.Path or an `S3Path`, which has the methods of pathlib that a run directory
+needs. An S3Path is no os.PathLike: code that needs a local file raises TypeError instead of opening
+a folder called "s3:".
 """
 
 from __future__ import annotations
@@ -27,20 +28,20 @@ from pipelines.storage.objects import Entry, StorageSettings, is_s3
 from pipelines.storage.remote_file import RemoteFile
 from pipelines.storage.s3 import S3, Status
 
-#: JSON of StorageSettings for run directories in buckets where no config is at hand.
+#: Environment variable with StorageSettings as JSON, for run directories in buckets without config.
 STORAGE_ENV = "NIGHTJAR_STORAGE"
 
-#: Key of the same in the context of a config's validation, which may read files.
+#: Key of StorageSettings in pydantic's validation context: validation may read files.
 STORAGE_CONTEXT = "storage"
 
-#: Reads of an S3 file that are not Parquet's own are at least this long.
+#: Bytes of one read-ahead from an S3 object, except for Parquet, which plans its own reads.
 _READ_AHEAD = 1 << 20
-_MOST_BYTES = 1 << 30  #: of an object that is read whole: records, small tables, pictures
+_MOST_BYTES = 1 << 30  #: limit of an object read as a whole: records, small tables, pictures
 _MAGIC = re.compile(r"[*?\[]")
 
 
 class FileStatus(NamedTuple):
-    """The fields of os.stat_result that a bucket knows."""
+    """The fields of os.stat_result that a bucket has."""
 
     st_size: int
     st_mtime: float
@@ -48,26 +49,25 @@ class FileStatus(NamedTuple):
 
 @functools.cache
 def connected(settings: StorageSettings) -> S3:
-    """One client for each way to reach a store."""
+    """One client for each distinct storage settings."""
     return S3(settings)
 
 
 def settings_of_environment() -> StorageSettings:
-    """How buckets are reached where no config says it. Raises ConfigError."""
+    """Storage settings for commands without a config, from NIGHTJAR_STORAGE. Raises ConfigError."""
     try:
         return StorageSettings.model_validate_json(os.environ.get(STORAGE_ENV) or "{}")
     except ValueError as error:
         raise ConfigError(
             f"{STORAGE_ENV} does not hold storage settings as JSON: {error}",
-            "the keys are those of `storage` in a config",
+            "use the keys of `storage` in a config",
         ) from None
 
 
 class S3Path:
-    """``s3://bucket/key``. Folders are prefixes: they are there as soon as something is in them.
+    """``s3://bucket/key``. A folder is a prefix: it exists if any object is below it.
 
-    Reading raises FileNotFoundError or RunUnreadable, writing OutputUnwritable. Writes are whole
-    or absent, as a PUT is.
+    Writes are atomic. Reading raises FileNotFoundError or RunUnreadable, writing OutputUnwritable.
     """
 
     def __init__(
@@ -100,7 +100,7 @@ class S3Path:
 
     @property
     def s3(self) -> S3:
-        """The client that reaches it."""
+        """The client of its store."""
         return connected(self.settings)
 
     @property
@@ -126,20 +126,20 @@ class S3Path:
         return self.with_name(PurePosixPath(self.name).with_suffix(suffix).name)
 
     def resolve(self) -> S3Path:
-        """Itself: a URI is absolute and has no links."""
+        """Returns itself: a URI is absolute and has no links."""
         return self
 
     def mkdir(self, *, parents: bool = False, exist_ok: bool = False) -> None:
-        """Nothing: a bucket has no folders."""
+        """Does nothing: a bucket has no folders."""
 
     def stat(self) -> FileStatus:
-        """Size and time of the object; of one that was listed without asking again."""
+        """Size and time of the object. A path from a listing needs no further request."""
         with _reading(self):
             status = self._status or self.s3.status(self._uri)
         return FileStatus(status.bytes, status.modified)
 
     def is_file(self) -> bool:
-        """Whether there is an object of this name."""
+        """Whether an object of this name exists."""
         try:
             self.stat()
         except FileNotFoundError:
@@ -147,16 +147,16 @@ class S3Path:
         return True
 
     def is_dir(self) -> bool:
-        """Whether anything lies below it."""
+        """Whether any object is below this prefix."""
         with _reading(self):
             return next(self.s3.list(f"{self._uri}/"), None) is not None
 
     def exists(self) -> bool:
-        """As a file or as a folder."""
+        """Whether it exists as a file or as a folder."""
         return self.is_file() or self.is_dir()
 
     def glob(self, pattern: str) -> Iterator[S3Path]:
-        """Objects directly in this folder, by name."""
+        """Objects directly in this folder that match `pattern`, sorted by name."""
         prefix = f"{self._uri}/"
         wanted = re.compile(fnmatch.translate(pattern)).match
         with _reading(self):
@@ -165,7 +165,7 @@ class S3Path:
                     yield S3Path(found.uri, self.settings, found)
 
     def iterdir(self) -> Iterator[S3Path]:
-        """All objects directly in this folder, by name; nothing if there is no such folder."""
+        """All objects directly in this folder, sorted by name; empty if the folder is missing."""
         return self.glob("*")
 
     def walk_files(self) -> Iterator[S3Path]:
@@ -175,12 +175,12 @@ class S3Path:
                 yield S3Path(found.uri, self.settings, found)
 
     def reach(self) -> None:
-        """Raise RunUnreadable, after a few tries only, if the store gives no answer."""
+        """Raise RunUnreadable, after few attempts, if the store does not answer."""
         with _reading(self):
             self.s3.reach(self._uri)
 
     def download(self, folder: Path) -> dict[str, bytes]:
-        """Copy what lies directly in this folder into a new local one. Returns name -> content."""
+        """Copy the objects directly in this folder to a new local one. Returns name -> content."""
         folder.mkdir(parents=True)
         contents = {path.name: path.read_bytes() for path in self.iterdir()}
         for name, data in contents.items():
@@ -188,7 +188,7 @@ class S3Path:
         return contents
 
     def upload(self, folder: Path, before: Mapping[str, bytes]) -> None:
-        """Make this folder like a local one, which held `before` when it was downloaded."""
+        """Copy the changes of a local folder here. `before`: name -> content when downloaded."""
         there = {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
         for name, data in there.items():
             if before.get(name) != data:
@@ -213,18 +213,18 @@ class S3Path:
         self.write_bytes(text.encode())
 
     def unlink(self, *, missing_ok: bool = True) -> None:
-        """Remove the object, if it is there: a bucket does not say whether it was."""
+        """Remove the object if it exists; a bucket does not report whether it did."""
         with writing():
             self.s3.delete(self._uri)
 
     def opened(self) -> io.RawIOBase:
-        """This version of it as a file that seeks."""
+        """The current version of the object as a seekable file."""
         with _reading(self):
             status = self._status or self.s3.status(self._uri)
         return _RunFile(self.s3, Entry(*status[:3]))
 
     def open(self) -> io.BufferedReader:
-        """The same for readers of small pieces."""
+        """The same with read-ahead, for many small reads."""
         return io.BufferedReader(self.opened(), _READ_AHEAD)
 
 
@@ -266,38 +266,38 @@ def writing() -> Iterator[None]:
         raise OutputUnwritable(
             f"cannot write: {fault.message}",
             "check bucket, endpoint and credentials, then start the same command again: "
-            "what is committed is kept",
+            "committed rows are kept",
         ) from fault
 
 
 def run_path(path: str | RunPath, settings: StorageSettings | None = None) -> RunPath:
-    """The path of a run directory, local or in a bucket. Raises ConfigError for other schemes."""
+    """The path of a run directory, local or on s3://. Raises ConfigError for other schemes."""
     if isinstance(path, S3Path):
         return path
     if is_s3(str(path)):
         return S3Path(str(path), settings)
     if "://" in str(path):
         raise ConfigError(
-            f"run_dir {path}: a run lies in a local or mounted directory, or on s3://",
+            f"run_dir {path} is neither a local or mounted directory nor on s3://",
             "set run_dir to a path or to s3://BUCKET/PREFIX",
         )
     return Path(path)
 
 
 def listed(folder: RunPath, pattern: str) -> list[RunPath]:
-    """Files directly in a folder, by name; none if there is no such folder."""
+    """Files directly in a folder, sorted by name; empty if the folder is missing."""
     return [*sorted(folder.glob(pattern))] if isinstance(folder, Path) else [*folder.glob(pattern)]
 
 
 def parquet(path: RunPath) -> pq.ParquetFile:
-    """The Parquet file at `path`. From a bucket only the columns that are asked for travel."""
+    """The Parquet file at `path`. From a bucket, only the requested columns are downloaded."""
     if isinstance(path, S3Path):
         return pq.ParquetFile(path.opened(), pre_buffer=True)
     return pq.ParquetFile(path)
 
 
 def write_parquet(rows: pa.Table, path: RunPath, **options: Any) -> int:
-    """Write a table as one file that is whole or absent. Returns its bytes. Raises OSError."""
+    """Write a table atomically as one file. Returns its size in bytes. Raises OSError."""
     if isinstance(path, S3Path):
         buffer = pa.BufferOutputStream()
         pq.write_table(rows, buffer, **options)
@@ -311,7 +311,7 @@ def write_parquet(rows: pa.Table, path: RunPath, **options: Any) -> int:
 
 
 def write_whole(path: RunPath, data: bytes) -> None:
-    """Replace a file: whoever looks sees the old one or all of the new one. Raises OSError."""
+    """Replace a file atomically: readers see the old or the new content. Raises OSError."""
     if isinstance(path, S3Path):
         path.write_bytes(data)
         return

@@ -1,4 +1,4 @@
-"""An S3 object as a file that seeks: zip archives and Parquet shards are read in place."""
+"""An S3 object as a seekable file, to read zip archives and Parquet shards in place."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pipelines.storage.s3 import S3
 
 
 class RemoteFile(io.RawIOBase):
-    """Every read is one ranged request for the same version of the object. Raises ItemFailure."""
+    """Each read is one range request for the same version of the object. Raises ItemFailure."""
 
     def __init__(self, s3: S3, entry: Entry) -> None:
         self._s3 = s3

@@ -1,9 +1,9 @@
-"""Objects in S3 and its lookalikes.
+"""Objects in S3 and in S3-compatible stores.
 
-boto3, not pyarrow.fs: list_objects_v2 gives name, etag and size, 1,000 at a time, while
-pyarrow.fs.get_file_info materialises a whole prefix and knows no etag; and boto's errors keep the
-code of the service, which is what the failure kinds are made of. boto's own retries are off:
-they do not cover the body of a reply, where the long transfers break.
+Why boto3 and not pyarrow.fs: list_objects_v2 streams name, etag and size, 1,000 objects a request;
+pyarrow.fs.get_file_info loads the whole listing and has no etag. boto's errors keep the service's
+error code, which decides the failure kind. boto's own retries are off, because they do not cover
+the body of a reply, where long transfers break.
 """
 
 from __future__ import annotations
@@ -38,16 +38,16 @@ from pipelines.storage.objects import (
 
 T = TypeVar("T")
 
-#: Tries before a store that this process has not asked before is called unreachable: a wrong
-#: address is more likely then than an outage, and a minute of silence is a long answer to it.
+#: Attempts of `reach`. A wrong address is more likely than an outage there, and the user should
+#: not wait a minute for the message.
 _FIRST_TRIES = 3
-#: Refusals of a condition: what is there is not what the caller thinks.
+#: Error codes of a failed condition: the object is not the version that the caller expects.
 _CONFLICTS = {"PreconditionFailed"}
 
-#: Connections kept open per process: more than the threads of a probe or a fetch worker.
+#: Open connections per process: more than the threads of planning or of a fetch worker.
 _CONNECTIONS = 64
 
-#: "400" is all that a HEAD says of an expired token: its reply has no body.
+#: A HEAD with an expired token has only the code "400": its reply has no body.
 _EXPIRED_CODES = {"ExpiredToken", "InvalidToken", "TokenRefreshRequired", "400"}
 _DENIED_CODES = {"InvalidAccessKeyId", "SignatureDoesNotMatch"}
 _BUSY_CODES = {
@@ -57,8 +57,8 @@ _BUSY_CODES = {
     "Throttling",
     "ThrottlingException",
     "InternalError",
-    "BadDigest",  # the body was damaged on its way
-    "ConditionalRequestConflict",  # two conditional writes at once: one of them has to ask again
+    "BadDigest",  # the body was damaged in transfer
+    "ConditionalRequestConflict",  # two conditional writes at once: one must retry
     "OperationAborted",
 }
 
@@ -79,21 +79,21 @@ _BROKEN_TRANSFER = (
 
 
 class Conflict(ItemFailure):
-    """OBJECT_CHANGED: a conditional write found another object than it was meant for."""
+    """OBJECT_CHANGED: a conditional write found another version of the object."""
 
     def __init__(self, message: str) -> None:
         super().__init__(FailureKind.OBJECT_CHANGED, message)
 
 
 class Expired(ItemFailure):
-    """PERMISSION_DENIED that fresh credentials may mend."""
+    """PERMISSION_DENIED that new credentials may solve."""
 
     def __init__(self, message: str) -> None:
         super().__init__(FailureKind.PERMISSION_DENIED, message)
 
 
 class Stored(NamedTuple):
-    """A small object, its version, and seconds since it was written, by the store's own clock."""
+    """A small object with its version and its age in seconds, by the clock of the store."""
 
     data: bytes
     etag: str
@@ -101,7 +101,7 @@ class Stored(NamedTuple):
 
 
 class Status(NamedTuple):
-    """What a listing or a HEAD says of an object; `modified` in seconds since the epoch."""
+    """An object as a listing or a HEAD describes it. `modified`: seconds since the epoch."""
 
     uri: str
     etag: str
@@ -110,7 +110,7 @@ class Status(NamedTuple):
 
 
 class S3:
-    """Thread-safe. Every method raises ItemFailure; connects at the first call."""
+    """Thread-safe. Connects at the first call. Every method raises ItemFailure."""
 
     def __init__(self, settings: StorageSettings) -> None:
         self._settings = settings
@@ -125,7 +125,7 @@ class S3:
         etag: str | None = None,
         span: tuple[int, int] | None = None,
     ) -> bytes:
-        """The object, or its bytes [start, end) of `span`."""
+        """The object, or its bytes in `span` [start, end)."""
         return self._retried(lambda: self._get(uri, max_bytes, etag, span))
 
     def _get(
@@ -146,13 +146,13 @@ class S3:
                 check_size(uri, reply["ContentLength"], max_bytes)
                 shutil.copyfileobj(reply["Body"], file, 1 << 20)
             if file.tell() != reply["ContentLength"]:
-                raise TransientFailure(f"{uri} broke off after {file.tell():,} bytes")
+                raise TransientFailure(f"{uri}: the transfer ended after {file.tell():,} bytes")
 
         self._retried(attempt)
         file.seek(0)
 
     def stored(self, uri: str) -> Stored:
-        """A small object with what a conditional write needs to know of it."""
+        """A small object, with the etag for a conditional write."""
 
         def attempt() -> Stored:
             with self._opened(uri, None, None) as reply:
@@ -165,10 +165,10 @@ class S3:
         return self._retried(attempt)
 
     def reach(self, uri: str) -> None:
-        """Ask for anything at all below `uri`. Raises ItemFailure, after a few tries only.
+        """Check that the store of `uri` answers, with few attempts.
 
-        Only an outage and expired credentials are failures here: whoever may not list may still
-        read.
+        Raises ItemFailure only for an outage and for expired credentials. A user without permission
+        to list may still have permission to read.
         """
         bucket, key = split_s3(uri)
         request = {"Bucket": bucket, "Prefix": key, "MaxKeys": 1}
@@ -184,7 +184,7 @@ class S3:
         return Entry(*self.status(uri)[:3])
 
     def status(self, uri: str) -> Status:
-        """The same, and when it was written."""
+        """Etag, size and time by a HEAD request."""
         bucket, key = split_s3(uri)
         reply = self._call(uri, "head_object", Bucket=bucket, Key=key)
         etag, written = reply["ETag"].strip('"'), reply["LastModified"].timestamp()
@@ -196,7 +196,7 @@ class S3:
             yield Entry(*found[:3])
 
     def listed(self, prefix: str, *, recursive: bool = True) -> Iterator[Status]:
-        """The same, and when each was written."""
+        """The same, with the time of each object."""
         bucket, key = split_s3(prefix)
         request: dict[str, Any] = {"Bucket": bucket, "Prefix": key}
         request |= {} if recursive else {"Delimiter": "/"}
@@ -212,16 +212,15 @@ class S3:
     def put(
         self, uri: str, body: bytes | IO[bytes], *, replaces: str | None = None, new: bool = False
     ) -> str:
-        """Write the object in one request: it appears whole or not at all. Returns its etag.
+        """Write the object atomically in one request. Returns its etag.
 
-        The store compares the body with a digest of it, so that what is damaged on the way is
-        refused there and sent again.
+        The store checks the body against its MD5: a body damaged in transfer is sent again.
 
         Args:
-            uri: where to.
-            body: all of it; a file is read from its start, for every try.
-            replaces: etag of the version that must be there; Conflict otherwise.
-            new: Conflict if there is anything already.
+            uri: target.
+            body: the content; a file is read from its start at each attempt.
+            replaces: etag of the version to replace; Conflict if it is another one.
+            new: Conflict if the object exists already.
         """
         bucket, key = split_s3(uri)
         file = io.BytesIO(body) if isinstance(body, bytes) else body
@@ -239,14 +238,14 @@ class S3:
         return self._retried(attempt)
 
     def copy(self, uri: str, target: str) -> None:
-        """Copy an object inside the store (up to 5 GB): it appears whole or not at all."""
+        """Copy an object inside the store, atomically (at most 5 GB)."""
         source_bucket, source_key = split_s3(uri)
         bucket, key = split_s3(target)
         source = {"Bucket": source_bucket, "Key": source_key}
         self._call(uri, "copy_object", Bucket=bucket, Key=key, CopySource=source)
 
     def delete(self, uri: str) -> None:
-        """Remove the object if it is there."""
+        """Remove the object if it exists."""
         bucket, key = split_s3(uri)
         self._call(uri, "delete_object", Bucket=bucket, Key=key)
 
@@ -261,10 +260,10 @@ class S3:
         return self._retried(attempt, tries)
 
     def _retried(self, attempt: Callable[[], T], tries: int | None = None) -> T:
-        """`attempt()`, until it is through; once more from the start with fresh credentials.
+        """`attempt()` with retries; after Expired, all of them again with fresh credentials.
 
-        boto renews those of a role by itself. Those of a file or of the environment of a container
-        are read once by a session, whoever may have renewed them since.
+        boto renews the credentials of a role itself. A session reads the credentials of a file or
+        of a container's environment only once, so a new session is made here.
         """
         tries = tries or self._settings.max_attempts
         try:
@@ -287,14 +286,14 @@ class S3:
                 yield reply
 
     def _client(self) -> Any:
-        with self._lock:  # boto clients are thread-safe, making one is not
+        with self._lock:  # boto clients are thread-safe, their creation is not
             if self._made is None:
                 self._made = _client(self._settings)
             return self._made
 
 
 def _digest(file: IO[bytes]) -> str:
-    """MD5 of a file from its start, as the header Content-MD5 has it."""
+    """MD5 of a whole file, encoded for the header Content-MD5."""
     file.seek(0)
     digest = hashlib.md5(usedforsecurity=False)
     while piece := file.read(1 << 20):
@@ -310,7 +309,7 @@ def _client(settings: StorageSettings) -> Any:
         max_pool_connections=_CONNECTIONS,
         retries={"total_max_attempts": 1},
         s3={"addressing_style": settings.addressing},
-        request_checksum_calculation="when_required",  # many lookalikes refuse trailing checksums
+        request_checksum_calculation="when_required",  # some stores refuse trailing checksums
     )
     return boto3.session.Session().client(
         "s3", region_name=settings.region, endpoint_url=settings.endpoint_url, config=config
@@ -326,7 +325,7 @@ def _failures_of(uri: str) -> Iterator[None]:
         raise _refused(uri, error) from error
     except _NO_CREDENTIALS as error:
         raise ItemFailure(FailureKind.PERMISSION_DENIED, f"{uri}: {error}") from error
-    except boto_errors.SSLError as error:  # a wrong certificate stays wrong
+    except boto_errors.SSLError as error:  # a retry cannot fix a wrong certificate
         raise ItemFailure(FailureKind.STORAGE_ERROR, f"{uri}: {error}") from error
     except _BROKEN_TRANSFER as error:
         raise TransientFailure(f"{uri}: {error}") from error
@@ -335,11 +334,11 @@ def _failures_of(uri: str) -> Iterator[None]:
 
 
 def _refused(uri: str, error: Any) -> ItemFailure:
-    """What the service's answer means. `error`: a ClientError."""
+    """The failure for an error reply of the service. `error`: a ClientError."""
     code = str(error.response.get("Error", {}).get("Code", ""))
     status = int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
     message = f"{uri}: {error}"
-    if status == 501:  # a request that this store will never understand
+    if status == 501:  # not implemented by this store: a retry cannot help
         return ItemFailure(FailureKind.STORAGE_ERROR, message)
     if status >= 500 or status == 429 or code in _BUSY_CODES:
         return TransientFailure(message)
@@ -351,6 +350,6 @@ def _refused(uri: str, error: Any) -> ItemFailure:
         return ItemFailure(FailureKind.PERMISSION_DENIED, message)
     if status == 404:
         return ItemFailure(FailureKind.OBJECT_MISSING, message)
-    if status == 416:  # a range that starts at 0 is refused by an empty object only
+    if status == 416:  # a range that starts at 0 fails only for an empty object
         return ItemFailure(FailureKind.EMPTY_FILE, message)
     return ItemFailure(FailureKind.STORAGE_ERROR, message)

@@ -1,4 +1,4 @@
-"""Walks a local tree as a stream: one folder's names in memory, never the tree."""
+"""Lists the files of a local folder tree as a stream; only one folder is in memory at a time."""
 
 from __future__ import annotations
 
@@ -14,18 +14,23 @@ import pyarrow.compute as pc
 
 from pipelines.storage.objects import Entry, local_uri
 
-#: Up to here the names of a folder are sorted as Python objects; beyond, as Arrow binary (a third
-#: of the memory). Arrow's fixed 0.5 ms would be most of the time in a tree of small folders.
+#: Larger folders are sorted as Arrow arrays, which take a third of the memory. Small folders are
+#: sorted as Python lists: Arrow's fixed 0.5 ms would dominate a tree of small folders.
 _SMALL_FOLDER = 10_000
 
 
 class Walk:
-    """Yields (path below `root`, entry) of each file, every folder sorted, depth first.
+    """Yields (path below `root`, entry) of each file, depth first, each folder sorted.
 
-    What cannot be looked into (a folder without permission, a dangling link) is an entry with no
-    etag and no bytes, so that it ends as a failure with a name and not as silence. `skipped`
-    counts by reason what is left out. `max_depth`: folders, 1 for `root` alone. Raises OSError for
-    `root` itself.
+    An unreadable folder or a dangling link yields an entry with an empty etag and 0 bytes, so that
+    the run reports it as a failed row. Raises OSError if `root` itself is unreadable.
+
+    Args:
+        root: folder to list.
+        max_depth: levels of folders; 1: only `root`; None: no limit.
+        hidden: whether to include names that start with a dot.
+        links: whether to follow symbolic links.
+        skipped: receives the number of skipped names by reason.
     """
 
     def __init__(
@@ -69,7 +74,7 @@ class Walk:
         return self._root + below
 
     def _status(self, below: bytes) -> os.stat_result | None:
-        """Of the link itself if links are not followed; None if it cannot be had."""
+        """The status of the file, or of the link if links are not followed; None on an error."""
         try:
             return Path(os.fsdecode(self._path(below))).stat(follow_symlinks=self._links)
         except OSError:
@@ -88,7 +93,7 @@ class Walk:
         return below, Entry(local_uri(self._path(below)), "", 0)
 
     def _is_new(self, status: os.stat_result) -> bool:
-        """False for a folder that was walked already: a link loop, or two names for one folder."""
+        """False for a folder that was listed already: a link loop, or a second name."""
         key = (status.st_dev, status.st_ino)
         if key in self._visited:
             self._skipped["folder linked twice"] += 1
@@ -103,7 +108,7 @@ def etag_of(status: os.stat_result) -> str:
 
 
 def sorted_names(folder: bytes) -> Iterator[bytes]:
-    """The names in `folder`, sorted. Raises OSError at once, not at the first name."""
+    """The sorted names in `folder`. Raises OSError before the first name."""
     with os.scandir(folder) as entries:
         names = (entry.name for entry in entries)
         first = list(itertools.islice(names, _SMALL_FOLDER))

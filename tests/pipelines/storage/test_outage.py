@@ -48,7 +48,7 @@ def test_a_store_that_stays_down_stops_the_run_with_a_remedy(
 ) -> None:
     uri = bucket.put("a", b"12345")
     trouble.down_until = time.monotonic() + 600
-    with pytest.raises(SourceUnavailable, match="does not answer any more") as caught:
+    with pytest.raises(SourceUnavailable, match="of the source has not answered for") as caught:
         reads(trouble, 1).read(uri, max_bytes=9, etag=None)
     assert "start the same command again" in caught.value.remedy
 
@@ -58,9 +58,9 @@ def test_expired_credentials_are_nobodys_row(bucket: Bucket, trouble: TroubledS3
     patient = reads(trouble, 0)
     assert patient.read(uri, max_bytes=9, etag=None) == b"12345"
     trouble.expired_keys = {"test"}
-    with pytest.raises(SourceUnavailable, match="takes no credentials") as caught:
+    with pytest.raises(SourceUnavailable, match="has rejected the credentials for") as caught:
         patient.read(uri, max_bytes=9, etag=None)
-    assert caught.value.remedy.startswith("renew them")
+    assert caught.value.remedy.startswith("renew the credentials, then")
 
 
 @pytest.mark.parametrize(
@@ -95,7 +95,7 @@ def test_a_run_whose_source_goes_down_stops_and_goes_on_where_it_was(
     trouble.down_after(f"GET /{bucket.name}/pages/", 8)
     stopped = nightjar("run", config)
     assert stopped.code == 3, stopped.err
-    assert "does not answer any more" in stopped.err
+    assert "of the source has not answered for" in stopped.err
     trouble.down_until = 0.0
     finished = nightjar("run", config)
     assert finished.code == 0, finished.err
