@@ -1,5 +1,5 @@
-"""`nightjar calibrate`: what scores are worth, learned from a labelled sample.
+"""`nightjar calibrate`: error rates and thresholds, learned from a labelled sample.
 
-pages.py, sample.py, fit.py, held_out.py, plot.py   expected error rate of a page's text
+pages.py, sample.py, fit.py, held_out.py, plot.py   expected error rate of a page
 labels.py, label_trial.py                           a threshold for each class
 """

@@ -1,4 +1,4 @@
-"""Fitting: lines by isotonic regression (scikit-learn), pages by logistic regression."""
+"""Fit the line model (isotonic regression) and the page model (logistic regression)."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from pipelines.calibration.sample import LinesSeen, Sample
 from pipelines.decisions.error_model import FEATURES, ROUNDING, LineModel, PageModel, Steps
 from pipelines.measures.intervals import Floats, Ints, Pages
 
-#: Sets of features that compete, simple ones first. More of them, or other regularisation, was no
-#: better in the cross-validation on 63 receipts.
+#: Candidate sets of features, small ones first. In the cross-validation on 63 receipts more sets or
+#: another regularisation were no better.
 CANDIDATES = (
     ("mean_score",),
     ("line_risk",),
@@ -20,21 +20,22 @@ CANDIDATES = (
     ("line_risk", "missed_ink"),
     ("line_risk", "weak_characters", "missed_ink", "garbled"),
 )
-#: A richer set has to be this much better under cross-validation than the best simpler one.
+#: A larger set wins only if its area under the risk curve is below this share of the best smaller
+#: set's area.
 _WORTH_IT = 0.97
-#: Inverse strength of the penalty. A page counts as one trial of a few percent, so 1 flattens the
-#: slopes by a third: good pages seem twice as bad as they are. Held-out deviance on 63
-#: receipts 4,286 with 1, 4,261 with 10, 4,266 with 100; their order hardly depends on it.
+#: Inverse strength of the ridge penalty. With 1 the slopes are a third too flat, and good pages
+#: look twice as bad as they are. Held-out deviance on 63 receipts: 4,286 with 1, 4,261 with 10,
+#: 4,266 with 100. The order of the pages hardly depends on it.
 _C = 10.0
-#: Rounds of Newton's method, which takes about 7, and the longest step of one.
+#: Newton's method: most iterations (it needs about 7), and the longest step.
 _ROUNDS, _LONGEST = 50, 2.0
-#: Bands of line length: a short line's score says less. Upper ends, in characters.
+#: Bands of line length, upper ends in characters: the score of a short line says less.
 _BANDS = (3, 8, 10_000)
-#: A band with fewer lines than this takes the map of all lines.
+#: A band with fewer lines than this uses the map of all lines.
 _LINES_OF_A_BAND = 100
 _FOLDS = 5
-#: Features that no floor of `pipelines.decisions.routing` stands for once a calibration is in
-#: force.
+#: Features that stay as limits with a coefficient of 0. With a calibration,
+#: `pipelines.decisions.routing` has no floor for them.
 _GUARDS = (
     *("mean_score", "line_risk", "text_risk", "weak_characters"),
     *("text_outside", "missed_ink"),
@@ -50,7 +51,7 @@ def folds_of(files: Ints, seed: int, count: int = _FOLDS) -> Iterator[tuple[Ints
 
 
 def fit_lines(seen: LinesSeen) -> LineModel | None:
-    """Error rate of a line by its score, falling, by length; None with too few lines."""
+    """The line model: error rate by score (falling) and length; None with too few lines."""
     if len(seen.scores) < _LINES_OF_A_BAND:
         return None
     wrong = seen.errors / seen.characters
@@ -67,16 +68,16 @@ def fit_lines(seen: LinesSeen) -> LineModel | None:
 
 
 def _falling(scores: Floats, wrong: Floats, weights: Ints) -> Steps:
-    """Falling: the rising map of 1 - score, turned round."""
+    """Falling map of the score: the rising map of 1 - score, reversed."""
     rising = centred_isotonic(1 - scores, wrong, weights.astype(float))
     x, y = 1 - np.array(rising.x)[::-1], np.array(rising.y)[::-1]
     return Steps(x=_rounded(x), y=_rounded(y))
 
 
 def centred_isotonic(x: Floats, y: Floats, weights: Floats) -> Steps:
-    """Isotonic regression whose flat pieces are points at their centre, lines between them.
+    """Isotonic regression with a point at the centre of each flat piece, and lines between these.
 
-    Plain isotonic regression gives many values the same estimate; the centred one (Oron and
+    Plain isotonic regression gives many values the same estimate. The centred one (Oron and
     Flournoy, Statistics in Biopharmaceutical Research 9, 2017) keeps their order.
     """
     from sklearn.isotonic import IsotonicRegression
@@ -94,7 +95,7 @@ def _rounded(values: Floats) -> tuple[float, ...]:
 
 
 def fit_pages(sample: Sample, pages: Ints, names: tuple[str, ...]) -> PageModel:
-    """Fit the lines and then the pages, on some of the pages of a sample."""
+    """Fit the line model and then the page model on some of the pages of a sample."""
     lines = fit_lines(sample.seen.on(pages))
     return fit_features(sample.features(lines, pages), sample.pages.of(pages), names, lines)
 
@@ -104,12 +105,12 @@ def fit_features(
 ) -> PageModel:
     """Fractional logistic regression on (pages, len(FEATURES)) values.
 
-    A page counts as its share of wrong and of right characters, weighted by its characters. A
-    feature whose coefficient does not come out positive is left out, and the rest is fitted again.
-    The features about scores and missed text stay as guards with a coefficient of 0: a page that is
-    worse in one of them than all of the sample is not accepted, however well the others look.
+    The target is the share of wrong characters of a page, the weight its number of characters. A
+    feature whose coefficient is not positive is left out, and the rest is fitted again. Features
+    about scores and missed text stay as limits with a coefficient of 0: a page that is worse in one
+    of them than every page of the sample is not accepted, even if its other features are good.
     """
-    # A page without an error is no proof that there are none.
+    # A page without errors does not prove an error rate of 0.
     wrong = np.clip(pages.errors / pages.characters, 1e-4, 1 - 1e-4)
     weight = pages.characters / pages.characters.mean()
     share = float(np.average(wrong, weights=weight))
@@ -145,8 +146,8 @@ def _scaled(values: Floats, names: tuple[str, ...]) -> tuple[Floats, Floats, Flo
 def logistic(scaled: Floats, wrong: Floats, weight: Floats) -> tuple[Floats, float]:
     """(slopes, intercept) by Newton's method, with a ridge penalty of 1 / `_C` on the slopes.
 
-    The fit of scikit-learn's LogisticRegression to each page twice, as wrong and as right, in a
-    tenth of its 1.2 ms: a cross-validation makes two thousand.
+    It equals scikit-learn's LogisticRegression on each page twice, as wrong and as right, and takes
+    a tenth of its 1.2 ms. A cross-validation makes 2,000 such fits.
 
     Args:
         scaled: (pages, features). wrong: (pages,) shares, 0..1. weight: (pages,).
@@ -167,10 +168,10 @@ def logistic(scaled: Floats, wrong: Floats, weight: Floats) -> tuple[Floats, flo
 
 
 def estimates(model: PageModel, values: Floats) -> Floats:
-    """(pages,) expected error rates of (pages, len(FEATURES)) values.
+    """Expected error rates, (pages,) float64, of (pages, len(FEATURES)) values.
 
-    A page that is worse than the sample, or of which something was not measured, is never accepted:
-    it gets 1 and its estimate (1 for nothing measured), so that such pages still have an order.
+    A page that is worse than the sample or lacks a feature is never accepted. It gets 1 plus its
+    estimate (1 if a feature is missing), so that such pages still have an order.
     """
     chosen = values[:, [FEATURES.index(name) for name in model.features]]
     found = np.nan_to_num(model.estimate(chosen), nan=1.0)
@@ -180,7 +181,7 @@ def estimates(model: PageModel, values: Floats) -> Floats:
 def out_of_fold(sample: Sample, pages: Ints, seed: int) -> dict[tuple[str, ...], Floats]:
     """Candidate -> (pages,) estimates, each by a model that has not seen the page's file.
 
-    Candidates with a feature that some page lacks do not compete.
+    Candidates with a feature that some page lacks are left out.
     """
     found: dict[tuple[str, ...], Floats] = {}
     lacking: set[tuple[str, ...]] = set()
@@ -193,7 +194,7 @@ def out_of_fold(sample: Sample, pages: Ints, seed: int) -> dict[tuple[str, ...],
             if np.isfinite(column).all()
         }
         for names in CANDIDATES:
-            if not known.issuperset(names):  # in any fold: too few lines, for instance
+            if not known.issuperset(names):  # in any fold, for example with too few lines
                 lacking.add(names)
                 continue
             model = fit_features(values[train], sample.pages.of(pages[train]), names, lines)
@@ -202,7 +203,7 @@ def out_of_fold(sample: Sample, pages: Ints, seed: int) -> dict[tuple[str, ...],
 
 
 def best_of(areas: dict[tuple[str, ...], float]) -> tuple[str, ...]:
-    """The candidate with the least area under its risk curve; a richer one must be worth it."""
+    """The candidate with the least area under its risk curve; `_WORTH_IT` limits larger sets."""
     best, *others = [names for names in CANDIDATES if names in areas]
     for names in others:
         if areas[names] < _WORTH_IT * areas[best]:

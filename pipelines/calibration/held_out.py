@@ -1,7 +1,7 @@
-"""What a calibration is worth on files that it has not seen: curves, differences, reliability.
+"""Figures of a calibration on files that it has not seen: risk curves, differences, reliability.
 
-All intervals are 95 %, by a bootstrap over files of the held-out estimates. They hold what another
-sample of files would change in the figures, not what it would change in the fit.
+All intervals are 95 %, from a bootstrap over files of the held-out estimates. They show how the
+figures vary with the sample of files, not how the fit varies.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from pipelines.calibration.sample import Sample
 from pipelines.measures.intervals import Bools, Floats, Interval, interval, ratio
 from pipelines.measures.risk import SHARES, curve, share_at
 
-#: Outcomes of pages that the run accepted as the OCR engine read them.
+#: Outcomes of pages with an accepted OCR reading.
 _ACCEPTED = frozenset({"ocr"})
 
 
@@ -28,7 +28,7 @@ class Curve:
     high: Floats
 
     def at(self, share: float) -> Interval:
-        """The figure at the entry of `SHARES` that is nearest."""
+        """The figure at the nearest entry of `SHARES`."""
         place = int(np.abs(SHARES - share).argmin())
         ends = (self.value[place], self.low[place], self.high[place])
         return Interval(**dict(zip(("value", "low", "high"), map(float, ends), strict=True)))
@@ -39,9 +39,9 @@ class Curves:
     """CER of the accepted pages at each share of accepted pages.
 
     Attributes:
-        ours: ranked by the expected error rate, of models that have not seen the page's file.
-        naive: ranked by the mean score.
-        saved: naive - ours, drawn together; above 0: ours is better.
+        ours: pages ranked by the expected error rate, from models that have not seen their file.
+        naive: pages ranked by the mean score.
+        saved: naive - ours, from the same draws; above 0: ours is better.
     """
 
     ours: Curve
@@ -60,7 +60,7 @@ class Shares:
 
 @dataclass(frozen=True)
 class Routed:
-    """What a rule accepts, and the CER of that; `cer` None: nothing."""
+    """Share of pages that a rule accepts, and their CER; `cer` None: it accepts no page."""
 
     share: Interval
     cer: Interval | None
@@ -68,7 +68,7 @@ class Routed:
 
 @dataclass(frozen=True)
 class Bin:
-    """Pages of like expected error rates: the mean of these, and the rate that they truly have."""
+    """Pages with similar expected error rates: mean expected rate, true rate, number of pages."""
 
     expected: float
     observed: Interval
@@ -94,7 +94,7 @@ def _curve(point: Floats, drawn: Floats) -> Curve:
 
 
 def shares(report: Report, target: float) -> Shares:
-    """How much each curve accepts at a CER of `target`, its floor known: the best that it can."""
+    """The largest share that each ranking can accept at a CER of `target`, with the best floor."""
     pages, naive = report.sample.pages, -report.sample.mean_scores[None]
     draws, once = pages.draws(report.seed), np.ones((1, len(pages)))
     points = [share_at(ranks, pages, once, target)[0] for ranks in (report.trial.expected, naive)]
@@ -107,7 +107,7 @@ def shares(report: Report, target: float) -> Shares:
 
 
 def routed(sample: Sample, accepted: Bools, seed: int) -> Routed:
-    """Of (R, n) or (n,) decisions."""
+    """Share and CER of the accepted pages. `accepted`: (R, n) or (n,) decisions."""
     pages, weight = sample.pages, np.atleast_2d(accepted).mean(axis=0)
     draws = pages.draws(seed)
     share = ratio(weight, np.ones(len(pages)), draws)
@@ -117,15 +117,15 @@ def routed(sample: Sample, accepted: Bools, seed: int) -> Routed:
 
 
 def as_the_run_did(report: Report) -> Routed:
-    """By the rules of the run itself."""
+    """The pages that the run itself accepted."""
     accepted = np.isin(report.sample.outcomes, list(_ACCEPTED))
     return routed(report.sample, accepted, report.seed)
 
 
 def with_other_rules(report: Report) -> Routed:
-    """What the calibration accepts and no other rule of `decisions.routing` sends to review.
+    """The pages that the calibration accepts and no other rule of this run sends to review.
 
-    As the floors of this run say it; those about missed text unless the calibration sees it.
+    The other rules are garbled text, and missed text unless the calibration covers it.
     """
     stay = {"garbled_text"}
     if not report.calibration.sees_missed_text():
@@ -135,9 +135,9 @@ def with_other_rules(report: Report) -> Routed:
 
 
 def reliability(report: Report, count: int = 6) -> list[Bin]:
-    """Held-out expected error rates against true ones, in bins of about as many pages each.
+    """Held-out expected error rates against true ones, in bins of about equal size.
 
-    Pages that are worse than the sample have no expected rate and are in no bin.
+    Pages that are worse than the sample have no expected rate and are left out.
     """
     pages, draws = report.sample.pages, report.sample.pages.draws(report.seed)
     expected = report.trial.expected

@@ -1,4 +1,4 @@
-"""Cross-validated thresholds of classes: chosen on some images, judged on the others."""
+"""Cross-validated thresholds of classes: chosen on some images, tested on the others."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ _REPEATS = 5
 
 @dataclass(frozen=True)
 class Figures:
-    """Of labels. None: nothing to count."""
+    """Precision and recall of labels. None: nothing to count."""
 
     precision: Interval | None
     recall: Interval | None
 
     @property
     def f1(self) -> float | None:
-        """Harmonic mean of both."""
+        """Harmonic mean of precision and recall, 0..1."""
         if self.recall is None:
             return None
         if self.precision is None or self.precision.value + self.recall.value == 0:
@@ -39,10 +39,10 @@ class GroupThreshold:
 
     Attributes:
         members: names of the classes.
-        objects, candidates: how many; labels count among the candidates.
+        objects, candidates: counts; labels are candidates too.
         threshold: chosen on all images; None: no threshold reaches the goal.
-        lowest: the lowest score that the run has kept, at all its classes.
-        before, after: figures at the present thresholds, and at held-out chosen ones.
+        lowest: lowest score that the run has kept for all of these classes.
+        before, after: figures with the thresholds of the run, and with held-out chosen ones.
     """
 
     members: tuple[str, ...]
@@ -58,16 +58,16 @@ class Trial:
     """Cross-validation over images; the folds are the same for all classes."""
 
     def __init__(self, seen: Judged, lowest: dict[str, float], goal: Goal, seed: int) -> None:
-        """`lowest`: of every class of the ontology, the lowest score that the run has kept."""
+        """`lowest`: class of the ontology -> lowest score that the run has kept."""
         self._seen, self._lowest, self._goal = seen, lowest, goal
         images = np.arange(seen.objects.shape[1])
         self._folds = [list(folds_of(images, seed + repeat)) for repeat in range(_REPEATS)]
         self._draws = Pages(np.zeros(len(images)), np.ones(len(images)), images).draws(seed)
-        #: (d,) what held-out thresholds of the first repeat accept; the present ones elsewhere.
+        #: (d,) accepted by the held-out thresholds of the first repeat, elsewhere by the run's.
         self.accepted = seen.kept.copy()
 
     def group(self, members: tuple[str, ...]) -> GroupThreshold:
-        """Choose one threshold for all `members`, and try such thresholds on held-out images."""
+        """Choose one threshold for all `members`, and test such thresholds on held-out images."""
         seen, names = self._seen, list(self._lowest)
         kinds = [names.index(name) for name in members]
         mine = np.isin(seen.classes, kinds)
@@ -91,7 +91,7 @@ class Trial:
         )
 
     def _chosen(self, these: Bools, objects: Floats, lowest: float) -> float | None:
-        # Below the highest of several floors not all members were looked for.
+        # Below the highest of several floors the candidates of some members are missing.
         these = these & self._reach(lowest)
         of = self._seen
         return threshold_for(
@@ -99,12 +99,12 @@ class Trial:
         )
 
     def _reach(self, threshold: float | None) -> Bools:
-        """(d,); the run compared in float32."""
+        """(d,) whether a score reaches the threshold. Tolerance: the run compared in float32."""
         reach: Bools = self._seen.scores >= (np.inf if threshold is None else threshold - ROUNDING)
         return reach
 
     def _figures(self, weight: Floats, objects: Floats) -> Figures:
-        """Of labels that count as much as `weight`, (d,), says."""
+        """Figures of labels with the weights `weight`, (d,)."""
         of = self._seen
         labels, right = (
             np.bincount(of.images, counted, len(objects)).astype(np.float64)
@@ -117,7 +117,7 @@ class Trial:
 
 
 def _widened(figure: Interval | None, count: float) -> Interval | None:
-    """All right or all wrong has no spread to draw from: then Wilson's interval of `count`."""
+    """Wilson's interval of `count` if all are right or all are wrong: a bootstrap has no spread."""
     if figure is None or figure.low < figure.high:
         return figure
     room = 1.96**2 / (count + 1.96**2)

@@ -1,10 +1,10 @@
-"""Thresholds for the classes of an ontology, from a run whose objects are known.
+"""Thresholds for the classes of an ontology, from a run with truth.
 
 A label is right if it finds an object of its class (`pipelines.truth.detections_judged`).
 
-A class with enough objects gets a threshold of its own; the others share one, if together they have
-enough. What is reported is held out: thresholds are chosen on some images and judged on others
-(`pipelines.calibration.label_trial`). The thresholds that are given are chosen on all images.
+A class with enough objects gets its own threshold. The others share one if together they have
+enough. The reported figures are held out: thresholds are chosen on some images and tested on others
+(`pipelines.calibration.label_trial`). The thresholds for the config are chosen on all images.
 """
 
 from __future__ import annotations
@@ -20,9 +20,10 @@ from pipelines.truth.average_precision import average_precision, mean_precision
 from pipelines.truth.detections_judged import Judged, judged
 from pipelines.truth.labels import RunBesideTruth
 
-#: With fewer objects one of them moves the recall by more than 10 points: no own threshold.
+#: Fewest objects for a threshold of its own: with fewer, one object moves the recall by more than
+#: 10 points.
 FEWEST = 10
-#: Below this an interval of a share is wider than 0.2 either way or so.
+#: Objects for useful figures: with fewer, the 95 % interval of a share is wider than about 0.2.
 ENOUGH = 50
 #: Fewer images than this cannot be cross-validated.
 FEWEST_IMAGES = 6
@@ -32,9 +33,10 @@ _QUEUE = frozenset({"review", "failed"})
 
 @dataclass(frozen=True)
 class AveragePrecision:
-    """COCO AP of boxes over IoU 0.50..0.95: of labels now, with held-out thresholds, of everything.
+    """COCO AP of boxes over IoU 0.50..0.95: with the run's thresholds, held-out ones, and none.
 
-    A threshold cuts the tail that AP counts: no threshold lifts it above that of all candidates.
+    AP also counts candidates below a threshold, so no threshold raises it above the AP of all
+    candidates.
     """
 
     before: float | None
@@ -44,17 +46,17 @@ class AveragePrecision:
 
 @dataclass(frozen=True)
 class Thresholds:
-    """What came of it.
+    """The chosen thresholds and their figures.
 
     Attributes:
         own: classes with a threshold of their own.
-        shared: the others together; None: they have too few objects even so, or there are none.
-        too_few: class -> objects, of the others.
-        unnamed: classes that the truth has no category of; it says nothing about them.
+        shared: the other classes together; None: too few objects, or no such classes.
+        too_few: class -> objects, of the other classes.
+        unnamed: classes without a category in the truth, which says nothing about them.
         now: class -> the threshold of the run.
-        ap, ap_of: of all classes, and of each that occurs.
-        images: of the truth that the run has; `missing`: those that it has not.
-        rejected: images that a reviewer has rejected; they are among neither.
+        ap, ap_of: of all classes, and of each class that occurs.
+        images: images with truth in the run; `missing`: images with truth that the run lacks.
+        rejected: images that a reviewer rejected; they are in neither count.
     """
 
     own: tuple[GroupThreshold, ...]
@@ -73,10 +75,10 @@ class Thresholds:
 def calibrate_detections(
     beside: RunBesideTruth, target_precision: float | None, seed: int = 0
 ) -> Thresholds:
-    """Choose thresholds for the best F1, or for a precision at the highest recall.
+    """Choose thresholds for the best F1, or for the highest recall at a precision.
 
     Args:
-        beside: a run that has kept candidates far below its thresholds, or they can only rise.
+        beside: a run and its truth. Without candidates below its thresholds, these can only rise.
         target_precision: 0..1; None: best F1.
 
     Raises ConfigError if truth and run have too few images, or no labels or objects in common.
@@ -109,11 +111,11 @@ def calibrate_detections(
 
 
 def _doubtful_only(beside: RunBesideTruth) -> Iterator[str]:
-    """Of reviewed images: whether the queue alone was looked at."""
+    """A warning if all truth comes from the review queue."""
     if beside.reviewed and all(unit["outcome"] in _QUEUE for unit in beside.units):
         yield (
-            "all truth is of images that waited for review: such thresholds are those of doubtful "
-            "images; review some that were accepted as well"
+            "all truth comes from the review queue, so the thresholds fit doubtful images only: "
+            "review some accepted images as well"
         )
 
 
@@ -122,7 +124,8 @@ def _refuse(seen: Judged, beside: RunBesideTruth) -> None:
     if images < FEWEST_IMAGES:
         raise ConfigError(
             f"{images} images of {truth} are in {run.path}: too few to cross-validate",
-            f"label {FEWEST_IMAGES} or more; file_name in the truth is the end of an image's URI",
+            f"label {FEWEST_IMAGES} images or more; file_name in the truth must be the end of an "
+            "image's URI",
         )
     if not len(seen.scores):
         raise ConfigError(
@@ -132,7 +135,7 @@ def _refuse(seen: Judged, beside: RunBesideTruth) -> None:
     if seen.objects.sum() < FEWEST:
         raise ConfigError(
             f"{truth} holds {seen.objects.sum():.0f} objects of the run's classes: too few",
-            f"label {FEWEST} or more, {ENOUGH} of each class for figures that mean something",
+            f"label {FEWEST} objects or more, and {ENOUGH} of each class for useful figures",
         )
 
 
@@ -161,8 +164,8 @@ def _warnings(
     blind = all(lowest[name] == now[name] for name in now)
     if blind:
         yield (
-            "the run has kept nothing below its thresholds: they can only rise. With "
-            "detector.min_score, say 0.1, it keeps candidates"
+            "the run kept no candidates below its thresholds, so the thresholds can only rise: set "
+            "detector.min_score, for example to 0.1, and run again"
         )
     floored = [
         name
@@ -172,8 +175,8 @@ def _warnings(
     ]
     if floored and not blind:
         yield (
-            f"everything that the run has kept is taken for {', '.join(floored)}: a lower "
-            "detector.min_score may find more"
+            f"the threshold is the lowest score that the run has kept for {', '.join(floored)}: a "
+            "lower detector.min_score may find more objects"
         )
     small = [
         f"{name} ({group.objects})"
@@ -182,4 +185,4 @@ def _warnings(
         if len(group.members) == 1 and group.objects < ENOUGH
     ]
     if small:
-        yield f"few objects, wide intervals: {', '.join(small)}; {ENOUGH} of a class say something"
+        yield f"few objects, wide intervals: {', '.join(small)}; label {ENOUGH} of each class"

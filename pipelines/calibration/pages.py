@@ -1,8 +1,8 @@
-"""Calibrate one engine: choose the evidence, fit, choose the floor, and say what it is worth.
+"""Calibrate one engine: choose features, fit the models, choose the floor, report the figures.
 
-Every figure that is reported is held out: the choice of the features and of the floor happens
-inside the training files of each fold (nested cross-validation over files), as it happens for the
-file that is written, on all of them.
+Every reported figure is held out: features and floor are chosen inside the training files of each
+fold (nested cross-validation over files). The calibration file is made in the same way from all
+files.
 """
 
 from __future__ import annotations
@@ -21,24 +21,24 @@ from pipelines.errors import ConfigError
 from pipelines.measures.intervals import Bools, Floats, Interval, Ints, ratio
 from pipelines.measures.risk import area, first_pages, floor_for
 
-#: Fewer files than this cannot be cross-validated, fewer than `ENOUGH` say next to nothing.
+#: Fewest files for a cross-validation, and for figures that mean something.
 FEWEST, ENOUGH = 6, 30
-#: An upper end this many times the target proves nothing: at a page-to-page spread as large as the
-#: mean, which receipts have, it takes about 70 accepted pages to come below.
+#: Warn if the upper end of the CER's interval is more than this many times the target. CERs of
+#: receipts spread as far as their mean; then it takes about 70 accepted pages to stay below.
 UNPROVEN = 1.5
-#: Folds that figures are reported on: models of nine tenths of the sample are near the one that is
-#: written, and the estimates of different folds fit together better. Mean CER along the curve of 63
-#: receipts, ranked by fits to the mean score alone: 1.66 % with 5 folds, 1.62 with 10; by the score
-#: itself, which no fold disturbs, 1.56.
+#: Folds of the reported figures. With 10 folds each model has nine tenths of the sample, so it is
+#: close to the final one, and estimates of different folds are comparable. Mean CER along the risk
+#: curve of 63 receipts, ranked by fits to the mean score alone: 1.66 % with 5 folds, 1.62 % with
+#: 10; ranked by the score itself, without folds: 1.56 %.
 FOLDS = 10
-#: Cross-validations, of 5 folds, that choose features and floor together: which features win on 63
-#: receipts hangs on the folds.
+#: Number of 5-fold cross-validations that choose features and floor together: on 63 receipts the
+#: winning features depend on the folds.
 _INNER = 3
 
 
 @dataclass(frozen=True)
 class Chosen:
-    """What one training set decided: the model, and the highest estimate that is accepted."""
+    """The model of one training set, and its floor: the highest accepted estimate."""
 
     model: PageModel
     floor: float | None
@@ -51,14 +51,14 @@ class Chosen:
 
 @dataclass(frozen=True)
 class Trial:
-    """What held-out pages got, R repeats of n pages.
+    """Estimates and decisions for held-out pages, R repeats of n pages.
 
     Attributes:
         expected: (R, n) expected error rates; above 1: worse than the sample.
-        accepted: (R, n).
-        naive: (R, n) pages that a floor on the mean score accepts, as many in each repeat.
-        naive_floor: (R, n) pages that the mean score accepts by a floor of its own, chosen for the
-            same target in the same training files.
+        accepted: (R, n) whether the calibration accepts the page.
+        naive: (R, n) as many pages in each repeat, those with the highest mean scores.
+        naive_floor: (R, n) whether a floor on the mean score accepts the page; the floor is chosen
+            for the same target on the same training files.
     """
 
     expected: Floats
@@ -69,7 +69,7 @@ class Trial:
 
 @dataclass(frozen=True)
 class Report:
-    """A calibration and how it came to be. `seed`: of the folds and of the bootstrap."""
+    """A calibration with its sample and trial. `seed`: of the folds and of the bootstrap."""
 
     calibration: Calibration
     sample: Sample
@@ -87,15 +87,15 @@ def calibrate(
     repeats: int | None = None,
     on_fold: Callable[[int, int], None] = lambda done, total: None,
 ) -> Report:
-    """Fit the calibration of one engine and try it on held-out files.
+    """Fit the calibration of one engine and test it on held-out files.
 
     Args:
         sample: of `FEWEST` files or more.
         target: character error rate, 0..1, of the accepted pages together.
-        repeats: of the cross-validation; None: 5, or 2 above 300 pages.
-        on_fold: told (folds done, folds in all).
+        repeats: number of cross-validations; None: 5, or 2 above 300 pages.
+        on_fold: called with (finished folds, all folds).
 
-    Raises ConfigError with fewer.
+    Raises ConfigError with fewer files.
     """
     files = len(np.unique(sample.pages.files))
     _refuse_few(files, sample.engine)
@@ -121,12 +121,12 @@ def _refuse_few(files: int, engine: str) -> None:
     if files < FEWEST:
         raise ConfigError(
             f"{files} files with truth were read by {engine}: too few to cross-validate",
-            f"label {FEWEST} or more; {ENOUGH} begin to say something",
+            f"label {FEWEST} files or more; figures mean something from {ENOUGH} files on",
         )
 
 
 def choose(sample: Sample, pages: Ints, target: float, seed: int) -> Chosen:
-    """The features and the floor that cross-validation on these pages prefers."""
+    """Choose features and floor by cross-validation on these pages, and fit the model to them."""
     counts = sample.pages.of(pages)
     rounds = [out_of_fold(sample, pages, seed + number) for number in range(_INNER)]
     areas = {
@@ -141,14 +141,14 @@ def choose(sample: Sample, pages: Ints, target: float, seed: int) -> Chosen:
 
 
 def _together(rounds: list[Floats]) -> Floats:
-    """Mean of (pages,) estimates; worse than the sample (above 1) is what most rounds call so."""
+    """Mean of (pages,) estimates; worse than the sample (above 1) if most rounds say so."""
     worse = np.array(rounds) > 1
     mean: Floats = (np.array(rounds) - worse).mean(axis=0)
     return mean + (worse.mean(axis=0) > 0.5)
 
 
 def _written(floor: float) -> float:
-    """A floor as it stands in a config: 6 digits, rounded up so that its own page stays in."""
+    """The floor for the config: 6 digits, rounded up so that the page at the floor stays in."""
     return float(np.ceil(floor * 1e6) / 1e6)
 
 
@@ -190,34 +190,32 @@ def _held_out(sample: Sample, trial: Trial, seed: int) -> HeldOut:
 
 
 def _warnings(calibration: Calibration, sample: Sample) -> list[str]:
-    """What a reader must know before he believes the figures."""
+    """Limits of the figures, for the user."""
     found, held, target = [], calibration.held_out, f"{100 * calibration.target_cer:.1f} %"
     if calibration.files < ENOUGH:
         found.append(
-            f"{calibration.files} files are a small sample: from {ENOUGH} on the figures begin to "
-            "mean something"
+            f"{calibration.files} files are a small sample: figures mean something from {ENOUGH} "
+            "files on"
         )
     if sample.reviewed == len(sample) and PageOutcome.OCR not in sample.outcomes:
         found.append(
-            "all truth comes from the review queue, which holds the pages in doubt: add truth of "
-            "pages that were accepted, or the figures are of doubtful pages only"
+            "all truth comes from the review queue, so the figures are of doubtful pages only: add "
+            "truth of accepted pages"
         )
     if calibration.floor is None:
         found.append(f"no floor brings the CER of the accepted pages to {target}")
     if held.cer and held.cer.high > UNPROVEN * calibration.target_cer:
         found.append(
-            f"too small a sample to prove the target of {target}: the CER of the accepted pages is "
-            f"{shown(held.cer)} (95 %)"
+            f"the sample is too small to prove the target of {target}: the CER of the accepted "
+            f"pages is {shown(held.cer)} (95 %)"
         )
     if held.cer and held.naive_cer and held.naive_cer.value <= held.cer.value:
-        found.append(
-            "a floor on the mean score does as well here: nothing is won by this calibration"
-        )
+        found.append("a floor on the mean score does as well here: this calibration gains nothing")
     return found
 
 
 def shown(figure: Interval | None) -> str:
-    """An interval in percent."""
+    """An interval in percent, such as `1.98 % (1.20 .. 2.90)`."""
     if figure is None:
         return "-"
     return f"{100 * figure.value:.2f} % ({100 * figure.low:.2f} .. {100 * figure.high:.2f})"

@@ -1,4 +1,4 @@
-"""The picture of a calibration: its risk curve beside the naive one, and its reliability."""
+"""The picture of a calibration: risk curves, calibrated and naive, and reliability."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from pipelines.calibration.pages import Report
 from pipelines.measures.risk import SHARES
 
 _OURS, _NAIVE, _GREY = "#0b6e99", "#b3541e", "#666666"
-#: Below one wrong character in 2,000 a logarithmic axis shows nothing but luck.
+#: Lower end of the logarithmic axes: below one wrong character in 2,000 differences are chance.
 _LEAST = 0.05  # percent
 
 

@@ -1,4 +1,4 @@
-"""The labelled sample of a run: what was measured about each page, and how wrong it truly is."""
+"""The labelled sample of a run: the evidence and the true errors of each page."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ from pipelines.storage.paths import parquet
 from pipelines.truth.page_match import COLUMNS, Matched, PageTruth, errors_of, match
 
 _ALSO = ("outcome", "reasons", "text_source", "evidence")
-#: Who read `lines`, in runs that may have a second reader; else `text_source` says it.
+#: Reader of `lines`, in runs with a second reader. In other runs it is `text_source`.
 _READER = "lines_source"
 
 
 @dataclass(frozen=True)
 class LinesSeen:
-    """Lines of known errors: (lines,) scores, characters, errors, and the page each is on."""
+    """Lines with known errors. All are (lines,): scores, characters, errors, page of each line."""
 
     scores: Floats
     characters: Ints
@@ -41,22 +41,22 @@ class LinesSeen:
     page: Ints
 
     def on(self, pages: Ints) -> LinesSeen:
-        """Those on some of the pages."""
+        """The lines on some of the pages."""
         at = np.flatnonzero(np.isin(self.page, pages))
         return LinesSeen(self.scores[at], self.characters[at], self.errors[at], self.page[at])
 
 
 @dataclass
 class Sample:
-    """n pages that one engine read and whose text is known.
+    """n pages with truth that one engine read.
 
     Attributes:
-        evidence: of each page.
+        evidence: evidence of each page.
         lines: (scores, characters) of all lines of each page.
         pages: errors, characters and file of each page.
-        seen: the lines whose own errors are known.
-        outcomes, reasons: what the run decided, and why.
-        reviewed: pages whose truth is a reviewer's answer.
+        seen: the lines with known errors.
+        outcomes, reasons: decisions of the run.
+        reviewed: number of pages whose truth is a reviewer's answer.
     """
 
     engine: str
@@ -72,7 +72,7 @@ class Sample:
         return len(self.evidence)
 
     def features(self, model: LineModel | None, pages: Ints) -> Floats:
-        """(pages, len(FEATURES)) float64, NaN where something was not measured."""
+        """Feature values, (pages, len(FEATURES)) float64; NaN: not measured."""
         found = self._without_model[pages]
         if model is not None:
             scores, lengths, page = self._all_lines
@@ -85,7 +85,7 @@ class Sample:
 
     @cached_property
     def _without_model(self) -> Floats:
-        """All features that need no model of the lines; a cross-validation asks for them often."""
+        """The features without the line model, cached: a cross-validation needs them often."""
         found = np.full((len(self), len(FEATURES)), np.nan)
         for page, (evidence, lines) in enumerate(zip(self.evidence, self.lines, strict=True)):
             values = [page_features(evidence, *lines, None)[name] for name in FEATURES]
@@ -100,27 +100,27 @@ class Sample:
 
     @property
     def mean_scores(self) -> Floats:
-        """(n,) mean line scores: what the naive floor looks at."""
+        """(n,) mean line scores, for the naive floor."""
         return np.array([evidence["mean_score"] for evidence in self.evidence], float)
 
 
 @dataclass
 class Samples:
-    """The samples of a run by engine, and what is in none of them."""
+    """The samples of a run by engine, and the pages that are in none."""
 
     by_engine: dict[str, Sample]
     matched: Matched
-    left_out: Counter[str]  #: why -> pages with truth
+    left_out: Counter[str]  #: reason -> pages with truth
 
 
 def read_samples(run: RunDir, truths: Sequence[PageTruth]) -> Samples:
     """Compare the pages of a run with their truth.
 
-    In a sample: pages that an OCR engine read, all lines of it with scores. The others cannot be
-    accepted by any score: failed and empty pages, and text that came with the document. What a
-    reviewer rejected is no truth.
+    A sample holds the pages that an OCR engine read with a score for every line. Left out are pages
+    that scores do not decide (failed pages, empty pages, native text) and pages that a reviewer
+    rejected.
 
-    Raises ConfigError where the run holds no pages, nothing matches, or no page is left.
+    Raises ConfigError if the run holds no pages, no truth matches, or no page is left.
     """
     columns = _columns(run)
     keys = ("row_id", "uri", "page", "pages")
@@ -156,19 +156,19 @@ def _columns(run: RunDir) -> tuple[str, ...]:
     lacking = {*COLUMNS, *_ALSO} - there
     if lacking:
         raise ConfigError(
-            f"{run.path} holds no readings: its rows lack {', '.join(sorted(lacking))}",
-            "truth of pages goes with a run of ocr_backfill, a COCO JSON with one of autolabel",
+            f"{run.path} holds no readings: it lacks the columns {', '.join(sorted(lacking))}",
+            "use true texts with a run of ocr_backfill, and a COCO JSON with a run of autolabel",
         )
     return (*COLUMNS, *_ALSO, *({_READER} & there))
 
 
 def _reader(row: FinishedPage) -> str:
-    """The engine whose lines and scores these are; "" where nobody read any."""
+    """The engine that read the lines; "" if none did."""
     return row.get("lines_source") or row["text_source"] or ""
 
 
 def _unfit(row: FinishedPage, truth: PageTruth) -> str | None:
-    """Why a page is in no sample; None: it is in one."""
+    """Why a page is left out of the samples; None: it is in one."""
     evidence = row["evidence"]
     if truth.verdict == "reject":
         return "rejected in review"
@@ -187,11 +187,11 @@ def _sample(engine: str, pairs: list[tuple[FinishedPage, PageTruth]]) -> Sample:
     counts, lines = [], []
     for page, (row, truth) in enumerate(pairs):
         found = errors_of(row, truth)
-        # More errors than characters count as all of them wrong: the rate is a share.
+        # The error rate is a share, so at most all characters count as wrong.
         size = max(found.characters, 1)
         counts.append((min(found.errors, size), size, files[row["uri"]]))
         evidence = row["evidence"]
-        assert evidence is not None  # such a page is unfit
+        assert evidence is not None  # `_unfit` leaves out pages without evidence
         scores, lengths = scores_and_lengths(row["lines"] or [])
         sample.evidence.append(evidence)
         sample.lines.append((scores, lengths))

@@ -1,1 +1,1 @@
-"""Numbers only: error rates, intervals, risk curves, thresholds. Knows no run and no file."""
+"""Error rates, intervals, risk curves and thresholds, from numbers and texts; no run, no file."""

@@ -1,21 +1,21 @@
-"""How many characters of a page are wrong, whatever order its lines stand in.
+"""Character errors of a page, independent of the order of its lines.
 
-White space and case are left out (real truth disagrees with itself about both), and compatibility
-forms are folded (NFKC). The figure is the cost of an edit script that may move whole lines for
-nothing, so readers that order or split lines differently are compared by what they read:
+White space and case are ignored, because truth files are inconsistent about both. Compatibility
+forms are folded (NFKC). The figure is the cost of an edit script that may move whole lines at no
+cost, so readers that order or split lines differently are compared by their text only.
 
-* Truth with boxes: a read line and a truth line belong together where they share half the height
-  and a third of the width of the smaller one. What is linked, over any number of lines, is one
-  group; both sides of a group are put into rows, left to right, and compared as one string (or line
-  by line, if that costs less: a skewed page has no clean rows). Truth without a read line is
-  missed, a read line without truth is invented. A right text at another place counts as an error.
-* Truth without boxes, or whose boxes fit no line of the page (another resolution): the cheapest of
-  the whole text in reading order, a best assignment of lines, and lines cut out of longer ones
-  wherever they fit best, longest first. The last is the idea of the flexible character accuracy
-  (Clausner, Pletschacher, Antonacopoulos, Pattern Recognition Letters 131, 2020).
+* Truth with boxes: a read line and a truth line are linked if they share half the height and a
+  third of the width of the smaller one. Lines linked over any number of steps form a group. Both
+  sides of a group are put into rows, left to right, and compared as one string (or line by line, if
+  that costs less: a skewed page has no clean rows). A truth line without a read line is missed, a
+  read line without a truth line is invented. Correct text at another place counts as an error.
+* Truth without boxes, or with boxes that do not fit the page (another resolution): the lowest of
+  three costs: the whole text in reading order; the best assignment of lines; lines cut out of
+  longer ones where they fit best, longest first. The last one follows the flexible character
+  accuracy (Clausner, Pletschacher, Antonacopoulos, Pattern Recognition Letters 131, 2020).
 
-Measured on 63 receipts: 3.1 % CER by place, 3.2 % without the boxes of the same truth; 3.6 % with
-both sides in rows over the whole page, as the benchmarks count.
+CER of 63 receipts: 3.1 % by place, 3.2 % without the boxes of the same truth, 3.6 % with both sides
+in rows over the whole page, as the benchmarks count.
 """
 
 from __future__ import annotations
@@ -33,22 +33,23 @@ from scipy.optimize import linear_sum_assignment
 from scipy.sparse import csr_array
 from scipy.sparse.csgraph import connected_components
 
-#: Least overlap, as a share of the smaller line, that makes two lines one.
+#: Least overlap that links two lines, as a share of the smaller one.
 _SHARED_HEIGHT, _SHARED_WIDTH = 0.5, 1 / 3
-#: Fewer of the read characters than this in a group: the boxes are of another page or resolution.
+#: Least share of the read characters in linked lines. Below it, the boxes of the truth are of
+#: another page or resolution.
 FITS = 0.5
-#: Rounds of cutting lines out of longer ones: edits out of characters that are still a fit. One
-#: round of 0.5 gives 4.0 % on the same receipts without their boxes, these three 3.2 %.
+#: Rounds of cutting lines out of longer ones, each with its highest share of edits in a fit. On the
+#: same receipts without boxes, one round of 0.5 gives 4.0 % CER, these three give 3.2 %.
 _ROUNDS = (0.0, 0.2, 0.5)
 
 Box = tuple[float, float, float, float]
-#: A text, and the place of the read line that it is a piece of (-1: a piece of the truth).
+#: A piece of text, and the index of its read line (-1: a piece of the truth).
 _Piece = tuple[str, int]
 
 
 @dataclass(frozen=True)
 class TextLine:
-    """A line of text. `box`: x0, y0, x1, y1 in pixels, or None where nobody knows."""
+    """A line of text. `box`: x0, y0, x1, y1 in pixels; None: unknown."""
 
     text: str
     box: Box | None = None
@@ -56,7 +57,7 @@ class TextLine:
 
 @dataclass(frozen=True)
 class LineErrors:
-    """One read line. `place`: among the lines that were compared; `errors` <= `characters`."""
+    """Errors of a read line. `place`: its index in the compared lines; `errors` <= `characters`."""
 
     place: int
     errors: int
@@ -65,14 +66,13 @@ class LineErrors:
 
 @dataclass(frozen=True)
 class PageErrors:
-    """What the comparison of one page found.
+    """Errors of one page.
 
     Attributes:
         errors: edits that turn the reading into the truth.
-        characters, read: of the truth and of the reading, without white space.
-        lines: the errors of read lines, where it is clear whose they are: a line that shares a
-            group with another read line is left out, an invented line is wrong as a whole. Missed
-            text belongs to no line.
+        characters, read: characters of the truth and of the reading, without white space.
+        lines: errors of single read lines. A line in a group with another read line is left out.
+            An invented line is wrong as a whole. Missed text belongs to no line.
     """
 
     errors: int
@@ -82,15 +82,15 @@ class PageErrors:
 
     @property
     def cer(self) -> float:
-        """Character error rate, 0..1: errors out of the truth's characters, never above 1.
+        """Character error rate, 0..1: errors / characters of the truth, at most 1.
 
-        A page that is truly empty has the rate 1 if anything was read there, else 0.
+        A page without true text has the rate 1 if anything was read there, else 0.
         """
         return min(1.0, self.errors / max(self.characters, 1))
 
 
 def compare(read: Sequence[TextLine], truth: Sequence[TextLine]) -> PageErrors:
-    """Order-free edit distance of a page; see the head of this module."""
+    """Compare the lines of a page in any order; see the docstring of this module."""
     folded = [TextLine(folded_text(line.text), line.box) for line in read]
     places = [place for place, line in enumerate(folded) if line.text]
     ours = [folded[place] for place in places]
@@ -105,7 +105,7 @@ def compare(read: Sequence[TextLine], truth: Sequence[TextLine]) -> PageErrors:
 
 
 def folded_text(text: str) -> str:
-    """Text as it is compared: NFKC, no white space, no case."""
+    """Text in the form that is compared: NFKC, without white space and case."""
     return "".join(unicodedata.normalize("NFKC", text).split()).casefold()
 
 
@@ -116,7 +116,7 @@ def _characters(lines: Sequence[TextLine]) -> int:
 def _by_place(
     ours: Sequence[TextLine], theirs: Sequence[TextLine]
 ) -> tuple[int, dict[int, int]] | None:
-    """(errors, errors by read line), or None where the boxes do not allow it."""
+    """(errors, errors by read line); None: the boxes are missing or do not fit."""
     if not ours or not theirs or not all(line.box for line in (*ours, *theirs)):
         return None
     groups = linked_groups(ours, theirs)
@@ -160,7 +160,7 @@ def _assigned(ours: Sequence[str], theirs: Sequence[str]) -> int:
 
 
 def _cut_out(ours: Sequence[str], theirs: Sequence[str]) -> tuple[int, dict[int, int]]:
-    """(edits, edits by read line) if lines may be cut out of longer ones, on either side."""
+    """(edits, edits by read line), with lines cut out of longer ones on either side."""
     wrong = dict.fromkeys(range(len(ours)), 0)
     read = [(text, place) for place, text in enumerate(ours)]
     truth = [(text, -1) for text in theirs]
@@ -178,11 +178,11 @@ def _consumed(
     """Cut each needle out of the piece where it fits best, longest needle first.
 
     Args:
-        needles, pieces: one of the reading, the other of the truth.
-        most: edits out of the characters of a needle that still are a fit.
-        wrong: read line -> edits; what is spent is added to it.
+        needles, pieces: one from the reading, the other from the truth.
+        most: highest share of edits in the characters of a needle that fits.
+        wrong: read line -> edits; the edits of the fits are added to it.
 
-    Returns the needles that fit nowhere, and what is left of the pieces.
+    Returns the needles that fit nowhere, and the rest of the pieces.
     """
     lost, left = [], list(pieces)
     for needle, owner in sorted(needles, key=lambda one: -len(one[0])):
@@ -210,7 +210,7 @@ def _fit(needle: str, piece: str) -> tuple[int, int, int, int]:
 def linked_groups(
     ours: Sequence[TextLine], theirs: Sequence[TextLine]
 ) -> list[tuple[list[int], list[int]]]:
-    """Places of the lines that belong together, over any number of links. All have boxes."""
+    """(indices of ours, indices of theirs) of each group of linked lines. All have boxes."""
     boxes = np.array([line.box for line in (*ours, *theirs)], dtype=np.float64)
     linked = _shared(boxes, 1) >= _SHARED_HEIGHT
     linked &= _shared(boxes, 0) >= _SHARED_WIDTH

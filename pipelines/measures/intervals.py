@@ -20,24 +20,17 @@ class Interval(Settings):
 
 
 Floats = npt.NDArray[np.float64]
-
-
 Ints = npt.NDArray[np.int64]
-
-
 Bools = npt.NDArray[np.bool_]
 
-
 DRAWS = 1000
-
-
-#: Numbers in one matrix of draws, 160 MB: samples of more than 20,000 pages are drawn less often.
+#: Most numbers in one matrix of draws, 160 MB. Samples above 20,000 pages get fewer draws.
 _MOST = 20_000_000
 
 
 @dataclass(frozen=True)
 class Pages:
-    """What is known of n pages. `errors` and `characters`: (n,) float64, `files`: (n,) numbers."""
+    """n pages. `errors`, `characters`: (n,) float64; `files`: (n,) number of each page's file."""
 
     errors: Floats
     characters: Floats
@@ -51,7 +44,7 @@ class Pages:
         return Pages(self.errors[pages], self.characters[pages], self.files[pages])
 
     def draws(self, seed: int) -> Floats:
-        """(draws, n): how often each page is in each bootstrap sample of the files."""
+        """(draws, n) how often each page occurs in each bootstrap sample of the files."""
         count = min(DRAWS, max(_MOST // len(self), 100))
         random = np.random.default_rng(seed)
         names, of_page = np.unique(self.files, return_inverse=True)
@@ -60,14 +53,14 @@ class Pages:
 
 
 def interval(point: float, drawn: Floats) -> Interval:
-    """A figure with the percentiles of its bootstrap; draws without a value are left out."""
+    """A figure with the percentiles 2.5 and 97.5 of its draws; NaN draws are left out."""
     known = drawn[np.isfinite(drawn)]
     low, high = np.percentile(known, (2.5, 97.5)) if len(known) else (point, point)
     return Interval(value=float(point), low=float(low), high=float(high))
 
 
 def ratio(over: Floats, under: Floats, draws: Floats) -> Interval | None:
-    """Sum of `over` / sum of `under`, both (n,), with its interval; None where that is 0 / 0."""
+    """Sum of `over` / sum of `under`, both (n,), with its interval; None if `under` sums to 0."""
     if under.sum() <= 0:
         return None
     with np.errstate(invalid="ignore", divide="ignore"):

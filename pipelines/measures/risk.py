@@ -1,7 +1,7 @@
-"""Risk curves: what share of the pages is accepted, and how wrong the accepted ones are.
+"""Risk curves: the CER of the accepted pages by the share of accepted pages.
 
-Numbers only. Pages of one file stand or fall together, so intervals come from a bootstrap that
-draws files, not pages (1,000 draws, percentiles 2.5 and 97.5).
+Pages of one file are not independent, so intervals come from a bootstrap over files (1,000 draws,
+percentiles 2.5 and 97.5).
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ SHARES = np.arange(0.2, 1.001, 0.05)
 
 
 def _cumulative_cer(values: Floats, pages: Pages) -> tuple[Ints, Floats]:
-    """(order, CER of the pages up to each place) from the least value to the highest."""
+    """(order, CER of all pages up to each place), from the lowest value to the highest."""
     order = np.argsort(values, kind="stable")
     errors, characters = np.cumsum(pages.errors[order]), np.cumsum(pages.characters[order])
     return order, errors / np.maximum(characters, 1)
 
 
 def floor_for(values: Floats, pages: Pages, target: float) -> float | None:
-    """The highest value v such that pages with at most v have a CER of at most `target`."""
+    """The highest value v for which the pages up to v have a CER of at most `target`, or None."""
     order, cer = _cumulative_cer(values, pages)
     ordered = values[order]
     last_of_ties = np.append(ordered[1:] > ordered[:-1], True)
@@ -31,23 +31,23 @@ def floor_for(values: Floats, pages: Pages, target: float) -> float | None:
 
 
 def first_pages(values: Floats, count: int) -> Bools:
-    """(n,): the `count` pages with the least values."""
+    """(n,) True for the `count` pages with the lowest values."""
     taken = np.zeros(len(values), bool)
     taken[np.argsort(values, kind="stable")[:count]] = True
     return taken
 
 
 def area(values: Floats, pages: Pages) -> float:
-    """Mean CER of the accepted over all shares: the area under the risk curve, less is better."""
+    """Area under the risk curve: mean CER of the accepted pages over all shares; less is better."""
     return float(_cumulative_cer(values, pages)[1].mean())
 
 
 def curve(values: Floats, pages: Pages, draws: Floats) -> Floats:
-    """(draws, len(SHARES)) CER of the accepted at each share of pages.
+    """(draws, len(SHARES)) CER of the accepted pages at each share.
 
     Args:
-        values: (repeats, n), each repeat ranks the pages; the curves are their mean.
-        draws: (draws, n) weights of the pages; ones for the curve itself.
+        values: (repeats, n), each repeat ranks the pages; the result is the mean over repeats.
+        draws: (draws, n) weights of the pages; ones give the curve without bootstrap.
     """
     found = np.zeros((len(draws), len(SHARES)))
     for ranked in values:
@@ -58,7 +58,7 @@ def curve(values: Floats, pages: Pages, draws: Floats) -> Floats:
 
 
 def share_at(values: Floats, pages: Pages, draws: Floats, target: float) -> Floats:
-    """(draws,) largest share of pages whose CER is at most `target`; arguments as of `curve`."""
+    """(draws,) largest share of pages with a CER of at most `target`; arguments as in `curve`."""
     found = np.zeros(len(draws))
     for ranked in values:
         share, cer = _ranked(ranked, pages, draws)

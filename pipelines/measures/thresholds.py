@@ -1,4 +1,4 @@
-"""The threshold of a class: what is it worth to accept labels down to a score?"""
+"""Choose the score threshold of a class."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ import numpy as np
 
 from pipelines.measures.intervals import Bools, Floats
 
-#: (right labels, all labels, objects of the class) -> worth. Of thresholds, highest first: (n,)
-#: counts of what reaches each of them.
+#: (right labels, all labels, objects of the class) -> value of each threshold; the highest is best.
+#: Right labels and all labels: (n,) counts at or above each threshold, highest threshold first.
 Goal = Callable[[Floats, Floats, float], Floats]
 
 
 def best_f1(right: Floats, labels: Floats, objects: float) -> Floats:
-    """F1 of each threshold, highest first."""
+    """Goal: F1 of each threshold."""
     worth: Floats = 2 * right / (labels + objects)
     return worth
 
 
 def precision_of(target: float) -> Goal:
-    """Recall of the thresholds at which the precision is met; the others are worth nothing."""
+    """Goal: recall of each threshold whose precision is at least `target`, 0 for the others."""
 
     def worth(right: Floats, labels: Floats, objects: float) -> Floats:
         met: Floats = np.where(right >= target * labels - 1e-9, right / max(objects, 1), 0.0)
@@ -32,13 +32,13 @@ def precision_of(target: float) -> Goal:
 def threshold_for(
     scores: Floats, right: Bools, objects: float, goal: Goal, lowest: float
 ) -> float | None:
-    """The threshold that is worth most, half-way to the next score below; None: none is.
+    """The best threshold, half-way to the next lower score; None: no value is above 0.
 
     Args:
         scores, right: (d,) of the candidates of a class.
-        objects: of the class on the same images.
+        objects: number of objects of the class on the same images.
         goal: see `best_f1` and `precision_of`.
-        lowest: the threshold where all candidates are taken.
+        lowest: the threshold that accepts all candidates.
     """
     if not len(scores):
         return None

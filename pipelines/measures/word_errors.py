@@ -1,17 +1,16 @@
-"""How many words of a page are wrong: the words' side of `pipelines.measures.character_errors`.
+"""Word errors of a page; `pipelines.measures.character_errors` counts characters.
 
-A word is what stands between white space, NFKC, without case. Errors are substituted, missed and
-invented words, as jiwer counts them on a given order of the words (tested). The order of lines is
-free within reason: the cheapest of these counts, each of which is an honest edit script that may
-move whole lines:
+Words are separated by white space and compared in NFKC, without case. Errors are substituted,
+missed and invented words, as jiwer counts them for a given order of words (tested). An edit script
+may move whole lines at no cost:
 
-* Both sides have boxes that fit: lines that belong together by place are one group, both sides of
-  it in rows, left to right; sums over the groups.
-* Else: all lines as they stand; the truth's in rows, where it has boxes; the best one-to-one
-  assignment of lines.
+* If both sides have boxes that fit, lines are linked by place as for characters. Both sides of a
+  group are put into rows, left to right. The errors are the sum over the groups.
+* Otherwise the errors are the lowest of three counts: all lines in the given order; the truth in
+  rows, if it has boxes; the best one-to-one assignment of lines.
 
-Unlike characters, words are not cut out of longer lines: a line that one side splits costs more
-without boxes than with them.
+Unlike characters, words are not cut out of longer lines. So a line that only one side splits costs
+more without boxes than with them.
 """
 
 from __future__ import annotations
@@ -30,12 +29,12 @@ Words = list[str]
 
 
 def words_of(text: str) -> Words:
-    """The words of a text as they are compared."""
+    """The words of a text, in the form that is compared."""
     return unicodedata.normalize("NFKC", text).casefold().split()
 
 
 def word_errors(read: Sequence[TextLine], truth: Sequence[TextLine]) -> tuple[int, int]:
-    """(errors, words of the truth) of a page; see the head of this module."""
+    """(errors, words of the truth) of a page; see the docstring of this module."""
     ours = [line for line in read if line.text.strip()]
     theirs = [line for line in truth if line.text.strip()]
     words = sum(len(words_of(line.text)) for line in theirs)
@@ -44,7 +43,7 @@ def word_errors(read: Sequence[TextLine], truth: Sequence[TextLine]) -> tuple[in
 
 
 def _by_place(ours: Sequence[TextLine], theirs: Sequence[TextLine]) -> int | None:
-    """None where the boxes do not allow it; the rule is that of `page_errors`."""
+    """None if the boxes are missing or do not fit, by the rule of `character_errors`."""
     if not ours or not theirs or not all(line.box for line in (*ours, *theirs)):
         return None
     groups = linked_groups(ours, theirs)

@@ -82,7 +82,7 @@ def test_labels_that_were_deleted_in_the_app_move_the_threshold(
     said = calibrated(images, "reviewed", out=tmp_path / "thresholds.yaml")
     assert f"{IMAGES_LOOKED_AT} images, 1 rejected in review" in said
     assert "0.5 -> 0.7" in said
-    assert "waited for review" not in said, "accepted images were looked at too"
+    assert "from the review queue" not in said, "accepted images were looked at too"
     # The same as a COCO data set of what people said, which any run can be held against
     exported = nightjar("export", images.path, tmp_path / "coco", "--reviewed", "only")
     assert f"{IMAGES_LOOKED_AT} images, {2 * IMAGES_LOOKED_AT} labels" in exported
@@ -100,7 +100,7 @@ def test_truth_of_doubtful_images_alone_is_told(fo: Any, named: str, images: Run
     curate(images, named, outcomes=["review"])
     fo.load_dataset(named).tag_samples("accept")
     pull(named)
-    assert "all truth is of images that waited for review" in calibrated(images, "reviewed")
+    assert "all truth comes from the review queue" in calibrated(images, "reviewed")
 
 
 # ---------------------------------------------------------------- pages

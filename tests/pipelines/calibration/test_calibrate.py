@@ -132,7 +132,7 @@ def test_a_relation_is_found_and_beats_the_mean_score(report: Report) -> None:
     for escalated in (0.4, 0.5):
         assert found.saved.at(1 - escalated).low > 0
     assert shares(report, TARGET).gained.value > 0
-    assert "nothing is won" not in " ".join(report.warnings)
+    assert "this calibration gains nothing" not in " ".join(report.warnings)
 
 
 def test_the_floor_keeps_what_it_promises_on_files_that_it_has_not_seen(
@@ -190,7 +190,7 @@ def test_more_files_make_narrower_intervals(report: Report, tmp_path: Path) -> N
     assert small.low < small.value < small.high
     assert large.high - large.low < small.high - small.low
     text = " ".join(calibrate(report.sample, 0.002, repeats=1).warnings)
-    assert "too small a sample to prove" in text or "no floor brings" in text
+    assert "the sample is too small to prove" in text or "no floor brings" in text
 
 
 def test_nothing_of_a_held_out_file_reaches_its_judge(sample: Sample) -> None:
@@ -465,7 +465,7 @@ def test_a_run_of_another_job_or_without_pages_is_refused(tmp_path: Path) -> Non
     with pytest.raises(ConfigError, match="holds no finished page"):
         read_samples(run, truth)
     pq.write_table(pa.table({"row_id": [1], "uri": ["a"]}), run.shards / "part-0.parquet")
-    with pytest.raises(ConfigError, match=r"holds no readings: its rows lack .*lines"):
+    with pytest.raises(ConfigError, match=r"holds no readings: it lacks the columns .*lines"):
         read_samples(run, truth)
 
 

@@ -178,7 +178,7 @@ def test_a_run_without_candidates_can_only_raise_thresholds(tmp_path: Path) -> N
     for row in made.rows:
         row["instances"] = [one for one in row["instances"] if not one["reasons"]]
     found = calibrated(*made.written(tmp_path, min_score=None), None)
-    assert "they can only rise" in " ".join(found.warnings)
+    assert "the thresholds can only rise" in " ".join(found.warnings)
     star = found.own[0]
     assert star.threshold is not None
     assert star.threshold >= NOW
