@@ -1,7 +1,8 @@
-"""Documents -> upright page images, or the text layer that they came with.
+"""Documents -> upright page images, or the text layer of a PDF page.
 
-fetch.py, read_ahead.py             the actor `PageFetcher`, and reading ahead of it
-sandbox.py, sandbox_child.py        decoding in a process that can be killed
-render.py, image.py, pdf.py         the decoders; they run inside the child only
-pdf_text.py, native_text.py         a PDF's text layer: measured, then judged
+fetch.py, read_ahead.py             the actor `PageFetcher`; reads documents in advance
+sandbox.py, sandbox_child.py        decoding in a child process that can be killed
+page.py                             types of a page; kind of a file by its first bytes
+render.py, image.py, pdf.py         the decoders; they run only in the child
+pdf_text.py, native_text.py         a PDF's text layer: measurements, then the decision
 """

@@ -22,41 +22,45 @@ from pipelines.storage.outage import PatientReads
 
 
 class FetchConfig(Settings):
-    """How documents are read and their pages rendered."""
+    """Reading documents and rendering their pages."""
 
     operational: ClassVar[frozenset[str]] = frozenset({"threads", "read_ahead_mb", "outage_s"})
 
     dpi: int = Field(200, ge=36, le=1200, description="resolution at which PDF pages are rendered")
     oversize: Literal["fail", "shrink"] = Field(
         "fail",
-        description="a PDF page above limits.max_pixels: `fail` (TOO_MANY_PIXELS) or `shrink` "
-        "(render it at a lower dpi)",
+        description="what to do with a PDF page above limits.max_pixels: `fail` "
+        "(TOO_MANY_PIXELS) or `shrink` (render at a lower dpi)",
     )
-    max_bytes: int = Field(512 << 20, ge=1, description="largest document; else TOO_MANY_BYTES")
+    max_bytes: int = Field(
+        512 << 20, ge=1, description="largest document in bytes; else TOO_MANY_BYTES"
+    )
     check_version: bool = Field(
-        True, description="fail with OBJECT_CHANGED if a document is not the one that was planned"
+        True,
+        description="fail with OBJECT_CHANGED if a document has changed since the manifest was "
+        "written",
     )
     passwords_env: tuple[str, ...] = Field(
-        (), description="environment variables of the workers that hold passwords of PDFs"
+        (), description="names of environment variables (on the workers) with PDF passwords"
     )
     native_text: NativeText = NativeText()
     keep_image_for_native: bool = Field(
-        False, description="render a page even when its native text is taken"
+        False, description="render a page even if its text layer is accepted"
     )
     limits: SandboxLimits = SandboxLimits()
     renderer: Annotated[str | None, BeforeValidator(renderer_name)] = Field(
         None,
-        description="null: Nightjar's own; else the import path of a module with count_pages and "
-        "render_page, run in a sandbox",
+        description="import path of a module with count_pages and render_page, which runs in a "
+        "sandbox; null: Nightjar's own renderer",
     )
     storage: StorageSettings = StorageSettings()
     outage_s: float = Field(
         900.0,
         ge=0,
-        description="how long a worker waits for a bucket that does not answer or rejects the "
+        description="seconds that a worker waits for a bucket that does not answer or rejects the "
         "credentials; then the run stops (exit code 3) and can be started again",
     )
-    threads: int = Field(8, ge=1, description="documents read at once, ahead of the renderer")
+    threads: int = Field(8, ge=1, description="documents that a worker reads in advance, at once")
     read_ahead_mb: int = Field(
         256, ge=1, description="MiB of documents held per worker; one document may exceed it"
     )
@@ -68,7 +72,7 @@ class FetchConfig(Settings):
 
 
 class PageWanted(TypedDict):
-    """What `PageFetcher` reads of one page."""
+    """The input row of `PageFetcher`."""
 
     uri: str
     page: int
@@ -79,7 +83,7 @@ class PageWanted(TypedDict):
 
 
 class PageFetched(TypedDict, total=False):
-    """What `PageFetcher` writes of one page; a missing key is a null."""
+    """The output row of `PageFetcher`; a missing key is a null."""
 
     image: bytes | None
     width: int | None
@@ -93,12 +97,12 @@ class PageFetched(TypedDict, total=False):
 class PageFetcher(Actor[FetchConfig]):
     """Reads documents and renders one page per row, in a sandbox.
 
-    A row ends with `image` (a JPEG or PNG file, 8-bit gray or RGB, upright), or with `native_text`
-    where a PDF's own text layer is good enough, or with `fetch_failure`. `width` and `height`:
-    pixels of the upright page; `native_lines` are in these pixels. `native_reason`: why the text
-    layer was taken or refused, null for images.
+    Each row gets one of: `image` (a JPEG or PNG file, 8-bit gray or RGB, upright), `native_text` (a
+    PDF's accepted text layer), `fetch_failure`. `width`, `height`: pixels of the upright page;
+    polygons in `native_lines` are in these pixels. `native_reason`: why the text layer was accepted
+    or refused; null for images.
 
-    Raises SourceUnavailable where a store is down for good: no row is to blame.
+    Raises SourceUnavailable if a store stays down: the run stops and no row fails.
     """
 
     reads = pa.schema(
@@ -139,7 +143,7 @@ class PageFetcher(Actor[FetchConfig]):
         return appended(rows, self.writes, pages)
 
     def _page(self, document: Document, row: PageWanted) -> PageFetched:
-        """One page's life: read, rendered, or a named failure."""
+        """Read and render one page, or return its failure."""
         try:
             with self.timed("fetch"):
                 data = self._documents.get(document)
@@ -150,18 +154,21 @@ class PageFetcher(Actor[FetchConfig]):
             return {"fetch_failure": failure.as_value()}
 
     def _check_plan(self, document: Document, data: bytes, row: PageWanted) -> None:
-        """Refuse what the plan saw as something else: its other pages would vanish without a word.
+        """Raise ItemFailure if the number of pages differs from the manifest's.
 
-        A document that could not be opened then (a password that came later, a timeout) has one
-        row, whatever it holds.
+        The manifest has no rows for further pages, so they would be lost silently. Such a document
+        could not be opened while planning (a missing password, a timeout) and got a single row.
         """
         if row["kind"] == "unknown" and is_archive(data):
-            raise ItemFailure(FailureKind.UNSUPPORTED_KIND, "an archive inside an archive")
+            raise ItemFailure(
+                FailureKind.UNSUPPORTED_KIND, "an archive inside an archive is not opened"
+            )
         counted = self._sandbox.count_pages(document.key, data)
         if counted != row["pages"]:
             raise ItemFailure(
                 FailureKind.OBJECT_CHANGED,
-                f"the plan counted {row['pages']} pages, there are {counted}; plan again (--new)",
+                f"the document has {counted} pages, the manifest {row['pages']}; "
+                "plan again (--new)",
             )
 
     def _read(self, document: Document) -> bytes:
@@ -169,16 +176,16 @@ class PageFetcher(Actor[FetchConfig]):
         return self._source.read(document.uri, max_bytes=self.config.max_bytes, etag=etag)
 
     def provenance(self) -> dict[str, str]:
-        """Versions of what decodes."""
+        """Versions of the decoders."""
         packages = ("pypdfium2", "pillow", "opencv-python-headless")
         own = {"renderer": self.config.renderer} if self.config.renderer else {}
         return own | {name: version(name) for name in packages}
 
 
 def open_sandbox(config: FetchConfig) -> Sandbox:
-    """The sandbox that this config asks for; its process starts when it is needed.
+    """The sandbox of this config; its process starts with the first page.
 
-    Raises SetupError for a password that is not in the environment.
+    Raises SetupError if a variable of `passwords_env` is not set.
     """
     options = RenderOptions(
         dpi=config.dpi,
@@ -209,7 +216,7 @@ def _as_value(line: TextLine) -> LineValue:
 def _secret(name: str) -> str:
     if name not in os.environ:
         raise SetupError(
-            f"passwords_env names {name}, which is not set where the worker runs",
-            f"export {name} before the cluster starts, or take it out of fetch.passwords_env",
+            f"fetch.passwords_env names {name}, which is not set on the worker",
+            f"export {name} before the cluster starts, or remove it from fetch.passwords_env",
         )
     return os.environ[name]

@@ -1,4 +1,4 @@
-"""One page from an image file, with Pillow and OpenCV. Runs inside the sandbox's child only."""
+"""One page from an image file, with Pillow and OpenCV. Runs only in the sandbox's child."""
 
 from __future__ import annotations
 
@@ -18,26 +18,26 @@ from PIL import Image, ImageOps
 from actors.failures import FailureKind, ItemFailure
 from pipelines.pages.page import Kind, Page, RenderOptions, page_missing, too_many_pixels
 
-Image.MAX_IMAGE_PIXELS = None  # our own limit is checked from the header, before any decoding
-cv2.setNumThreads(1)  # one child per worker: more threads would fight over its core
+Image.MAX_IMAGE_PIXELS = None  # `max_pixels` is checked from the header, before decoding
+cv2.setNumThreads(1)  # each worker has one child on one core
 
 _ORIENTATION = 0x0112  # EXIF tag
-_PNG_EXIF = (b"eXIf", b"Raw profile type", b"adobe.xmp")  # what may hold it in a PNG
+_PNG_EXIF = (b"eXIf", b"Raw profile type", b"adobe.xmp")  # marks of EXIF data in a PNG
 
 
 def count_frames(data: bytes) -> int:
-    """Frames of a TIFF. Raises ItemFailure(CORRUPT_IMAGE)."""
+    """Number of frames of a TIFF. Raises ItemFailure(CORRUPT_IMAGE)."""
     with _corruption_named():
         frames: int = getattr(_opened(data, "tiff"), "n_frames", 1)
         return frames
 
 
 def render_image(data: bytes, kind: Kind, page: int, options: RenderOptions) -> Page:
-    """Frame `page` of a TIFF, the only (or first) frame of the others, upright.
+    """Frame `page` (1-based) of a TIFF, or the first frame of another image, upright.
 
-    A JPEG or PNG that is upright 8-bit gray or RGB already keeps its bytes, once it has been
-    decoded here: 1.4 ms for a JPEG of 664 x 1664 (at 1/8 scale, which still reads every bit).
-    Everything else becomes a PNG. Raises ItemFailure(PAGE_MISSING, TOO_MANY_PIXELS, CORRUPT_IMAGE).
+    A JPEG or PNG that is already upright 8-bit gray or RGB keeps its bytes, after a test decode
+    (1.4 ms for a JPEG of 664 x 1664 at 1/8 scale, which still reads every bit). Any other image
+    becomes a PNG. Raises ItemFailure(PAGE_MISSING, TOO_MANY_PIXELS, CORRUPT_IMAGE).
     """
     with _corruption_named():
         image = _opened(data, kind)
@@ -61,7 +61,7 @@ def render_image(data: bytes, kind: Kind, page: int, options: RenderOptions) -> 
 
 @contextmanager
 def _corruption_named() -> Iterator[None]:
-    """Pillow meets damaged files with OSError, SyntaxError, ValueError, struct.error ..."""
+    """Raise CORRUPT_IMAGE for the many exceptions of Pillow: OSError, SyntaxError, ..."""
     try:
         yield
     except (ItemFailure, MemoryError):
@@ -72,16 +72,16 @@ def _corruption_named() -> Iterator[None]:
 
 
 def _opened(data: bytes, kind: Kind) -> Image.Image:
-    # Only the decoder of the sniffed kind: Pillow carries fifty, some of them start Ghostscript.
+    # Only the decoder of the sniffed kind: some of Pillow's fifty decoders start Ghostscript.
     return Image.open(io.BytesIO(data), formats=[kind.upper()])
 
 
 def _is_plain(image: Image.Image, data: bytes) -> bool:
-    """Is this a JPEG or PNG that any reader decodes to the same upright 8-bit gray or RGB?"""
+    """Whether every reader decodes this JPEG or PNG to the same upright 8-bit gray or RGB."""
     if image.format in ("JPEG", "MPO"):
         plain = image.mode in ("L", "RGB")
     elif image.format == "PNG":
-        depth, colour = data[24], data[25]  # of the header chunk; 0 is gray, 2 is RGB
+        depth, colour = data[24], data[25]  # in the header chunk; colour 0 is gray, 2 is RGB
         plain = depth == 8 and colour in (0, 2) and "transparency" not in image.info
         plain = plain and getattr(image, "n_frames", 1) == 1
     else:
@@ -91,35 +91,35 @@ def _is_plain(image: Image.Image, data: bytes) -> bool:
 
 def _is_turned(image: Image.Image, data: bytes) -> bool:
     if image.format == "PNG" and not any(mark in data for mark in _PNG_EXIF):
-        return False  # to be sure, getexif would decode all of it: 50 ms for A4 at 300 dpi
+        return False  # getexif would decode the whole image: 50 ms for A4 at 300 dpi
     return image.getexif().get(_ORIENTATION, 1) != 1
 
 
 def _check_jpeg(data: bytes) -> None:
     """Raise CORRUPT_IMAGE unless every scan of the JPEG is complete.
 
-    A JPEG that ends early is an error to both Pillow and OpenCV, but one that was cut and closed
-    with an end marker only earns a warning, and a grey lower half. Pillow drops the warning;
-    OpenCV's libjpeg writes it to stderr.
+    Pillow and OpenCV report a JPEG that ends early. A truncated JPEG with an end marker only causes
+    a warning, and its lower part is grey. Pillow drops the warning; OpenCV's libjpeg writes it to
+    stderr.
     """
     decoded, said = _with_stderr(data, cv2.IMREAD_REDUCED_GRAYSCALE_8)
     if decoded is None:
         raise ItemFailure(FailureKind.CORRUPT_IMAGE, f"truncated or damaged JPEG {said}".strip())
-    # Surplus bytes before a marker are padding of careless writers: nothing is lost.
+    # Extra bytes before a marker are harmless padding.
     warnings = re.findall(r"Corrupt JPEG data: (?!\d+ extraneous).*", said)
     if warnings:
         raise ItemFailure(FailureKind.CORRUPT_IMAGE, warnings[0])
 
 
 def _check_png(data: bytes) -> None:
-    """Raise CORRUPT_IMAGE unless OpenCV decodes the PNG; it is stricter than Pillow here."""
+    """Raise CORRUPT_IMAGE unless OpenCV, which is stricter than Pillow, decodes the PNG."""
     decoded, said = _with_stderr(data, cv2.IMREAD_UNCHANGED)
     if decoded is None:
         raise ItemFailure(FailureKind.CORRUPT_IMAGE, f"truncated or damaged PNG {said}".strip())
 
 
 def _with_stderr(data: bytes, flags: int) -> tuple[MatLike | None, str]:
-    """The decoded image (None if it cannot be) and what native code wrote to stderr meanwhile."""
+    """The decoded image (None on failure), and what the decoder wrote to stderr."""
     with TemporaryFile() as sink:
         kept = os.dup(2)
         os.dup2(sink.fileno(), 2)
@@ -133,7 +133,7 @@ def _with_stderr(data: bytes, flags: int) -> tuple[MatLike | None, str]:
 
 
 def _upright_pixels(image: Image.Image) -> MatLike:
-    """8-bit gray (H, W) or BGR (H, W, 3), EXIF orientation applied."""
+    """uint8 gray (H, W) or BGR (H, W, 3), with the EXIF orientation applied."""
     image.load()
     image = ImageOps.exif_transpose(image)
     if image.mode.startswith("I;16"):
@@ -150,7 +150,7 @@ def _upright_pixels(image: Image.Image) -> MatLike:
 
 
 def _stretched(values: npt.NDArray[np.float64]) -> MatLike:
-    """32-bit samples have no agreed range: darkest to lightest becomes 0..255."""
+    """uint8 (H, W), darkest to lightest as 0..255: 32-bit samples have no standard range."""
     finite = np.nan_to_num(values, posinf=0.0, neginf=0.0)
     low, high = float(finite.min()), float(finite.max())
     return ((finite - low) * (255.0 / ((high - low) or 1.0))).round().astype(np.uint8)
@@ -164,11 +164,14 @@ _FAST_PNG = [
 
 
 def encode(pixels: MatLike) -> bytes:
-    """PNG of gray (H, W) or BGR (H, W, 3) pixels; gray if no pixel has a colour.
+    """PNG of uint8 gray (H, W) or BGR (H, W, 3) pixels; gray if no pixel has a colour.
 
-    One thread: an A4 page at 200 dpi takes 20 ms and 420 KB as text, 27 ms and 560 KB as a gray
-    scan; a colour scan of 2481 x 3508 takes 115 ms and 1.9 MB. The filter UP halves what PNG's
-    usual choice per row costs, for a tenth more bytes; the reader gains as much.
+    Cost with one thread:
+        text page, A4 at 200 dpi       20 ms    420 KB
+        gray scan, A4 at 200 dpi       27 ms    560 KB
+        colour scan, 2481 x 3508      115 ms    1.9 MB
+    The filter UP takes half the time of PNG's adaptive filters and 10 % more bytes. Decoding gets
+    faster by the same amount. Raises MemoryError.
     """
     if pixels.ndim == 3:
         blue, green, red = cv2.split(pixels)

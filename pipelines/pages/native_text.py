@@ -1,7 +1,7 @@
-"""Is the text layer of a PDF page good enough to stand for the page? Pure decisions over numbers.
+"""Decides from numbers whether the text layer of a PDF page is accepted.
 
-`pipelines.pages.pdf_text` measures the numbers. A refused layer costs one OCR reading, a wrongly
-accepted one puts wrong text into the corpus unseen: the limits lean towards refusing.
+`pipelines.pages.pdf_text` measures the numbers. Refusing a good layer costs one OCR run. Accepting
+a bad layer puts wrong text into the corpus unnoticed. So the limits are strict.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from actors.contract import Settings
 
 
 class NativeText(Settings):
-    """When the text layer of a PDF page is taken instead of OCR."""
+    """When the text layer of a PDF page replaces OCR."""
 
-    enabled: bool = Field(True, description="false: every page is rendered and read")
+    enabled: bool = Field(True, description="false: every page is rendered and goes to OCR")
     min_chars: int = Field(16, ge=1, description="fewest characters of a layer, without spaces")
     min_coverage: float = Field(
         0.8,
@@ -27,21 +27,23 @@ class NativeText(Settings):
         description="lowest share of the ink inside the text boxes; ruled lines do not count",
     )
     max_garbled: float = Field(
-        0.05, ge=0, le=1, description="highest share of characters that mean nothing"
+        0.05, ge=0, le=1, description="highest share of meaningless characters"
     )
-    trust_hidden: bool = Field(False, description="take invisible text, the work of an earlier OCR")
+    trust_hidden: bool = Field(
+        False, description="accept invisible text, which is the result of an earlier OCR"
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
 class TextLayer:
-    """What was measured on one page. Shares are 0..1.
+    """Measurements of one page's text layer. Shares are 0..1.
 
-    `chars`, `garbled` and `coverage` speak of the text that may be used: all of it if hidden text
-    is trusted, else what is drawn visibly.
+    `chars`, `garbled` and `coverage` describe the usable text: all text if hidden text is trusted,
+    else the visible text.
     """
 
     chars: int  #: without white space
-    hidden: float  #: characters drawn invisibly, or beneath an image / characters of the page
+    hidden: float  #: characters that are invisible or beneath an image / characters of the page
     garbled: float  #: see `garbled_share`
     coverage: float  #: ink inside the text boxes / ink on the page
     annotated: float  #: ink drawn by annotations and form fields, which hold no layer text
@@ -49,14 +51,14 @@ class TextLayer:
 
 NO_TEXT = TextLayer(chars=0, hidden=0, garbled=0, coverage=0, annotated=0)
 
-#: A layer that is mostly invisible is an earlier OCR; a little of it is a watermark or an artefact.
+#: A mostly invisible layer is an earlier OCR; a little invisible text is a watermark or artefact.
 _MOSTLY = 0.5
-#: Filled-in form fields are the most wanted text of a page, and the text layer lacks them.
+#: The text layer lacks the values of form fields, often the most important text of a page.
 _MAX_ANNOTATED = 0.01
 
 
 def decide(layer: TextLayer, settings: NativeText) -> tuple[bool, str]:
-    """(accepted, why). `why` is "accepted" or names the one test that failed."""
+    """(accepted, reason). `reason` is "accepted" or names the first test that failed."""
     if not settings.enabled:
         return False, "native text is switched off"
     if layer.hidden > _MOSTLY and not settings.trust_hidden:
@@ -86,12 +88,14 @@ _ALPHABETS = frozenset({"LATIN", "CYRILLIC", "GREEK"})
 
 
 def garbled_share(text: str, unmapped: int = 0) -> float:
-    """Share (0..1) of the characters of `text`, spaces left out, that mean nothing.
+    """Share (0..1) of meaningless characters in `text`, without spaces.
 
-    Counted: U+FFFD, private use, control and unassigned characters, lone surrogates; UTF-8 read as
-    Latin-1; letters of words that mix scripts or, of four Latin letters and more, have no vowel (a
-    font whose codes are shifted: "7KLV" for "This"). `unmapped`: glyphs whose font names no
-    character; pdfium then shows a guess.
+    Counted as meaningless:
+    - U+FFFD; private use, control and unassigned characters; lone surrogates
+    - UTF-8 read as Latin-1
+    - words that mix scripts
+    - words of four or more Latin letters without a vowel: a font with shifted codes ("7KLV", This)
+    - `unmapped` glyphs, for which the font names no character and pdfium guesses one
     """
     dense = "".join(text.split())
     if not dense:
@@ -111,5 +115,5 @@ def _plausible(word: str) -> bool:
 
 
 def _script(char: str) -> str:
-    """First word of the character's Unicode name: LATIN, CYRILLIC, CJK, MICRO ..."""
+    """The first word of the character's Unicode name: LATIN, CYRILLIC, CJK, MICRO, ..."""
     return "LATIN" if char.isascii() else unicodedata.name(char, "").split(" ")[0]

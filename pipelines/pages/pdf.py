@@ -1,4 +1,4 @@
-"""One page of a PDF, with pypdfium2. Runs inside the sandbox's child only."""
+"""One page of a PDF, with pypdfium2. Runs only in the sandbox's child."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ _LOCKED = (pdfium_c.FPDF_ERR_PASSWORD, pdfium_c.FPDF_ERR_SECURITY)
 
 
 def count_pdf_pages(data: bytes, options: RenderOptions) -> int:
-    """Pages. Raises ItemFailure(CORRUPT_PDF, ENCRYPTED_PDF, EMPTY_DOCUMENT)."""
+    """Number of pages. Raises ItemFailure(CORRUPT_PDF, ENCRYPTED_PDF, EMPTY_DOCUMENT)."""
     return len(_opened(data, options.passwords))
 
 
 def render_pdf_page(data: bytes, page: int, options: RenderOptions) -> Page:
-    """Page `page` (1-based): its text layer if that is good, else (or also) its picture.
+    """Page `page` (1-based): its text layer if accepted, else its image, or both.
 
-    Rotation, annotations and form fields are honoured. One thread, A4: 25 ms for 2,600 characters
-    of native text; at 200 dpi 10 ms to draw and 20 to 30 ms to compress.
+    The image shows rotation, annotations and form fields. Cost with one thread, A4: 25 ms for a
+    text layer of 2,600 characters; at 200 dpi 10 ms to draw and 20 to 30 ms to compress.
     Raises ItemFailure: those of `count_pdf_pages`, PAGE_MISSING, TOO_MANY_PIXELS.
     """
     document = _opened(data, options.passwords)
@@ -63,7 +63,7 @@ def _rendered(page: pdfium.PdfPage, options: RenderOptions) -> Page:
 
 
 def _size(page: pdfium.PdfPage, options: RenderOptions) -> tuple[float, int, int]:
-    """(pixels per point, width, height) of the picture, from the page's size alone."""
+    """(pixels per point, width, height) of the image, from the size of the page."""
     points_wide, points_high = page.get_size()
     scale = options.dpi / _POINTS_PER_INCH
     width, height = math.ceil(points_wide * scale), math.ceil(points_high * scale)
@@ -72,32 +72,32 @@ def _size(page: pdfium.PdfPage, options: RenderOptions) -> tuple[float, int, int
     inches = f"{points_wide / _POINTS_PER_INCH:.0f} x {points_high / _POINTS_PER_INCH:.0f} inches"
     if options.oversize == "fail":
         raise too_many_pixels(width, height, options, f"page of {inches} at {options.dpi} dpi")
-    # One pixel less on each side makes room for rounding up.
+    # One pixel less on each side, because width and height are rounded up.
     scale *= math.sqrt(options.max_pixels / (width * height)) * (1 - 1 / min(width, height))
     return scale, math.ceil(points_wide * scale), math.ceil(points_high * scale)
 
 
-@lru_cache(maxsize=1)  # neighbouring pages of one document parse it once
+@lru_cache(maxsize=1)  # consecutive pages of one document parse it once
 def _opened(data: bytes, passwords: tuple[str, ...]) -> pdfium.PdfDocument:
     if not _is_complete(data):
-        raise ItemFailure(FailureKind.CORRUPT_PDF, "truncated: no end marker after its objects")
+        raise ItemFailure(FailureKind.CORRUPT_PDF, "truncated: no end marker after the objects")
     for password in (None, *passwords):
         try:
             document = pdfium.PdfDocument(data, password=password)
         except pdfium.PdfiumError as error:
             if _is_empty(data, password):
-                raise ItemFailure(FailureKind.EMPTY_DOCUMENT, "a PDF without pages") from error
+                raise ItemFailure(FailureKind.EMPTY_DOCUMENT, "the PDF has no pages") from error
             if error.err_code in _LOCKED:
                 continue
             raise ItemFailure(FailureKind.CORRUPT_PDF, str(error)) from error
-        document.init_forms()  # before any page is loaded, or form fields are not drawn
+        document.init_forms()  # must precede the first page, or form fields are not drawn
         return document
-    tried = f"{len(passwords)} passwords tried" if passwords else "no password given"
-    raise ItemFailure(FailureKind.ENCRYPTED_PDF, tried)
+    why = f"none of the {len(passwords)} passwords fits" if passwords else "no password given"
+    raise ItemFailure(FailureKind.ENCRYPTED_PDF, why)
 
 
 def _is_empty(data: bytes, password: str | None) -> bool:
-    """Does pdfium open it, as a document of 0 pages? pypdfium2 then shows a stale error code."""
+    """Whether pdfium opens it with 0 pages; pypdfium2 reports a stale error code then."""
     handle = pdfium_c.FPDF_LoadMemDocument64(data, len(data), password and password.encode())
     if handle:
         pdfium_c.FPDF_CloseDocument(handle)
@@ -105,6 +105,6 @@ def _is_empty(data: bytes, password: str | None) -> bool:
 
 
 def _is_complete(data: bytes) -> bool:
-    """Is there an end after the last object? pdfium repairs a cut file into a shorter document."""
+    """Whether an end marker follows the last object. pdfium "repairs" a truncated file silently."""
     end = max(data.rfind(b"%%EOF"), data.rfind(b"startxref"))
     return end > data.rfind(b"endobj")

@@ -1,4 +1,4 @@
-"""The text layer of a PDF page: its lines, and how far they can be trusted. Child process only."""
+"""The text layer of a PDF page: its lines, and measurements of its quality. Child process only."""
 
 from __future__ import annotations
 
@@ -20,24 +20,24 @@ from pipelines.pages.page import TextLine
 
 Box = tuple[float, float, float, float]  #: left, top, right, bottom; top < bottom in pixels
 
-#: Pixels per point of the sketch in which ink is measured: 72 dpi, 1 ms per page; letters of 8 pt
-#: still stand apart, so that a line of text is not taken for a rule.
+#: Pixels per point of the low-resolution image ("sketch") in which ink is measured: 72 dpi, 1 ms
+#: per page. Letters of 8 pt are still separate, so a line of text does not look like a ruled line.
 _SKETCH_SCALE = 1.0
-#: Gray levels of 255 by which ink differs from paper: above the JPEG noise of scans.
+#: Gray levels (0..255) between ink and paper: above the JPEG noise of scans.
 _INK_CONTRAST = 32
-#: Sketch pixels: straight runs of an inch and more are rules and panels, not letters.
-_RULE = 73  # odd, so that opening does not shift
-#: Sketch pixels around a text box that still belong to it (anti-aliasing).
+#: Sketch pixels: straight runs of an inch or more are ruled lines and panels, not letters.
+_RULE = 73  # odd, so that the morphological opening does not shift
+#: Sketch pixels around a text box that belong to it (anti-aliasing).
 _MARGIN = 2
 _INVISIBLE = (pdfium_c.FPDF_TEXTRENDERMODE_INVISIBLE, pdfium_c.FPDF_TEXTRENDERMODE_CLIP)
-_CELLS = 512  # per side of the page, for what lies on top of what
+_CELLS = 512  # grid cells per side of the page, to find text beneath images
 _MAX_NESTING = 8  # form objects within form objects
 _HYPHEN = 2  # pdfium's code for a hyphen at the end of a line
 
 
 @dataclass
 class _Run:
-    """Characters of one line, in the order of the PDF, and the union of their boxes in points."""
+    """The characters of one line, in the order of the PDF, and their boxes in points."""
 
     codes: list[int] = field(default_factory=list)
     boxes: list[Box] = field(default_factory=list)
@@ -61,7 +61,7 @@ class _Run:
 
 @dataclass(frozen=True)
 class _Projection:
-    """From points of the page to pixels of its upright picture."""
+    """Converts points of the page to pixels of its upright image."""
 
     scale: float  #: pixels per point
     bounds: Box  #: left, bottom, right, top of the visible page in points
@@ -85,7 +85,7 @@ class _Projection:
         return a, b, c, d
 
     def shows(self, run: _Run) -> bool:
-        """Has the run characters, and is its middle on the page (not in the cropped margin)?"""
+        """Whether the run has characters and its centre is inside the visible page."""
         if not run.boxes:
             return False
         left, bottom, right, top = run.box
@@ -97,9 +97,9 @@ class _Projection:
 def read(
     page: pdfium.PdfPage, scale: float, *, trust_hidden: bool
 ) -> tuple[list[TextLine], TextLayer]:
-    """Lines in the order of the PDF, and the measures by which `native_text.decide` judges them.
+    """The lines in the order of the PDF, and the measurements for `native_text.decide`.
 
-    Polygons are upright boxes in pixels of the page rendered at `scale` pixels per point.
+    Polygons are upright boxes, in pixels of the page rendered at `scale` pixels per point.
     """
     to_pixels = _Projection.of(page, scale)
     with closing(page.get_textpage()) as textpage:
@@ -138,7 +138,7 @@ def _polygon(box: Box) -> list[float]:
 
 
 def _runs(textpage: pdfium.PdfTextPage, visibility: _Visibility) -> Iterator[_Run]:
-    """Characters between the line breaks that pdfium inserts; 20 ms for 2,600 characters."""
+    """One run for each line that pdfium finds; 20 ms for 2,600 characters."""
     run = _Run()
     for index in range(textpage.count_chars()):
         code = min(pdfium_c.FPDFText_GetUnicode(textpage, index), sys.maxunicode)
@@ -157,7 +157,7 @@ def _runs(textpage: pdfium.PdfTextPage, visibility: _Visibility) -> Iterator[_Ru
 
 
 class _Visibility:
-    """Which text objects are drawn invisibly, or lie beneath an image that is drawn later."""
+    """Finds text that is invisible, or beneath an image that is drawn later."""
 
     def __init__(self, page: pdfium.PdfPage) -> None:
         self._invisible: set[int | None] = set()
@@ -165,7 +165,7 @@ class _Visibility:
         left, bottom, right, top = page.get_bbox()
         self._left, self._columns = left, _CELLS / ((right - left) or 1)
         self._bottom, self._rows = bottom, _CELLS / ((top - bottom) or 1)
-        #: Place in the drawing order of the last image over each cell of the page.
+        #: For each cell of the page: position of its last image in the drawing order; -1: none.
         self._image = np.full((_CELLS, _CELLS), -1, np.int32)
         for order in range(pdfium_c.FPDFPage_CountObjects(page)):
             self._add(pdfium_c.FPDFPage_GetObject(page, order), order, depth=0)
@@ -185,13 +185,13 @@ class _Visibility:
                 self._add(pdfium_c.FPDFFormObj_GetObject(item, index), order, depth + 1)
 
     def _cell(self, x: float, y: float) -> tuple[int, int]:
-        """Column and row, 0 .. _CELLS, of a point."""
+        """Column and row (0 .. _CELLS) of a point."""
         column = round((x - self._left) * self._columns)
         row = round((y - self._bottom) * self._rows)
         return min(max(column, 0), _CELLS), min(max(row, 0), _CELLS)
 
     def hides(self, item: Any, box: Box) -> bool:
-        """Is the character in `box` (points), drawn by the text object `item`, out of sight?"""
+        """Whether the character in `box` (points) of the text object `item` is hidden."""
         address = _address(item)
         if address in self._invisible:
             return True
@@ -221,7 +221,7 @@ def _bounds(item: Any) -> Box:
 
 
 def _sketch(page: pdfium.PdfPage, scale: float, *, annotations: bool) -> MatLike:
-    """Gray picture (H, W) of the page."""
+    """Gray image of the page, uint8 (H, W)."""
     bitmap = page.render(
         scale=scale, grayscale=True, draw_annots=annotations, may_draw_forms=annotations
     )
@@ -230,7 +230,7 @@ def _sketch(page: pdfium.PdfPage, scale: float, *, annotations: bool) -> MatLike
 
 
 def _ink(sketch: MatLike) -> MatLike:
-    """Mask (H, W) of 0 and 1: what differs from paper, the most frequent gray."""
+    """uint8 mask (H, W): 1 where the sketch differs from paper, its most frequent gray."""
     paper = int(cv2.calcHist([sketch], [0], None, [256], [0, 256]).argmax())
     return _differs(sketch, np.full_like(sketch, paper))
 
@@ -248,13 +248,13 @@ def _window(sketch: MatLike, box: Box, margin: int) -> tuple[slice, slice]:
 
 
 def _stands_out(sketch: MatLike, box: Box) -> bool:
-    """Is there anything to see where the text is? Not if it is painted over, or white on white."""
+    """Whether text is visible in the box: not painted over, not white on white."""
     window = sketch[_window(sketch, box, 0)]
     return window.size > 0 and int(window.max()) - int(window.min()) > _INK_CONTRAST
 
 
 def _coverage(ink: MatLike, boxes: list[Box]) -> float:
-    """Ink inside the boxes / ink on the page without rules and panels; 0 on a page without ink."""
+    """Ink inside the boxes / ink on the page, without ruled lines and panels; 0 without ink."""
     outside = ink.copy()
     for box in boxes:
         outside[_window(ink, box, _MARGIN)] = 0
@@ -266,7 +266,7 @@ def _coverage(ink: MatLike, boxes: list[Box]) -> float:
 
 
 def _annotated(page: pdfium.PdfPage, sketch: MatLike, ink: MatLike, scale: float) -> float:
-    """Share of the ink that annotations and form fields draw."""
+    """Share (0..1) of the ink that annotations and form fields draw."""
     if not _has_drawn_annotations(page):
         return 0.0
     bare = _sketch(page, scale, annotations=False)

@@ -1,4 +1,4 @@
-"""Reads documents ahead of the renderer, in threads, within a limit of bytes."""
+"""Reads documents in advance, in threads, within a memory limit."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 
 class Document(NamedTuple):
-    """One version of one document, as the manifest names it."""
+    """One version of a document in the manifest."""
 
     uri: str
     etag: str | None
@@ -16,18 +16,18 @@ class Document(NamedTuple):
 
     @property
     def key(self) -> str:
-        """Stands for its content."""
+        """Identifies the content."""
         return f"{self.uri} {self.etag}"
 
 
 class ReadAhead:
-    """Documents in memory: those that come next, read by threads, and the one in use.
+    """Holds the document in use, and the next ones, which threads read in advance.
 
-    Holds at most `budget` bytes by the manifest's count, and one document whatever its size. A
-    failed read is held too: 300 pages of a missing document cost one request.
+    Holds at most `budget` bytes, by the sizes in the manifest, or a single larger document. Failed
+    reads are held too: 300 pages of a missing document cost one request.
     """
 
-    #: Charged for the smallest document, so that the number of those held is bounded as well.
+    #: Bytes counted for a smaller document; this limits the number of documents.
     _LEAST = 64 << 10
 
     def __init__(self, read: Callable[[Document], bytes], threads: int, budget: int) -> None:
@@ -39,12 +39,12 @@ class ReadAhead:
         self._in_use: Document | None = None
 
     def expect(self, documents: Iterable[Document]) -> None:
-        """Start to read what will be asked for, in this order."""
+        """Start to read the documents of the next calls of `get`, in this order."""
         self._wanted = dict.fromkeys(documents)
         self._advance()
 
     def get(self, document: Document) -> bytes:
-        """Its bytes. Waits for them. Raises ItemFailure."""
+        """The content of the document; waits for it. Raises ItemFailure."""
         self._in_use = document
         self._wanted.pop(document, None)
         if document not in self._held:
@@ -64,7 +64,7 @@ class ReadAhead:
         self._held[document] = self._threads.submit(self._read, document)
 
     def _make_room(self, document: Document) -> bool:
-        """Let go of what is done with, oldest first, until the document fits; does it?"""
+        """Drop used documents, oldest first, until `document` fits. Returns whether it does."""
         free = self._budget - sum(map(self._cost, self._held)) - self._cost(document)
         for held in list(self._held):
             if free >= 0:

@@ -1,9 +1,9 @@
-"""Bytes of a document -> number of pages, one page. The public seam of the sandbox.
+"""Bytes of a document -> number of pages, and single pages. The renderer that a config can replace.
 
-`count_pages` and `render_page` run inside the sandbox's child process only: what they call is
-native code fed with hostile bytes. Any module with these two functions can take their place
-(`renderer` in the config). Both get the same `data` object for every page of a document, so that a
-renderer may keep the last document open. This module itself imports no native decoder.
+`count_pages` and `render_page` run only in the sandbox's child process, because they call native
+code on untrusted bytes. A module with these two functions can replace this one (`fetch.renderer`).
+Both get the same `data` object for every page of a document, so a renderer can keep the last
+document open. This module imports the native decoders late, inside its functions.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from pipelines.pages.page import Page, RenderOptions, sniff, unsupported
 
 
 def count_pages(data: bytes, options: RenderOptions) -> int:
-    """Pages of a PDF, frames of a TIFF, else 1.
+    """Number of pages of a PDF or frames of a TIFF; 1 for other kinds.
 
     Raises ItemFailure: UNSUPPORTED_KIND, CORRUPT_PDF, ENCRYPTED_PDF, EMPTY_DOCUMENT, CORRUPT_IMAGE.
     """

@@ -1,13 +1,12 @@
-"""Page rendering in a process that can be killed: native code fed with hostile bytes.
+"""Page rendering in a child process that can be killed, because native code gets untrusted bytes.
 
-The child (`pipelines.pages.sandbox_child`) stays alive from page to page and keeps the last
-document open. Wall time and memory are watched from here: whoever exceeds them is killed and named,
-and the next page starts a new child. A page costs 0.1 ms more than in this process, plus the
-copies.
+The child (`pipelines.pages.sandbox_child`) handles many pages and keeps the last document open. The
+parent watches wall time and memory. It kills a child that exceeds them; the page fails, and the
+next page starts a new child. The sandbox costs 0.1 ms per page, plus the copies.
 
-Memory is watched, not limited by setrlimit: when an allocation is refused, pdfium draws the page
-without the picture that needed it, silently (measured: a JPEG 2000 scan of 16 MP under
-RLIMIT_DATA of 200 MB came out white).
+Memory is watched and not limited by setrlimit: if an allocation fails, pdfium silently draws the
+page without the image that needed it (measured: a JPEG 2000 scan of 16 MP came out white under an
+RLIMIT_DATA of 200 MB).
 """
 
 from __future__ import annotations
@@ -42,35 +41,38 @@ sys.path[:], channel, lifeline = json.loads(sys.argv[1])
 from pipelines.pages.sandbox_child import serve
 serve(channel, lifeline)
 """
-#: All that a renderer needs of our environment; credentials stay out of its reach.
+#: Environment variables of the child: it must not see credentials.
 _INHERITED = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH")
 _ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
-#: Seconds between two looks at the child's memory: at 2 GB/s of fresh pages, 40 MB too late.
+#: Seconds between checks of the child's memory: at 2 GB/s it can exceed its limit by 40 MB.
 _TICK_S = 0.02
-_LAST_WORDS = 800  # bytes of its stderr that go into the message
+_LAST_WORDS = 800  # bytes of the child's stderr in the message
 _STARTUP_S = 120.0  # imports take 0.7 s on an idle machine; a cold network disk takes longer
 
 
 class SandboxLimits(Settings):
-    """What one page may cost before its process is killed."""
+    """Limits for one page; above them the rendering process is killed."""
 
-    wall_s: float = Field(60.0, gt=0, description="seconds per page; else RENDER_TIMEOUT")
+    wall_s: float = Field(60.0, gt=0, description="most seconds per page; else RENDER_TIMEOUT")
     memory_mb: int = Field(
         2048,
         ge=256,
-        description="memory of the process in MiB, 100 of them code; else OUT_OF_MEMORY",
+        description="most MiB of memory of the process, 100 of them for its code; else "
+        "OUT_OF_MEMORY",
     )
-    max_pixels: int = Field(100_000_000, ge=1, description="pixels of a page; else TOO_MANY_PIXELS")
+    max_pixels: int = Field(
+        100_000_000, ge=1, description="most pixels of a page; else TOO_MANY_PIXELS"
+    )
 
 
-#: Nightjar's own renderer; `fetch.renderer` calls it null.
+#: Nightjar's own renderer: `fetch.renderer: null`.
 _OWN_RENDERER = "pipelines.pages.render"
-#: What runs of version 0.1 before 2026-12 call it, in their config and their record.
+#: Its names in configs and run records of version 0.1 before 2026-12.
 _OLD_NAMES = frozenset({"pipelines.render", _OWN_RENDERER})
 
 
 def renderer_name(value: Any) -> Any:
-    """`value` of `fetch.renderer`, with every name of Nightjar's own renderer as None."""
+    """The value of `fetch.renderer`; None for every name of Nightjar's own renderer."""
     return None if value in _OLD_NAMES else value
 
 
@@ -81,8 +83,8 @@ class ChildLost(ItemFailure):
 class Sandbox:
     """Renders pages in a child process. Not thread-safe: one Sandbox per thread.
 
-    `renderer`: import path of a module that offers what `pipelines.pages.render` does; None: that
-    one.
+    `renderer`: import path of a module with the functions of `pipelines.pages.render`; None: that
+    module.
     """
 
     def __init__(
@@ -96,17 +98,17 @@ class Sandbox:
         self._configured = ChildRequest(what="start", renderer=renderer, options=limited)
         self._limits = limits
         self._child: _Child | None = None
-        #: Key of the last document that could not be opened, and why.
+        #: Key and failure of the last document that could not be opened.
         self._refused: tuple[str, FailureKind, str] | None = None
 
     def start(self) -> None:
-        """Start the child now instead of at the first page. Raises SetupError if it cannot."""
+        """Start the child now instead of with the first page. Raises SetupError."""
         self._ready()
 
     def count_pages(self, key: str, data: bytes) -> int:
-        """Pages of the document. `key` stands for exactly these bytes: URI and version.
+        """Number of pages of the document. `key` identifies its bytes: URI and version.
 
-        Raises ItemFailure: what the renderer names, RENDER_TIMEOUT, RENDER_CRASH, OUT_OF_MEMORY,
+        Raises ItemFailure: the renderer's own, RENDER_TIMEOUT, RENDER_CRASH, OUT_OF_MEMORY,
         ENGINE_FAULT (an exception inside the renderer, with its traceback).
         """
         if self._refused is not None and self._refused[0] == key:
@@ -118,10 +120,10 @@ class Sandbox:
             raise
 
     def render(self, key: str, data: bytes, page: int) -> Page:
-        """Page `page` (1-based). A document is sent and parsed once for its pages in a row.
+        """Page `page` (1-based). Consecutive pages of a document send and parse it once.
 
-        A document that breaks the child while being opened fails for all its pages, without
-        further attempts; a page that does so fails alone.
+        If opening a document breaks the child, all its pages fail without further attempts. If a
+        page breaks the child, only this page fails.
         Raises ItemFailure: those of `count_pages`, PAGE_MISSING, TOO_MANY_PIXELS.
         """
         pages = self.count_pages(key, data)
@@ -142,10 +144,10 @@ class Sandbox:
         self.close()
 
     def _fairly(self, work: Callable[[], T]) -> T:
-        """Do it, and once more if a child that was already at work died of it.
+        """`work()`, repeated once in a new child if a child in use died.
 
-        An earlier page may have eaten the memory or spoilt the heap; what kills a new child too is
-        guilty itself. A timeout is not repeated: it costs a minute, and leaks do not cause it.
+        An earlier page may have leaked memory or damaged the heap. If the new child dies too, this
+        page is the cause. A timeout is not repeated: it costs a minute, and leaks do not cause it.
         """
         begun_anew = self._child is None
         try:
@@ -166,7 +168,7 @@ class Sandbox:
             self.close()
             raise SetupError(
                 f"renderer {self._configured.renderer} does not start: {failure.message}",
-                "name an importable module with count_pages and render_page",
+                "set fetch.renderer to an importable module with count_pages and render_page",
             ) from failure
         return self._child
 
@@ -182,7 +184,7 @@ class Sandbox:
         child, _ = self._open(key, data)
         reply, image = self._ask(child, ChildRequest(what="page", page=page))
         if reply.page is None:
-            raise self._nonsense("no page in the reply")
+            raise self._nonsense("the reply has no page")
         return reply.page.model_copy(update={"image": image or None})
 
     def _ask(
@@ -202,15 +204,17 @@ class Sandbox:
 
     def _nonsense(self, what: str) -> ChildLost:
         self.close()
-        return ChildLost(FailureKind.RENDER_CRASH, f"the renderer answered nonsense: {what[:500]}")
+        return ChildLost(
+            FailureKind.RENDER_CRASH, f"the renderer sent an invalid reply: {what[:500]}"
+        )
 
 
 class _Child:
-    """One process: a frame in, a frame out, until it breaks a limit or dies."""
+    """The child process: one frame in, one frame out, until it exceeds a limit or dies."""
 
     def __init__(self, memory_mb: int) -> None:
         self._memory = memory_mb * 2**20
-        self.document: tuple[str, int] | None = None  #: key and pages of what it has open
+        self.document: tuple[str, int] | None = None  #: key and page count of the open document
         self._channel, theirs = socket.socketpair()
         self._stderr = tempfile.TemporaryFile(mode="a+b")  # noqa: SIM115 - lives as long as we
         lifeline, ours = os.pipe()
@@ -222,7 +226,7 @@ class _Child:
             stderr=self._stderr,
             pass_fds=(theirs.fileno(), lifeline),
             env={n: os.environ[n] for n in _INHERITED if n in os.environ} | _ONE_THREAD,
-            process_group=0,  # Ctrl-C at the terminal is for us, not for a page at work
+            process_group=0,  # Ctrl-C in the terminal must reach only the parent
         )
         theirs.close()
         os.close(lifeline)
@@ -234,7 +238,7 @@ class _Child:
         return self._process.poll() is None
 
     def exchange(self, pieces: list[bytes], wall_s: float) -> tuple[bytes, bytes]:
-        """Header and body of the answer. Raises ChildLost."""
+        """Header and body of the reply. Raises ChildLost."""
         self._wall_s, self._deadline = wall_s, time.monotonic() + wall_s
         self._stderr.truncate(0)
         try:
@@ -242,7 +246,9 @@ class _Child:
                 self._send(memoryview(piece))
             header, body = LENGTHS.unpack(self._receive(LENGTHS.size))
             if header + body > self._memory:
-                raise ChildLost(FailureKind.RENDER_CRASH, f"a reply of {header + body:,} bytes")
+                raise ChildLost(
+                    FailureKind.RENDER_CRASH, f"the renderer sent {header + body:,} bytes"
+                )
             return self._receive(header), self._receive(body)
         except ConnectionError:
             raise self._post_mortem() from None
@@ -264,7 +270,7 @@ class _Child:
         return bytes(buffer)
 
     def _wait(self, event: int) -> None:
-        """Until the channel is ready for `event`. Raises ChildLost at a limit."""
+        """Wait until the channel is ready for `event`. Raises ChildLost at a limit."""
         poll = select.poll()
         poll.register(self._channel, event)
         while time.monotonic() < self._deadline:
@@ -277,15 +283,15 @@ class _Child:
         try:
             used = psutil.Process(self._process.pid).memory_info().rss
         except psutil.NoSuchProcess:
-            return  # the channel will say so
+            return  # the broken channel reports it
         if used > self._memory:
             raise ChildLost(
                 FailureKind.OUT_OF_MEMORY,
-                f"the renderer held {used >> 20:,} MB, limit {self._memory >> 20:,} MB",
+                f"the renderer used {used >> 20:,} MB, the limit is {self._memory >> 20:,} MB",
             )
 
     def _post_mortem(self) -> ChildLost:
-        """Why the channel broke."""
+        """The reason why the channel broke."""
         try:
             code = self._process.wait(timeout=5)
         except subprocess.TimeoutExpired:
@@ -293,7 +299,7 @@ class _Child:
         if code == -signal.SIGKILL:
             return ChildLost(
                 FailureKind.OUT_OF_MEMORY,
-                "the renderer was killed from outside: the system ran low",
+                "the system killed the renderer, probably for lack of memory",
             )
         how = signal.Signals(-code).name if code < 0 else f"exit code {code}"
         size = self._stderr.seek(0, os.SEEK_END)
@@ -305,7 +311,7 @@ class _Child:
 def _end(
     process: subprocess.Popen[bytes], channel: socket.socket, stderr: IO[bytes], lifeline: int
 ) -> None:
-    """Kill and reap: no orphan, no zombie, nothing left open."""
+    """Kill and reap the child, and close its files."""
     process.kill()
     process.wait()
     channel.close()

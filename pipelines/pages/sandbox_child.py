@@ -1,7 +1,7 @@
-"""The child's side of `pipelines.pages.sandbox`, and the frames that both sides speak.
+"""The child's side of `pipelines.pages.sandbox`, and the frames that both sides exchange.
 
-A frame is the length of a JSON header, the length of a body, the header, the body. No pickle: the
-parent must survive whatever a hijacked child sends.
+A frame: length of the header, length of the body, header (JSON), body. No pickle: a compromised
+child must not run code in the parent.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from pipelines.pages.page import Page, RenderOptions
 
 LENGTHS = struct.Struct(">QQ")
 _OPENCV_NO_MEMORY = -4
-_MAX_FILE = 16 << 20  # bytes; decoders write nothing, but one could flood its stderr
+_MAX_FILE = 16 << 20  # bytes; limits the stderr of a decoder, which writes no other file
 
 
 class _Strict(BaseModel):
@@ -35,7 +35,7 @@ class _Strict(BaseModel):
 
 
 class ChildRequest(_Strict):
-    """Configure the child, open the document in the body, or render a page of the last one."""
+    """Configure the child, open the document in the body, or render a page of the open one."""
 
     what: Literal["start", "open", "page"]
     renderer: str = ""
@@ -51,7 +51,7 @@ class Fault(_Strict):
 
 
 class Reply(_Strict):
-    """Exactly one of the three; the page's image is the body."""
+    """Exactly one of the three is set. The image of a page is the body."""
 
     pages: Annotated[int, Field(ge=0, lt=2**31)] | None = None
     page: Page | None = None
@@ -59,19 +59,19 @@ class Reply(_Strict):
 
 
 def frame(header: BaseModel, body: bytes = b"") -> list[bytes]:
-    """The pieces of one frame; the body is not copied."""
+    """The parts of one frame; the body is not copied."""
     packed = header.model_dump_json(exclude_none=True).encode()
     return [LENGTHS.pack(len(packed), len(body)) + packed, body]
 
 
 def serve(channel_fd: int, lifeline_fd: int) -> None:
-    """Answer requests until the parent closes the channel. Runs in the child, for ever."""
+    """Answer requests until the parent closes the channel. The main loop of the child."""
     die_with(lifeline_fd)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent handles Ctrl-C
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     resource.setrlimit(resource.RLIMIT_FSIZE, (_MAX_FILE, _MAX_FILE))
-    faulthandler.enable()  # a segfault leaves its Python stack on stderr, for the row's message
-    with contextlib.suppress(OSError):  # Linux: if the machine runs out of memory, take this one
+    faulthandler.enable()  # a segfault prints the Python stack to stderr, for the row's message
+    with contextlib.suppress(OSError):  # Linux: the OOM killer should choose this process first
         Path("/proc/self/oom_score_adj").write_text("1000")
     with socket.socket(fileno=channel_fd) as channel, channel.makefile("rb") as requests:
         served = _Served()
@@ -83,31 +83,31 @@ def serve(channel_fd: int, lifeline_fd: int) -> None:
 
 
 def die_with(lifeline_fd: int) -> None:
-    """End this process as soon as nobody holds the other end of a pipe.
+    """End this process as soon as the other end of a pipe is closed.
 
-    The kernel then sends SIGIO, whose default is to terminate, even in the middle of native code
-    that keeps the GIL. PR_SET_PDEATHSIG would not do: it fires when the *thread* that started the
-    child ends, and Ray calls its workers from several threads.
+    The kernel then sends SIGIO, which terminates the process even inside native code that holds the
+    GIL. PR_SET_PDEATHSIG does not work here: it fires when the *thread* that started the child
+    ends, and Ray calls its workers from several threads.
     """
     fcntl.fcntl(lifeline_fd, fcntl.F_SETOWN, os.getpid())
     flags = fcntl.fcntl(lifeline_fd, fcntl.F_GETFL)
     fcntl.fcntl(lifeline_fd, fcntl.F_SETFL, flags | os.O_ASYNC)
     poll = select.poll()
     poll.register(lifeline_fd, 0)
-    if poll.poll(0):  # it was closed before the signal was armed
+    if poll.poll(0):  # the pipe was closed before the signal was set up
         os._exit(1)
 
 
 class _Served:
-    """The renderer and the last document."""
+    """The renderer and the open document."""
 
     def __init__(self) -> None:
-        self._renderer: Any = None  # a module that offers what `pipelines.pages.render` does
+        self._renderer: Any = None  # a module with the functions of `pipelines.pages.render`
         self._options = RenderOptions()
         self._document = b""
 
     def answer(self, request: ChildRequest, body: bytes) -> tuple[Reply, bytes]:
-        """What goes back, and the image."""
+        """The reply, and the image as its body."""
         try:
             return self._attempt(request, body)
         except ItemFailure as failure:
@@ -123,7 +123,7 @@ class _Served:
     def _attempt(self, request: ChildRequest, body: bytes) -> tuple[Reply, bytes]:
         if request.what == "start":
             self._renderer = importlib.import_module(request.renderer)
-            importlib.import_module("pipelines.pages.pdf")  # decoders load on nobody's clock
+            importlib.import_module("pipelines.pages.pdf")  # before the first page's timeout runs
             self._options = request.options or RenderOptions()
             return Reply(pages=0), b""
         if request.what == "open":

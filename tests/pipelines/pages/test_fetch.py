@@ -139,7 +139,7 @@ def test_pages_that_the_plan_could_not_count_do_not_vanish(tmp_path: Path) -> No
     )
     (row,) = fetched(table)
     assert kind(row) == "OBJECT_CHANGED"
-    assert "there are 2; plan again" in row["fetch_failure"]["message"]
+    assert "the document has 2 pages, the manifest 1; plan again" in row["fetch_failure"]["message"]
 
 
 def test_an_archive_inside_an_archive_stays_shut(tmp_path: Path) -> None:
