@@ -1,12 +1,12 @@
-"""The review queue: out to people as a folder, back as answers beside the shards.
+"""The review queue: exported as a folder, answers imported into RUN/reviewed.
 
 RUN/shards (review, failed) --export_review--> FOLDER: items.jsonl, images/, README.txt
-                                                 | a person or a labelling tool fills it
+                                                 | filled by a person or a labelling tool
 RUN/reviewed/review-*.parquet <--import_review---+
                      | reviewed_rows
                      +--> truth for `nightjar calibrate`, labels for training
 
-The run's shards are only ever read.
+The shards are never changed.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""What people said about the rows of a run, to look up while its shards are streamed.
+"""Lookup of reviewers' answers by row, while the shards of a run are streamed.
 
-Whether an answer came back by `nightjar review import` or `nightjar curate pull` makes no
-difference: both write RUN/reviewed, and the last answer of a row counts.
+`nightjar review import` and `nightjar curate pull` both write RUN/reviewed. The last answer of a
+row counts.
 """
 
 from __future__ import annotations
@@ -18,10 +18,11 @@ class ReviewAnswer(NamedTuple):
     """One answer.
 
     Attributes:
-        verdict: `accept` (what the run found is true), `correct` (`truth` is what a person made of
-            it) or `reject` (of no use as truth).
+        verdict: `accept` (the run's result is true), `correct` (`truth` is the reviewer's
+            version) or `reject` (unusable as truth).
         truth: the text of a page, lines ending in LF, or the labels of an image (values of
-            `decisions.triage.LABEL`, an empty list where nothing is there); None for `reject`.
+            `decisions.triage.LABEL`, an empty list for an image without objects); None for
+            `reject`.
     """
 
     verdict: str
@@ -29,10 +30,10 @@ class ReviewAnswer(NamedTuple):
 
 
 class ReviewAnswers:
-    """The answers that stand, by row id; Arrow in memory (some 300 bytes a label), objects never.
+    """The last answer of each row. Held as Arrow: about 300 bytes a label, no Python objects.
 
-    ``answers.of(row_id)`` is None for a row that nobody has looked at. A row that was rejected has
-    an answer whose truth is None::
+    ``answers.of(row_id)`` is None for a row without an answer. A rejected row has an answer with
+    truth None::
 
         answers = ReviewAnswers(run, "text")
         answer = answers.of(row["row_id"])
@@ -40,7 +41,7 @@ class ReviewAnswers:
     """
 
     def __init__(self, run: RunDir, truth: Literal["text", "instances"]) -> None:
-        """`truth`: the column that is wanted, `text` of pages or `instances` of images."""
+        """`truth`: the column to look up, `text` of pages or `instances` of images."""
         standing = reviewed_rows(run)  # ascending by row id, each once
         self._ids = standing["row_id"].to_numpy()
         self._verdicts = standing["verdict"]
@@ -50,7 +51,7 @@ class ReviewAnswers:
         return len(self._ids)
 
     def of(self, row_id: int) -> ReviewAnswer | None:
-        """What stands for a row."""
+        """The last answer of a row, or None."""
         place = int(np.searchsorted(self._ids, row_id))
         if place == len(self._ids) or self._ids[place] != row_id:
             return None

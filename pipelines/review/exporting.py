@@ -1,4 +1,4 @@
-"""A run -> a folder of items and images that a person or a labelling tool fills."""
+"""Export the review queue of a run as a folder of items and images."""
 
 from __future__ import annotations
 
@@ -26,34 +26,41 @@ from pipelines.runs.directory import RunDir
 from pipelines.runs.refetch import RefetchedPage, Refetcher
 from pipelines.storage.output_errors import output_errors
 
-#: Pages in memory at once: 32 of A4 at 200 dpi are some 20 MB as files.
+#: Pages in memory at once: 32 pages of A4 at 200 dpi take about 20 MB as files.
 _PAGES = 32
 
 _PNG = b"\x89PNG\r\n\x1a\n"
 
 _HOW_TO = """\
-{items}: one item a line, the most to gain first. Set "verdict" to "accept" (pages: readings[0] is \
-true, or the reading that you copy into "text"; images: all of "instances" are true), "correct" \
-(pages: write the true "text"; images: delete from "instances", change their class or box, move up \
-from "candidates", add) or "reject" (of no use as truth).
-Leave "verdict": null where you have not looked; fill some lines, import, fill more, import again: \
-the last import of a row counts. "note" is for a remark.
+{items} has one item per line; the items with the largest expected gain come first.
+
+Set "verdict" of each item that you have checked:
+
+"accept"   The result is true. Pages: readings[0] is the true text; if another reading is, copy it \
+into "text". Images: all "instances" are true.
+"correct"  Pages: write the true "text". Images: edit "instances": delete labels, change their \
+class or box, move labels here from "candidates", add new ones.
+"reject"   The item is unusable as truth.
+
+Leave "verdict": null on all other items. You can import, go on, and import again: the last import \
+of a row counts. "note" is for your remarks.
+
 To import: nightjar review import {run} {out} [--reviewer NAME]
 """
 
-OnItems = Callable[[int, int], None]  #: items done, of how many
+OnItems = Callable[[int, int], None]  #: (items done, total)
 
 
 @dataclass
 class ReviewExport:
-    """What was written, and what was not.
+    """Counts of an export.
 
     Attributes:
         items: lines of items.jsonl.
-        images: of those that have a picture.
-        missing: failure kind -> items without one.
-        beyond: items that wait but are beyond the limit.
-        reviewed: rows of these outcomes that were left out because somebody has reviewed them.
+        images: items with a picture.
+        missing: failure kind -> items without a picture.
+        beyond: items left out because of the limit.
+        reviewed: rows left out because they have an answer.
     """
 
     items: int = 0
@@ -72,47 +79,53 @@ def export_review(
     again: bool = False,
     on_items: OnItems = lambda done, total: None,
 ) -> ReviewExport:
-    """Write what waits for a person into the directory `out`: whole or not at all.
+    """Write the review queue into the directory `out`, completely or not at all.
 
-    Two passes over the shards: the keys of all that waits (24 bytes a row), then the rows chosen,
-    in the order in which they are stored, so that a document is fetched once; the lines are put in
-    the order of the queue at the end. Pages are fetched again as the run fetched them; one that
-    cannot be any more has ``image: null`` and ``image_failure``.
+    Reads the shards twice: first the keys of all waiting rows (24 bytes a row), then the chosen
+    rows. These come in stored order, so that each document is fetched once; the lines are sorted
+    at the end. Pages are fetched again as in the run. A page that can no longer be fetched gets
+    ``image: null`` and ``image_failure``.
 
     Args:
         run: of either job; its shards are only read.
         out: must not exist, or be empty.
-        limit: items at most; those with the most gain (`pipelines.review.gain`).
-        failed: rows with outcome `failed` as well as `review`.
-        again: rows that were reviewed already as well.
+        limit: most items; those with the largest gain are kept (`pipelines.review.gain`).
+        failed: also rows with outcome `failed`.
+        again: also rows that have an answer.
         on_items: called after every batch.
 
     Raises:
-        ConfigError: `out` holds something, or the run's config is not one of this version.
+        ConfigError: `out` is not empty, or the run's config is not valid in this version.
         RunNotFound, OutputUnwritable.
     """
-    job = run.read_record()["job"]
     done = np.empty(0, np.int64) if again else reviewed_ids(run)
     queue = queued(run, {"review", "failed"} if failed else {"review"}, done, limit)
     summary = ReviewExport(items=len(queue), beyond=queue.beyond, reviewed=queue.skipped)
     with _whole(out) as folder:
         (folder / IMAGES).mkdir()
         (folder / README).write_text(_HOW_TO.format(items=ITEMS, run=run.path, out=out))
-        with _Lines(folder, len(queue)) as lines:
-            for place, item in _items(run, job, queue, folder):
-                lines.write(int(queue.rank[place]), as_json(item) + "\n")
-                _count(summary, item)
-                if lines.written % _PAGES == 0 or lines.written == len(queue):
-                    on_items(lines.written, len(queue))
+        _write_items(run, queue, folder, summary, on_items)
     return summary
 
 
+def _write_items(
+    run: RunDir, queue: Queue, folder: Path, summary: ReviewExport, on_items: OnItems
+) -> None:
+    job = run.read_record()["job"]
+    with _Lines(folder, len(queue)) as lines:
+        for place, item in _items(run, job, queue, folder):
+            lines.write(int(queue.rank[place]), as_json(item) + "\n")
+            _count(summary, item)
+            if lines.written % _PAGES == 0 or lines.written == len(queue):
+                on_items(lines.written, len(queue))
+
+
 def _items(run: RunDir, job: str, queue: Queue, folder: Path) -> Iterator[tuple[int, ItemValue]]:
-    """(place in the queue's arrays, item), as stored; the pictures are written on the way."""
+    """(index in the queue's arrays, item) in stored order; also writes the pictures."""
     if not len(queue):
         return
     refetch = Refetcher(run)
-    with ThreadPoolExecutor(os.cpu_count()) as savers:  # Pillow's codecs let go of the GIL
+    with ThreadPoolExecutor(os.cpu_count()) as savers:  # Pillow's codecs release the GIL
         for table in queued_rows(run, queue, COLUMNS):
             places = queue.places(table["row_id"].to_numpy())
             for start in range(0, table.num_rows, _PAGES):
@@ -126,9 +139,10 @@ def _items(run: RunDir, job: str, queue: Queue, folder: Path) -> Iterator[tuple[
 
 
 def _save(fetched: RefetchedPage, path: Path) -> None:
-    """Write the picture as PNG, or put into `fetched` why it cannot be.
+    """Write the picture as PNG, or set `fetch_failure` of `fetched`.
 
-    zlib level 1: 67 ms for a JPEG of 807 x 1390 pixels, 234 ms at Pillow's own 6, for 4 % less.
+    zlib level 1 takes 67 ms for 807 x 1390 pixels. Pillow's default of 6 takes 234 ms and saves
+    4 %.
     """
     data = fetched["image"]
     if data is None:
@@ -154,7 +168,7 @@ def _count(summary: ReviewExport, item: ItemValue) -> None:
 
 
 class _Lines:
-    """items.jsonl, written in any order: lines wait in a file, 16 bytes each in memory."""
+    """items.jsonl, written in any order: lines wait in a file and need 16 bytes each in memory."""
 
     def __init__(self, folder: Path, count: int) -> None:
         self.written = 0
@@ -185,9 +199,9 @@ class _Lines:
 
 @contextmanager
 def _whole(out: Path) -> Iterator[Path]:
-    """A directory to fill, which becomes `out` if nothing is raised. ConfigError if it is taken."""
+    """A directory that is renamed to `out` on success. ConfigError if `out` is not empty."""
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise ConfigError(f"{out} is there already", "name another directory, or remove this one")
+        raise ConfigError(f"{out} exists already", "name another directory, or remove this one")
     partial = out.with_name(f".{out.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
     try:

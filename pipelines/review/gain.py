@@ -1,7 +1,7 @@
-"""What a person's look at an item is worth: the order of the review queue. Pure functions.
+"""Expected gain from reviewing an item; orders the review queue. Pure functions.
 
-Pages and images are never in one queue, so their units differ: wrong characters of a page, doubtful
-labels of an image. Only the order counts; no figure here decides what is accepted.
+The unit is wrong characters for a page, doubtful labels for an image: one queue holds either pages
+or images. The gain only sorts; it never decides whether a row is accepted.
 """
 
 from __future__ import annotations
@@ -14,28 +14,30 @@ from actors.ontology import Ontology
 from pipelines.decisions.evidence import EvidenceValue
 from pipelines.decisions.triage import Label, Reason, TriageConfig
 
-#: A page that shows ink and of which nothing was read: the median of the 63 receipts of SROIE is
-#: 594 characters (375 to 953).
+#: Characters of a page with ink but no text. 63 receipts of SROIE: median 594 (375 to 953).
 UNREAD_CHARACTERS = 600.0
 
-#: Ink that no line explains counts at most this many times the characters that were read.
+#: Missed text counts at most this many times the characters that were read.
 _MOST_MISSED = 9.0
 
 
 def page_gain(
     evidence: EvidenceValue | None, reasons: Sequence[str], fetch_failure: FailureValue | None
 ) -> float:
-    """Characters of a page that are expected to be wrong or missing.
+    """Expected number of wrong or missing characters of a page.
 
-    * ``evidence.expected_cer`` is there (the run was calibrated): characters x expected_cer.
-    * else: characters x (1 - mean line score weighted by length), no score counting as 0, and the
-      characters that are missing: characters x share / (1 - share), at most 9 x characters; the
-      share is `text_outside` or, where the detector does not say, the unexplained ink.
-    * nothing was read: 600; a blank page 0.
-    * a page that could not be fetched: 0, since there is nothing to look at.
+    | page | gain |
+    |---|---|
+    | calibrated run (`expected_cer`) | characters x expected_cer |
+    | otherwise | characters x (1 - mean score) + characters x min(share / (1 - share), 9) |
+    | no text was read | 600 |
+    | blank, or could not be fetched | 0 |
+
+    The mean score is weighted by line length; no score counts as 0. The share is `text_outside`,
+    or the ink outside the lines if the detector does not report it.
 
     Args:
-        evidence: possibly of an older run, without `expected_cer` or `text_outside`.
+        evidence: an older run may lack `expected_cer` or `text_outside`.
         reasons, fetch_failure: of the row.
     """
     if fetch_failure is not None or "blank_page" in reasons:
@@ -65,16 +67,16 @@ def image_gain(
     ontology: Ontology,
     rules: TriageConfig,
 ) -> float:
-    """How many labels of an image are in doubt.
+    """Number of doubtful labels of an image.
 
-    * A label that something speaks against counts 1.
-    * If all that speaks against it is a score in the review band: 1 at the threshold of its class,
+    * A label with a reason for review counts 1.
+    * If its only reason is a score in the review band, it counts 1 at the threshold of its class,
       falling to 0 at the upper end of the band.
-    * Labels above `max_instances` count 1 each.
-    * An image without any labelling 1; one that could not be fetched 0.
+    * Each label above `max_instances` counts 1.
+    * An image that was not labelled counts 1; one that could not be fetched counts 0.
 
     Args:
-        labels: their `class`, `score` and `reasons` are enough.
+        labels: only `class`, `score` and `reasons` are used.
         reasons, fetch_failure: of the row.
         ontology, rules: of the run.
     """

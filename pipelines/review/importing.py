@@ -1,8 +1,7 @@
-"""Filled review items -> `reviewed/` of the run, beside the shards and never into them.
+"""Import filled review items into RUN/reviewed. The shards are never changed.
 
-An import is one Parquet file, written whole. It holds the answers that differ from what stands
-already, so that the same folder can be imported after every hour of work; the last import of a row
-counts.
+Each import writes one Parquet file with the new and changed answers, so that a folder can be
+imported again as the work goes on. The last import of a row counts.
 """
 
 from __future__ import annotations
@@ -30,10 +29,10 @@ from pipelines.runs.directory import RunDir
 from pipelines.storage.output_errors import output_errors
 from pipelines.storage.paths import RunPath, listed, parquet, write_parquet
 
-#: One answer. `verdict`: accept, correct or reject. `text`: of a page, now true: for accept the
-#: reading's, for correct the person's; null for images and reject. `instances`: of an image, as
-#: `pipelines.review.judge.true_labels` says; null for pages and reject. `outcome`: what the run
-#: said. `reviewed_at`: UTC, ISO 8601 with microseconds, later than that of any import before.
+#: One answer. `verdict`: accept, correct or reject. `text`: true text of a page: the reading for
+#: accept, the reviewer's for correct; null for images and reject. `instances`: true labels of an
+#: image (`pipelines.review.judge.true_labels`); null for pages and reject. `outcome`: of the run.
+#: `reviewed_at`: UTC, ISO 8601 with microseconds, later than in all earlier imports.
 REVIEWED = pa.schema(
     [
         ("row_id", pa.int64()),
@@ -51,7 +50,7 @@ REVIEWED = pa.schema(
 
 
 class JudgedRow(TypedDict):
-    """A row of REVIEWED before somebody has signed it."""
+    """A row of REVIEWED without reviewer and time."""
 
     row_id: int
     uri: str
@@ -78,15 +77,15 @@ _READ = (
 
 @dataclass
 class ReviewImport:
-    """What an import did.
+    """Counts of an import.
 
     Attributes:
-        verdicts: of the lines that have one.
+        verdicts: verdict -> lines.
         waiting: lines without a verdict.
-        new: answers for rows that had none.
-        replaced: answers that differ from the one that stood.
-        unchanged: answers that stand already.
-        file: what was written; None if nothing is new.
+        new: answers for rows without an earlier answer.
+        replaced: answers that differ from the earlier one.
+        unchanged: answers equal to the earlier one.
+        file: the file written; None if nothing is new.
     """
 
     verdicts: Counter[str] = field(default_factory=Counter)
@@ -99,12 +98,12 @@ class ReviewImport:
 
 @dataclass
 class CheckedAnswers:
-    """What answers say about the rows of a run.
+    """Answers checked against the rows of a run.
 
     Attributes:
-        rows: the answers without faults.
-        found: for each of `rows` what the run says: `row_id`, size, texts, lines or instances.
-        faults: (row id, what is wrong).
+        rows: the valid answers.
+        found: the run's row for each of `rows`: `row_id`, size, texts, lines or instances.
+        faults: (row id, error) of the others.
     """
 
     rows: list[JudgedRow] = field(default_factory=list)
@@ -113,15 +112,15 @@ class CheckedAnswers:
 
 
 def import_review(run: RunDir, folder: Path, reviewer: str | None = None) -> ReviewImport:
-    """Take in `folder`/items.jsonl: lines in any order, any number of them without a verdict.
+    """Import `folder`/items.jsonl. Lines may have any order; lines without a verdict are skipped.
 
     Args:
-        run: the one that the folder was exported from; its shards stay as they are.
+        run: the run that the folder was exported from; its shards are only read.
         folder: as `pipelines.review.exporting.export_review` wrote it.
-        reviewer: who has looked; $USER without it.
+        reviewer: name to record; default: $USER.
 
     Raises:
-        ConfigError: lines are wrong, all of them named by number; then nothing is written.
+        ConfigError: some lines are wrong; it lists them all by number, and nothing is written.
         RunNotFound, OutputUnwritable.
     """
     answers = read_answers(folder)
@@ -137,8 +136,8 @@ def import_review(run: RunDir, folder: Path, reviewer: str | None = None) -> Rev
     if answers.faults:
         listed = [f"  line {line}: {fault}" for line, fault in sorted(answers.faults)]
         raise ConfigError(
-            f"{folder / ITEMS}, nothing was imported:\n" + "\n".join(listed),
-            f"mend these lines, see README.txt in {folder}, and import again",
+            f"{folder / ITEMS} has errors, nothing was imported:\n" + "\n".join(listed),
+            f"correct these lines (see {folder}/README.txt) and import again",
         )
     summary = ReviewImport(
         verdicts=Counter(str(item.verdict) for _, item in answers.reviewed.values()),
@@ -151,12 +150,12 @@ def import_review(run: RunDir, folder: Path, reviewer: str | None = None) -> Rev
 def checked_answers(
     run: RunDir, filled: Mapping[int, Filled], listed: npt.NDArray[np.int64]
 ) -> CheckedAnswers:
-    """What people answered, held against the run that was shown to them.
+    """Check answers against the run that they belong to.
 
     Args:
-        run: its shards are read once; only the rows that were answered are held.
-        filled: the answers, by row id.
-        listed: ids that must be rows of the run, those of `filled` among them.
+        run: its shards are read once; only rows with an answer are held in memory.
+        filled: row id -> answer.
+        listed: row ids that must exist in the run, including those of `filled`.
 
     Raises RunNotFound.
     """
@@ -208,12 +207,12 @@ def _answer(item: Filled, row: AnyRow) -> JudgedRow:
 def write_reviewed(
     run: RunDir, judged: list[JudgedRow], reviewer: str | None, summary: ReviewImport
 ) -> None:
-    """Write what differs from the answers that stand, as one file; count it in `summary`.
+    """Write the new and changed answers as one file, and count them in `summary`.
 
     Args:
-        run: the answers go to its folder `reviewed`.
+        run: the file goes to its folder `reviewed`.
         judged: `CheckedAnswers.rows`.
-        reviewer: who has looked; $USER without it.
+        reviewer: name to record; default: $USER.
 
     Raises OutputUnwritable.
     """
@@ -224,7 +223,7 @@ def write_reviewed(
     at = _after(standing)
     signed = [ReviewedRow(**row, reviewer=who, reviewed_at=at) for row in judged]
     table = pa.Table.from_pylist(signed, REVIEWED)
-    keys = [_key(row) for row in table.to_pylist()]  # through Arrow: both sides hold float32
+    keys = [_key(row) for row in table.to_pylist()]  # through Arrow: float32 as in the files
     fresh = [before.get(row["row_id"]) != key for row, key in zip(judged, keys, strict=True)]
     table = table.filter(pa.array(fresh, pa.bool_()))
     summary.unchanged = len(judged) - table.num_rows
@@ -242,12 +241,12 @@ def write_reviewed(
 
 
 def _key(row: JudgedRow) -> str:
-    """What makes an answer another one, as text, in which a NaN is a NaN."""
+    """An answer as text, to compare: as text two NaN are equal."""
     return json.dumps([row["verdict"], row["text"], row["instances"], row["note"]])
 
 
 def _after(standing: pa.Table) -> str:
-    """Now; on a clock that is behind another's, just after the last answer."""
+    """The present time, or just after the last answer if this machine's clock is behind."""
     now = datetime.now(UTC)
     if standing.num_rows:
         last = datetime.fromisoformat(max(standing["reviewed_at"].to_pylist()))
@@ -256,12 +255,12 @@ def _after(standing: pa.Table) -> str:
 
 
 def reviewed_rows(run: RunDir) -> pa.Table:
-    """The answer that stands for each reviewed row: a table of REVIEWED, by row id."""
+    """The last answer of each reviewed row: a table of REVIEWED, sorted by row id."""
     return last_answers(listed(run.reviewed, "review-*.parquet"))
 
 
 def last_answers(files: Sequence[RunPath]) -> pa.Table:
-    """The last answer of each row in some files of REVIEWED rows: such a table, by row id."""
+    """The last answer of each row in `files`: a table of REVIEWED, sorted by row id."""
     tables = [parquet(path).read() for path in files]
     rows = pa.concat_tables([REVIEWED.empty_table(), *tables])
     rows = rows.sort_by([("row_id", "ascending"), ("reviewed_at", "ascending")])
@@ -270,7 +269,7 @@ def last_answers(files: Sequence[RunPath]) -> pa.Table:
 
 
 def reviewed_ids(run: RunDir) -> npt.NDArray[np.int64]:
-    """int64 ids, ascending, of the rows that have an answer."""
+    """Ids of the rows with an answer: int64, ascending."""
     files = listed(run.reviewed, "review-*.parquet")
     columns = [parquet(path).read(columns=["row_id"])["row_id"].to_numpy() for path in files]
     return np.unique(np.concatenate([np.empty(0, np.int64), *columns]))

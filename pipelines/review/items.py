@@ -1,4 +1,4 @@
-"""What a review folder says of one row, and what a person's answer says."""
+"""The lines of items.jsonl: as exported, and as filled by a reviewer."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ ITEMS = "items.jsonl"
 IMAGES = "images"
 README = "README.txt"
 
-#: Columns of a row that its item is made of; what a run lacks is left out (`vlm_text` came later).
+#: Columns used for an item. Older runs lack some of them, for example `vlm_text`.
 COLUMNS = (
     *("row_id", "uri", "page", "pages", "etag", "bytes", "kind", "width", "height"),
     *("outcome", "reasons", "text", "text_source", "lines", "instances"),
@@ -32,9 +32,10 @@ COLUMNS = (
 
 
 class ReadingShown(TypedDict, total=False):
-    """Who read what on a page. `lines`: null where nobody knows their places.
+    """One reading of a page.
 
-    `failure`: only of the fallback: the kind, where its answer was cut short or looped.
+    `lines`: null if the positions are unknown. `failure`: only of the fallback: the failure kind
+    if its answer was cut short or looped.
     """
 
     source: str | None
@@ -43,7 +44,7 @@ class ReadingShown(TypedDict, total=False):
     failure: str | None
 
 
-#: A label in an item. `id`: its place in the row's `instances`.
+#: A label in an item. `id`: its index in the row's `instances`.
 LabelShown = TypedDict(
     "LabelShown",
     {
@@ -60,8 +61,8 @@ LabelShown = TypedDict(
 class ItemValue(TypedDict, total=False):
     """One line of items.jsonl as it is exported.
 
-    A page has `text` and `readings`, an image `instances` and `candidates`. `row_id` is a text:
-    JavaScript's numbers end at 53 bits.
+    A page has `text` and `readings`, an image `instances` and `candidates`. `row_id` is a string
+    because JavaScript's numbers hold 53 bits.
     """
 
     row_id: str
@@ -87,10 +88,10 @@ def item_of(row: AnyRow, job: str, gain: float, fetched: RefetchedPage) -> ItemV
     """The JSON object of one item.
 
     Args:
-        row: the `COLUMNS` that the run has.
+        row: those of `COLUMNS` that the run has.
         job: of the run.
         gain: see `pipelines.review.gain`.
-        fetched: its page.
+        fetched: the row's page.
     """
     item: ItemValue = {
         "row_id": str(row["row_id"]),
@@ -129,7 +130,7 @@ def _shown(number: int, label: Label) -> LabelShown:
 
 
 def readings_of(row: FinishedPage) -> list[ReadingShown]:
-    """Who read what on a page, the first reader first."""
+    """The readings of a page: first the OCR engine's, then the fallback's."""
     readings: list[ReadingShown] = []
     if row["text"] is not None:
         readings.append({"source": row["text_source"], "text": row["text"], "lines": row["lines"]})
@@ -148,7 +149,7 @@ def readings_of(row: FinishedPage) -> list[ReadingShown]:
 
 
 def as_json(item: ItemValue) -> str:
-    """One line, UTF-8. float32 carries 7 digits; NaN is no JSON."""
+    """One line of JSON. Floats are rounded to 4 decimals; NaN and infinity become null."""
     return json.dumps(_plain(item), ensure_ascii=False, allow_nan=False)
 
 
@@ -161,13 +162,13 @@ def _plain(value: Any) -> Any:
 
 
 class _Part(BaseModel):
-    """Keys that it does not name are passed over: labelling tools add their own."""
+    """Base of the filled items. Unknown keys are ignored: labelling tools add their own."""
 
     model_config = ConfigDict(extra="ignore", frozen=True, allow_inf_nan=False)
 
 
 def _encodable(text: str) -> str:
-    """JSON can spell half a character ("\\ud800"), Parquet cannot hold it."""
+    """Refuse lone surrogates ("\\ud800"): JSON allows them, Parquet does not."""
     text.encode()
     return text
 
@@ -183,7 +184,7 @@ class FilledMask(_Part):
 
 
 class FilledInstance(_Part):
-    """One label as a person left it. `id`: its place in the row's `instances`; None: drawn anew."""
+    """A label in an answer. `id`: its index in the row's `instances`; None for a new label."""
 
     id: int | None = None
     class_name: str = Field(alias="class")
@@ -192,13 +193,13 @@ class FilledInstance(_Part):
 
 
 class FilledReading(_Part):
-    """A reading as the item showed it."""
+    """A reading as exported in the item."""
 
     text: str | None
 
 
 class Filled(_Part):
-    """One line of items.jsonl. `verdict` must be there, so that a misspelt key is noticed."""
+    """A filled line of items.jsonl. `verdict` is required, so that a misspelt key is noticed."""
 
     row_id: Annotated[int, Field(ge=-(1 << 63), lt=1 << 63)]
     verdict: Literal["accept", "correct", "reject"] | None
@@ -212,13 +213,13 @@ class Filled(_Part):
 
 @dataclass
 class Answers:
-    """What a filled items.jsonl holds.
+    """The content of a filled items.jsonl.
 
     Attributes:
-        reviewed: row id -> line number and item, of those with a verdict.
-        row_ids: int64, of all lines that could be read.
-        lines: the line of each of `row_ids`.
-        faults: (line number, what is wrong).
+        reviewed: row id -> (line number, item) of the lines with a verdict.
+        row_ids: int64 row ids of all readable lines.
+        lines: line number of each of `row_ids`.
+        faults: (line number, error).
     """
 
     reviewed: dict[int, tuple[int, Filled]] = field(default_factory=dict)
@@ -230,7 +231,7 @@ class Answers:
 def read_answers(folder: Path) -> Answers:
     """Read `folder`/items.jsonl line by line; only lines with a verdict stay in memory.
 
-    What is wrong with a line is among the faults. Raises ConfigError if there is no such file.
+    Wrong lines are listed in `faults`. Raises ConfigError if the file cannot be read.
     """
     answers = Answers()
     seen: set[int] = set()
@@ -255,10 +256,10 @@ def _take(answers: Answers, seen: set[int], number: int, line: bytes) -> None:
         answers.faults += [(number, _said(fault)) for fault in error.errors(include_url=False)]
         return
     except (ValueError, RecursionError) as error:
-        answers.faults.append((number, f"no JSON object: {error}"))
+        answers.faults.append((number, f"not a JSON object: {error}"))
         return
     if item.row_id in seen:
-        answers.faults.append((number, f"row {item.row_id} is in this file twice"))
+        answers.faults.append((number, f"row {item.row_id} occurs twice in this file"))
         return
     seen.add(item.row_id)
     answers.row_ids.append(item.row_id)
@@ -266,15 +267,15 @@ def _take(answers: Answers, seen: set[int], number: int, line: bytes) -> None:
     if item.verdict:
         answers.reviewed[item.row_id] = (number, item)
     elif item.text:
-        answers.faults.append((number, f"row {item.row_id}: a text, but no verdict"))
+        answers.faults.append((number, f"row {item.row_id}: has a text, but no verdict"))
 
 
 def _no_key_twice(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """A verdict written in front of the `"verdict": null` that is there would be lost."""
+    """Refuse duplicate keys: the exported `"verdict": null` would override an added verdict."""
     found = dict(pairs)
     if len(found) < len(pairs):
         names = [name for name, _ in pairs]
-        raise ValueError(f"the key {max(names, key=names.count)!r} twice")
+        raise ValueError(f"the key {max(names, key=names.count)!r} occurs twice")
     return found
 
 

@@ -1,4 +1,4 @@
-"""What is true of a row once a person has looked at it, or what is wrong with the answer."""
+"""Check an answer against its row, and turn it into true text or true labels."""
 
 from __future__ import annotations
 
@@ -9,32 +9,32 @@ from pipelines.decisions.finished import FinishedImage, FinishedPage
 from pipelines.decisions.triage import Label, Reason
 from pipelines.review.items import Filled, FilledInstance, FilledMask, readings_of
 
-#: Pixels by which a box may differ and still be the same: tools round to whole pixels.
+#: Pixels by which the sides of equal boxes may differ: tools round to whole pixels.
 _SLACK = 0.5
 
-#: `source` of a label that a person drew, or whose box a person changed.
+#: `source` of a label that a reviewer drew or whose box a reviewer changed.
 REVIEWER = "review"
 
 
 def page_faults(item: Filled, row: FinishedPage) -> Iterator[str]:
-    """What is wrong with a reviewed page."""
+    """Errors in the answer to a page."""
     readings = [_normal(reading["text"]) for reading in readings_of(row)]
     if item.verdict == "correct" and item.text is None:
-        yield "correct, but no text: write the true one"
+        yield "correct, but no text: write the true text"
     elif item.verdict == "reject" and item.text is not None:
-        yield "reject, but there is a text: correct takes it, reject drops it"
+        yield "reject, but there is a text: use correct to keep the text, or remove it"
     elif item.verdict == "accept" and not readings:
-        yield "accept, but nothing was read: correct takes a text"
+        yield "accept, but there is no reading: use correct and write the text"
     elif item.verdict == "accept":
         shown = [_normal(reading.text or "") for reading in item.readings or []]
         if shown and shown != readings:
-            yield "accept, but its readings are not those of this run: exported from another one?"
+            yield "accept, but its readings differ from this run: was it exported from another run?"
         if item.text is not None and _normal(item.text) not in readings:
-            yield "accept, but the text is none of the readings: correct takes another text"
+            yield "accept, but the text is none of the readings: use correct for another text"
 
 
 def true_text(item: Filled, row: FinishedPage) -> str | None:
-    """The text of a page without faults, lines ending in LF; None where it was rejected."""
+    """The text of a valid answer, lines ending in LF; None for a rejected page."""
     if item.verdict == "reject":
         return None
     if item.verdict == "correct":
@@ -46,31 +46,31 @@ def true_text(item: Filled, row: FinishedPage) -> str | None:
 
 
 def _normal(text: str) -> str:
-    """Editors change line ends and what stands behind the last line."""
+    """The text without the changes that editors make: line ends and trailing space."""
     return text.replace("\r\n", "\n").strip()
 
 
 def image_faults(item: Filled, row: FinishedImage, classes: Collection[str]) -> Iterator[str]:
-    """What is wrong with a reviewed image.
+    """Errors in the answer to an image.
 
     Args:
-        item: as it was filled.
-        row: its `width`, `height` (None where the run failed before it knew) and `instances`.
+        item: the answer.
+        row: its `width`, `height` (None if the run failed before reading them) and `instances`.
         classes: of the run's ontology.
     """
     labels = row["instances"] or []
     if item.verdict == "accept" and row["instances"] is None:
-        yield "accept, but nothing was labelled: correct takes instances"
+        yield "accept, but the image was not labelled: use correct and add instances"
     elif item.verdict == "accept" and item.instances is not None:
         if not _as_found(item.instances, labels):
-            yield "accept, but the instances were changed: correct takes them"
+            yield "accept, but the instances were changed: use correct"
     elif item.verdict == "correct" and item.instances is None:
-        yield "correct, but no instances: an empty list says that there are none"
+        yield "correct, but no instances: write an empty list for an image without objects"
     elif item.verdict == "correct":
         size = (row["width"] or item.width, row["height"] or item.height)
         ids = [one.id for one in item.instances or () if one.id is not None]
         for again in sorted({one for one in ids if ids.count(one) > 1}):
-            yield f"instances: id {again} twice"
+            yield f"instances: id {again} occurs twice"
         for number, one in enumerate(item.instances or (), start=1):
             for fault in _instance_faults(one, labels, size, classes):
                 yield f"instance {number}: {fault}"
@@ -84,24 +84,24 @@ def _instance_faults(
 ) -> Iterator[str]:
     if one.class_name not in classes:
         near = difflib.get_close_matches(one.class_name, classes, 1)
-        hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(classes)}"
+        hint = f"did you mean {near[0]!r}?" if near else f"choose one of: {', '.join(classes)}"
         yield f"no class {one.class_name!r}; {hint}"
     x0, y0, x1, y1 = one.box
     if x1 <= x0 or y1 <= y0:
-        yield f"box {list(one.box)} has no area: x0, y0, x1, y1 in pixels"
+        yield f"box {list(one.box)} has no area: give x0, y0, x1, y1 in pixels"
     if min(x0, y0) < -_SLACK or any(
         high is not None and value > high + _SLACK
         for value, high in zip((x1, y1), size, strict=True)
     ):
         yield f"box {list(one.box)} is outside the image of {size[0]} x {size[1]} pixels"
     if one.id is not None and not 0 <= one.id < len(labels):
-        yield f"id {one.id} is none of the row's labels; leave it out for a new one"
+        yield f"the row has no label with id {one.id}; leave out the id of a new label"
     elif one.mask and not _same_mask(one.mask, _found(one, labels)):
-        yield "the mask was changed; masks cannot be edited here, null takes it away"
+        yield "the mask was changed; masks cannot be edited here, null removes the mask"
 
 
 def _found(one: FilledInstance, labels: Sequence[Label]) -> Label | None:
-    """The label of the run that this one was; None if it is new."""
+    """The run's label with the same id; None for a new label."""
     return None if one.id is None else labels[one.id]
 
 
@@ -132,10 +132,10 @@ def _same_box(one: FilledInstance, found: Label | None) -> bool:
 
 
 def true_labels(item: Filled, row: FinishedImage) -> list[Label] | None:
-    """The labels of an image without faults; None where it was rejected.
+    """The labels of a valid answer; None for a rejected image.
 
-    Nothing speaks against them any more: `reasons` is empty. A label keeps its mask while its box
-    stays, its score and prompt while its class stays.
+    `reasons` is empty. A label keeps its mask if its box is unchanged, and its score and prompt if
+    its class is unchanged.
     """
     labels = row["instances"] or []
     if item.verdict == "reject":

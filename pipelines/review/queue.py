@@ -1,4 +1,4 @@
-"""Which rows of a run wait for a person, and in which order."""
+"""The rows of a run that wait for review, in order of expected gain."""
 
 from __future__ import annotations
 
@@ -22,24 +22,24 @@ from pipelines.storage.paths import RunPath, parquet
 
 Ids = npt.NDArray[np.int64]
 
-#: What the order needs; of labels not the masks, which are most of a shard.
+#: Columns that the gain needs. Masks are not read: they are most of a shard.
 _KEYS = ("row_id", "outcome", "reasons", "fetch_failure", "evidence")
 _LABEL_KEYS = tuple(f"instances.list.element.{name}" for name in ("class", "score", "reasons"))
 
-#: Rows in memory as Arrow: a full shard by default (`SinkConfig.rows_per_shard`), 20 MB of pages.
+#: Rows in memory as Arrow: a full shard by default (`SinkConfig.rows_per_shard`), 20 MB for pages.
 _ROWS = 2048
 
 
 @dataclass(frozen=True)
 class Queue:
-    """The rows that wait: 24 bytes each.
+    """The waiting rows, 24 bytes each.
 
     Attributes:
         row_ids: (n,), ascending.
-        rank: (n,), place of each in the queue, 0 first: most gain first, then by row id.
+        rank: (n,), position in the queue, from 0: largest gain first, then by row id.
         gain: (n,), see `pipelines.review.gain`.
-        beyond: rows that wait but are beyond the limit.
-        skipped: rows that would wait, but are among those to skip.
+        beyond: waiting rows left out because of the limit.
+        skipped: waiting rows left out because they were to be skipped.
     """
 
     row_ids: Ids
@@ -52,7 +52,7 @@ class Queue:
         return len(self.row_ids)
 
     def places(self, row_ids: Ids) -> Ids:
-        """Where each of `row_ids` is in `row_ids` of the queue; -1 for those not in it."""
+        """Index of each of `row_ids` in the queue's `row_ids`; -1 if it is not in the queue."""
         if not len(self):
             return np.full(len(row_ids), -1, np.int64)
         at = np.minimum(np.searchsorted(self.row_ids, row_ids), len(self) - 1)
@@ -60,21 +60,21 @@ class Queue:
 
 
 def is_labelled(path: RunPath) -> bool:
-    """Whether a shard holds images with labels; else pages with text.
+    """True for a shard of images with labels, False for pages with text.
 
-    Raises ConfigError where it holds neither: a job of somebody's own.
+    Raises ConfigError for a shard of another job.
     """
     names = parquet(path).schema_arrow.names
     if not {"instances", "evidence"} & set(names):
         raise ConfigError(
-            f"{path} holds neither labels nor readings",
-            "review and curate take runs of autolabel and ocr_backfill",
+            f"{path} has neither labels nor texts",
+            "review and curate work with runs of autolabel and ocr_backfill",
         )
     return "instances" in names
 
 
 def queued(run: RunDir, outcomes: Collection[str], skip: Ids, limit: int | None) -> Queue:
-    """The rows of these outcomes but for those in `skip`, most gain first, at most `limit`."""
+    """The rows of these outcomes except `skip`, largest gain first, at most `limit`."""
     files = run.shard_files()
     gain_of = gain_function(run.read_record()["config"], bool(files) and is_labelled(files[0]))
     ids: list[Ids] = [np.empty(0, np.int64)]
@@ -92,13 +92,13 @@ def queued(run: RunDir, outcomes: Collection[str], skip: Ids, limit: int | None)
 
 
 def gain_function(config: dict[str, Any], labelled: bool) -> Callable[[Any], float]:
-    """What a look at a row of this run is worth, see `pipelines.review.gain`.
+    """The function row -> gain of a run (`pipelines.review.gain`).
 
     Args:
         config: of the run, as in its record.
-        labelled: whether its rows are images with labels; else pages with text.
+        labelled: True for images with labels, False for pages with text.
 
-    It takes a FinishedImage, else a FinishedPage; of that it reads `reasons`, `fetch_failure` and
+    The function takes a FinishedImage or a FinishedPage and reads `reasons`, `fetch_failure` and
     `instances` or `evidence`. Raises ConfigError.
     """
     if not labelled:
@@ -125,10 +125,10 @@ def _ranked(ids: Ids, gains: npt.NDArray[np.float64], limit: int | None, skipped
 
 
 def queued_rows(run: RunDir, queue: Queue, columns: Collection[str]) -> Iterator[pa.Table]:
-    """The rows of `queue`, a table per stretch of a shard, each by uri and page.
+    """The rows of `queue` in tables of at most 2,048 rows, each sorted by uri and page.
 
-    A shard is sorted by row id, which is a hash; by uri the pages of a document stand together and
-    it is read once. Columns that a shard lacks are left out.
+    Shards are sorted by row id, a hash. Sorted by uri, the pages of a document are adjacent and
+    the document is read once. Columns that a shard lacks are left out.
     """
     for path in run.shard_files():
         file = parquet(path)

@@ -85,7 +85,7 @@ def test_show_and_report_need_no_import_of_the_job(finished: Path, nightjar) -> 
 
 def test_what_needs_labels_or_texts_says_so(finished: Path, tmp_path: Path, nightjar) -> None:
     run = RunDir(finished)
-    with pytest.raises(ConfigError, match="holds neither labels nor readings"):
+    with pytest.raises(ConfigError, match="has neither labels nor texts"):
         export_review(run, tmp_path / "review")
     with pytest.raises(ConfigError, match="holds no readings"):
         diff_runs(run, run)

@@ -267,8 +267,8 @@ def test_export_appears_whole_or_not_at_all(pages: RunDir, tmp_path: Path) -> No
     assert not [path for path in tmp_path.iterdir() if "out" in path.name]
     export_review(pages, out)
     assert sorted(path.name for path in out.iterdir()) == ["README.txt", "images", "items.jsonl"]
-    assert len((out / "README.txt").read_text().splitlines()) == 3
-    with pytest.raises(ConfigError, match="out is there already"):
+    assert len((out / "README.txt").read_text().splitlines()) == 11
+    with pytest.raises(ConfigError, match="out exists already"):
         export_review(pages, out)
     with pytest.raises(RunNotFound):
         export_review(RunDir(tmp_path / "nothing"), tmp_path / "other")
@@ -396,14 +396,14 @@ def test_all_faults_of_pages_are_listed_and_nothing_is_written(
         (1, "verdict: Input should be 'accept', 'correct' or 'reject' (got 'accepted')"),
         (2, "accept, but the text is none of the readings"),
         (3, "correct, but no text"),
-        (4, "accept, but nothing was read"),
-        (5, "exported from another one?"),
-        (6, f"row {WEAK} is in this file twice"),
+        (4, "accept, but there is no reading"),
+        (5, "was it exported from another run?"),
+        (6, f"row {WEAK} occurs twice in this file"),
         (7, "row 12345 is not in"),
         (8, "verdict: Field required"),
-        (9, "the key 'verdict' twice"),
-        (10, "no JSON object"),
-        (11, "no JSON object"),
+        (9, "the key 'verdict' occurs twice"),
+        (10, "not a JSON object"),
+        (11, "not a JSON object"),
         (12, "row_id: Input should be less than"),
         (13, "a text, but no verdict"),
         (14, "reject, but there is a text"),
@@ -446,10 +446,10 @@ def test_all_faults_of_images_are_listed_and_nothing_is_written(
         (1, "instance 1: no class 'red stra'; did you mean 'red star'?"),
         (1, "instance 2: box [10.0, 10.0, 10.0, 50.0] has no area"),
         (1, "instance 3: box [120.0, 0.0, 170.0, 40.0] is outside the image of 160 x 120"),
-        (1, "instance 4: id 9 is none of the row's labels"),
+        (1, "instance 4: the row has no label with id 9"),
         (1, "instance 5: the mask was changed"),
-        (1, "instances: id 0 twice"),
-        (2, "accept, but nothing was labelled"),
+        (1, "instances: id 0 occurs twice"),
+        (2, "accept, but the image was not labelled"),
         (3, "accept, but the instances were changed"),
     ]
     assert len(said) == len(wanted), "\n".join(said)
