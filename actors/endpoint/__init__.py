@@ -1,8 +1,8 @@
 """Models behind HTTP.
 
-settings.py, request.py            which endpoint, and what it can be asked
-client.py                          one request: slots, retries, circuit breaker, budget
-completion.py, loops.py            reading an answer; finding repetition in it
-actor.py, background.py            an actor that asks instead of computing
-vision_language.py                 the model that answers: `nightjar serve vlm`
+settings.py, request.py   the endpoint's config, and the interface of a request
+client.py                 one request: concurrency limit, retries, circuit breaker, budget
+completion.py, loops.py   parses an answer; detects repetition in it
+actor.py, background.py   base class of actors that call an endpoint
+vision_language.py        the model on the server's side: `nightjar serve vlm`
 """

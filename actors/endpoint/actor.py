@@ -1,4 +1,4 @@
-"""What readers share that ask an endpoint instead of holding a model."""
+"""Base class of readers that call an endpoint instead of running a model."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ T = TypeVar("T")
 
 
 class EndpointActor(Actor[C]):
-    """Its questions run in a loop of its own, so that several threads may call it at once."""
+    """Its requests run in a separate event loop, so several threads may call it at once."""
 
     def _connect(self, client: EndpointConfig, key: str | None, *limits: int) -> None:
-        """`limits`: as `Endpoint` takes them."""
+        """Create the client. `limits`: further arguments of `Endpoint`."""
         from actors.endpoint.client import Endpoint
 
         cv2.setNumThreads(1)
@@ -36,12 +36,12 @@ class EndpointActor(Actor[C]):
         self._loop = BackgroundLoop(type(self).__name__.lower())
 
     def close(self) -> None:
-        """Close the connections and end the thread. Nobody may be waiting for rows."""
+        """Close the connections and end the thread. No call may be in progress."""
         self._loop.run(self._endpoint.close())
         self._loop.close()
 
     def _asked(self, work: Coroutine[Any, Any, T]) -> T:
-        """Wait for answers; the seconds count as `ask`."""
+        """Wait for answers; the time counts as step `ask`."""
         start = time.perf_counter()
         try:
             return self._loop.run(work)
@@ -50,16 +50,17 @@ class EndpointActor(Actor[C]):
                 self.seconds["ask"] += time.perf_counter() - start
 
     def _unknown(self) -> FailureValue:
-        """The exception that is being handled, as a failure without the key in it.
+        """The current exception as a failure, with the API key removed.
 
-        It must not leave the actor: the batch would be bisected, and every page paid for again.
+        The exception must not leave the actor: the batch would be bisected and every page sent, and
+        paid for, again.
         """
         message = self._endpoint.redacted(traceback.format_exc())
         return failure(FailureKind.ENGINE_FAULT, message[-2000:])
 
     @staticmethod
     def _made_by(engine: str, client: EndpointConfig, *prompts: str) -> dict[str, str]:
-        """For `run.json`."""
+        """Entries for `run.json`."""
         return {
             "engine": engine,
             "base_url": client.base_url,

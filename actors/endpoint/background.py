@@ -1,4 +1,4 @@
-"""An event loop in a thread of its own, for code that is called from ordinary threads."""
+"""An event loop in a separate thread, for use from synchronous code."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ T = TypeVar("T")
 
 
 class BackgroundLoop:
-    """Runs coroutines for any number of threads at once; ends with its last user."""
+    """Runs coroutines for any number of threads. It stops when it is garbage-collected."""
 
     def __init__(self, name: str) -> None:
         self._loop = asyncio.new_event_loop()
@@ -30,7 +30,7 @@ class BackgroundLoop:
             raise
 
     def close(self) -> None:
-        """Stop the loop; nobody may be waiting in `run`."""
+        """Stop the loop. No thread may be waiting in `run`."""
         self._stop()
 
 

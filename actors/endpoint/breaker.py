@@ -1,4 +1,4 @@
-"""Stops asking an endpoint that is gone, and finds out when it is back."""
+"""Circuit breaker: pauses requests to a failing endpoint and detects its recovery."""
 
 from __future__ import annotations
 
@@ -7,18 +7,17 @@ from enum import Enum
 
 
 class Admission(Enum):
-    """What a call may do."""
+    """Whether a request may be sent."""
 
     GO = "go"
-    PROBE = "probe"  # the one call that finds out whether the endpoint is back
+    PROBE = "probe"  # the single request that tests whether the endpoint has recovered
     NO = "no"
 
 
 class Breaker:
-    """Opens after `limit` calls in a row that got nothing; after `pause_s` lets one call probe.
+    """Opens after `limit` failed requests in a row; after `pause_s` it lets one probe through.
 
-    A dead endpoint then costs its timeouts a few times, not once a row for the rest of the night.
-    For use inside one event loop.
+    A dead endpoint then costs a few timeouts instead of one per row. For use inside one event loop.
     """
 
     def __init__(self, limit: int, pause_s: float) -> None:
@@ -27,17 +26,17 @@ class Breaker:
         self._failed = 0
         self._open_until: float | None = None  # None: closed
         self._probing = False
-        self.last = ""  #: what the last call that got nothing met
+        self.last = ""  #: error of the last failed request
 
     def closed_s(self) -> float:
-        """Seconds until the next call may go out; 0: at once."""
+        """Seconds until the next request may be sent; 0: now."""
         if self._open_until is None:
             return 0.0
         left = max(0.0, self._open_until - time.monotonic())
         return max(left, 0.001) if self._probing else left
 
     def admit(self) -> Admission:
-        """Ask before each call. Every call that may go out must `report`."""
+        """Call it before each request. Every admitted request must call `report` afterwards."""
         if self.closed_s() > 0:
             return Admission.NO
         if self._open_until is None:
@@ -46,7 +45,13 @@ class Breaker:
         return Admission.PROBE
 
     def report(self, admission: Admission, served: bool | None, what: str = "") -> None:
-        """How the call ended. `served`: whether the endpoint did its work; None: cannot tell."""
+        """Record the end of a request.
+
+        Args:
+            admission: the value from `admit`.
+            served: whether the endpoint works; None: unknown.
+            what: the error message.
+        """
         if admission is Admission.PROBE:
             self._probing = False
         if served:

@@ -1,4 +1,4 @@
-"""What a run may spend on a paid endpoint, and what it has spent."""
+"""The budget of a paid endpoint, and the spending so far."""
 
 from __future__ import annotations
 
@@ -11,30 +11,31 @@ from actors.contract import Settings
 
 
 class Budget(Settings):
-    """Limits of one worker's life; null: none. When one is reached, rows go to review unasked.
+    """Limits per worker, from its start to its end; null: no limit.
 
-    Requests are counted before they are sent, retries too: the limit is never passed. Tokens and
-    money are known with the answer: they pass their limit by at most the answers that were under
-    way, `concurrency` of them.
+    After a limit is reached, no more requests are sent and the rows go to review. Requests and
+    retries are counted before they are sent, so their limit is never exceeded. Tokens and money are
+    known only after the answer, so the requests in flight (at most `concurrency`) can exceed these
+    limits.
     """
 
     affects_results: ClassVar[bool] = False
 
-    requests: int | None = Field(None, ge=0, description="sent requests, retries included")
+    requests: int | None = Field(None, ge=0, description="requests, including retries")
     tokens: int | None = Field(None, ge=0, description="tokens of prompts and answers together")
     money: float | None = Field(None, ge=0, description="cost, in the currency of the two prices")
     prompt_price: float = Field(0.0, ge=0, description="price of a million prompt tokens")
-    completion_price: float = Field(0.0, ge=0, description="price of a million answered tokens")
+    completion_price: float = Field(0.0, ge=0, description="price of a million answer tokens")
 
     @model_validator(mode="after")
     def _money_needs_prices(self) -> Self:
         if self.money is not None and not (self.prompt_price or self.completion_price):
-            raise ValueError("a limit of money needs prompt_price and completion_price")
+            raise ValueError("budget.money needs prompt_price or completion_price")
         return self
 
 
 class Ledger:
-    """Counts what is spent; may be used from several threads."""
+    """Counts requests, tokens and cost. Thread-safe."""
 
     def __init__(self, budget: Budget) -> None:
         self._budget = budget
@@ -44,7 +45,7 @@ class Ledger:
         self.money = 0.0
 
     def spent(self) -> str | None:
-        """Which limit is reached, in words for a message; None while there is something left."""
+        """A message about the limit that is reached; None if no limit is."""
         budget = self._budget
         limits = (
             ("requests", self.requests, budget.requests),
@@ -57,7 +58,7 @@ class Ledger:
         return None
 
     def take_request(self) -> str | None:
-        """Count one request, unless a limit is reached: then says which, and counts nothing."""
+        """Count one request and return None. If a limit is reached, return a message instead."""
         with self._lock:
             spent = self.spent()
             if spent is None:
@@ -65,7 +66,7 @@ class Ledger:
             return spent
 
     def charge(self, prompt_tokens: int, completion_tokens: int) -> float:
-        """Count what one answer used; returns its price."""
+        """Count the tokens of one answer; returns its price."""
         budget = self._budget
         price = (
             prompt_tokens * budget.prompt_price + completion_tokens * budget.completion_price

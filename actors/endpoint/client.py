@@ -1,4 +1,4 @@
-"""Asks one OpenAI-compatible endpoint: slots, retries, breaker, budget."""
+"""Client of one OpenAI-compatible endpoint: concurrency limit, retries, breaker, budget."""
 
 from __future__ import annotations
 
@@ -25,21 +25,23 @@ from actors.endpoint.request import EndpointRequest
 from actors.endpoint.settings import EndpointConfig
 from actors.failures import FailureKind, FailureValue, ItemFailure, failure
 
-#: Bytes of an answer that are read; 4,096 tokens of text take about 20,000.
+#: Maximum bytes of an answer. 4,096 tokens of text take about 20,000 bytes.
 MAX_BODY = 2**20
-#: A host that does not take a connection by then is not there.
+#: Timeout for a connection.
 _CONNECT_S = 10.0
-#: Statuses that pass by themselves, besides 5xx: timeout, conflict, too many requests.
+#: Temporary errors besides 5xx: timeout, conflict, too many requests.
 _PASSING = frozenset({408, 409, 429})
-#: Statuses that say nothing about the page: key, rights, path or model are wrong, for every page.
+#: Errors that affect every page: wrong key, permissions, path or model.
 _SETUP = frozenset({401, 403, 404})
 
 
 class CallFault(ItemFailure):
-    """A request that brought no completion.
+    """A request without a usable completion.
 
-    `again`: worth another attempt, after `wait_s` if the endpoint named a time. `served`: whether
-    the endpoint works; None: it was not asked.
+    Attributes:
+        again: whether to retry.
+        wait_s: seconds to wait before a retry, as given by the endpoint.
+        served: whether the endpoint works; None: no request was sent.
     """
 
     def __init__(
@@ -59,11 +61,17 @@ class CallFault(ItemFailure):
 
 @dataclass
 class Answer:
-    """What came of one question. `text` may stand beside a `failure`.
+    """The result of one question.
 
-    Counts are None where the endpoint did not say them, `probability` (mean over the tokens, 0..1)
-    where it gave no logprob for one, `money` without prices. `seconds`: from sending to the end,
-    summed over the requests, without the waits between them.
+    Attributes:
+        text: the answer; may be set together with a `failure`.
+        model: name of the model as given by the endpoint.
+        probability: mean over the tokens, 0..1; None if a token has no logprob.
+        failure: None for a good answer.
+        requests: number of requests, including retries.
+        prompt_tokens, completion_tokens: None if the endpoint does not count them.
+        money: cost; None without prices.
+        seconds: time of all requests, without the waits between them.
     """
 
     text: str | None = None
@@ -78,14 +86,14 @@ class Answer:
 
 
 class Endpoint:
-    """One endpoint, as one worker sees it. All its coroutines run in one event loop.
+    """The client of one worker. All its coroutines run in one event loop.
 
-    A question waits for one of `concurrency` slots and keeps it between its attempts: an endpoint
-    that asks for patience is asked less.
+    A question takes one of `concurrency` slots and keeps it during its retries, so an overloaded
+    endpoint gets fewer requests.
     """
 
     def __init__(self, config: EndpointConfig, key: str | None, max_body: int = MAX_BODY) -> None:
-        """`max_body`: bytes of an answer that are read; more is VLM_GARBAGE."""
+        """`key`: API key or None. `max_body`: maximum bytes of an answer, else VLM_GARBAGE."""
         self._config = config
         self._max_body = max_body
         self._key = key
@@ -100,12 +108,12 @@ class Endpoint:
             headers=headers,
             timeout=httpx.Timeout(None, connect=min(_CONNECT_S, config.timeout_s)),
             limits=httpx.Limits(max_connections=config.concurrency),
-            follow_redirects=False,  # would carry the page to wherever it is told to
-            trust_env=not config.is_near(),  # a proxy is for what is far away
+            follow_redirects=False,  # a redirect could send the page to any host
+            trust_env=not config.is_near(),  # no proxy for hosts on a private network
         )
 
     def closed(self) -> FailureValue | None:
-        """Why a question would not even be sent now; None if it would be."""
+        """The failure that a question gets now without a request; None if it would be sent."""
         spent = self.ledger.spent()
         if spent:
             return failure(FailureKind.VLM_BUDGET, spent)
@@ -113,16 +121,16 @@ class Endpoint:
         if wait_s <= 0:
             return None
         message = (
-            f"not asked: {self._config.give_up_after} requests in a row and more got nothing, the "
-            f"next one goes out in {wait_s:.0f} s; the last met: {self._breaker.last}"
+            f"not sent: at least {self._config.give_up_after} requests in a row failed; the next "
+            f"one is sent in {wait_s:.0f} s; last error: {self._breaker.last}"
         )
         return failure(FailureKind.VLM_UNREACHABLE, self.redacted(message))
 
     async def ask(self, question: EndpointRequest) -> Answer:
-        """The endpoint's answer. Whatever goes wrong is in its `failure`."""
+        """The endpoint's answer. Errors are in its `failure`; nothing is raised for them."""
         answer = Answer()
         async with self._slots:
-            closed = self.closed()  # it may have become so while the question waited
+            closed = self.closed()  # this can change while the question waits for a slot
             if closed:
                 answer.failure = closed
                 return answer
@@ -145,7 +153,7 @@ class Endpoint:
         await self._client.aclose()
 
     def redacted(self, message: str) -> str:
-        """`message` without the key: endpoints quote it in their errors."""
+        """`message` without the key, because endpoints quote it in their errors."""
         return message.replace(self._key, "***") if self._key else message
 
     async def _persist(self, question: EndpointRequest, answer: Answer) -> None:
@@ -168,8 +176,8 @@ class Endpoint:
             async with asyncio.timeout(self._config.timeout_s):
                 completion = await self._completion(content, question.max_tokens(self._config))
         except TimeoutError:
-            self._charge(question, Completion(), answer)  # it may have worked on it all the same
-            message = f"no whole answer within {self._config.timeout_s:g} s"
+            self._charge(question, Completion(), answer)  # the endpoint may bill it anyway
+            message = f"no complete answer within timeout_s = {self._config.timeout_s:g}"
             raise CallFault(FailureKind.VLM_TIMEOUT, message, served=False, again=True) from None
         except httpx.HTTPError as error:
             message = f"{type(error).__name__}: {error}"
@@ -185,10 +193,10 @@ class Endpoint:
             raise CallFault(completion.fault.kind, completion.fault.message, served=True)
 
     async def _completion(self, content: bytes, max_tokens: int) -> Completion:
-        """Send one request. Raises CallFault for any status but 2xx, and httpx.HTTPError."""
+        """Send one request. Raises CallFault for statuses other than 2xx, and httpx.HTTPError."""
         body = bytearray()
         async with self._client.stream("POST", self._url, content=content) as response:
-            async for piece in response.aiter_raw():  # raw: a packed answer is none of ours
+            async for piece in response.aiter_raw():  # raw: we accept no compressed answers
                 body += piece
                 if len(body) > self._max_body:
                     break
@@ -200,7 +208,7 @@ class Endpoint:
         return read_completion(bytes(body), max_tokens)
 
     def _charge(self, question: EndpointRequest, completion: Completion, answer: Answer) -> None:
-        """What the answer does not count is charged at its upper bound: a budget is a promise."""
+        """Charge the answer to the budget; unknown counts are charged at their upper bound."""
         prompt, completed = completion.prompt_tokens, completion.completion_tokens
         answer.prompt_tokens, answer.completion_tokens = prompt, completed
         price = self.ledger.charge(
@@ -212,7 +220,7 @@ class Endpoint:
 
 
 class _Patience(wait_base):
-    """Exponential backoff with jitter, or longer if the endpoint asks for it, up to a bound."""
+    """Exponential backoff with jitter. A longer Retry-After is honoured up to `longest_s`."""
 
     def __init__(self, first_s: float, longest_s: float) -> None:
         self._longest_s = longest_s
@@ -236,7 +244,7 @@ def _status_fault(response: httpx.Response, body: bytes) -> CallFault:
 
 
 def _retry_after_s(header: str | None) -> float | None:
-    """Seconds from now of a Retry-After header: a number or an HTTP date (RFC 9110, 10.2.3)."""
+    """Seconds of a Retry-After header: a number or an HTTP date (RFC 9110, 10.2.3)."""
     if header is None:
         return None
     try:

@@ -1,4 +1,4 @@
-"""What an endpoint can be asked: the seam between the client and those who ask."""
+"""The interface between the endpoint's client and the actors that use it."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from actors.endpoint.settings import EndpointConfig
 
 
 class EndpointRequest(Protocol):
-    """What an endpoint can be asked."""
+    """A request to an endpoint."""
 
     def body(self, config: EndpointConfig) -> bytes:
         """The JSON of the request."""
 
     def max_tokens(self, config: EndpointConfig) -> int:
-        """Tokens that the answer may have."""
+        """Maximum tokens of the answer."""
 
     def prompt_tokens(self) -> int:
-        """An upper guess for endpoints that do not count."""
+        """Upper estimate, for endpoints that do not count tokens."""

@@ -1,7 +1,7 @@
-"""A vision-language model that answers chats about pictures, in batches.
+"""A vision-language model that answers chats about images, in batches.
 
-Any checkpoint that transformers calls image-text-to-text with a chat template: Qwen2.5-VL, Qwen3-VL
-and the like.
+It runs any image-text-to-text checkpoint of transformers with a chat template, e.g. Qwen2.5-VL or
+Qwen3-VL.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ from actors.loading import Family
 FAMILY = Family(
     AutoModelForImageTextToText,
     AutoProcessor,
-    "name a checkpoint of an image-text-to-text model, with its processor",
+    "set `model` to an image-text-to-text checkpoint with a processor",
     files=CHAT_FILES,
 )
 
 
 class VisionLanguageConfig(HubModel):
-    """Which weights, and where they run."""
+    """The checkpoint, its device and its dtype."""
 
     dtype: Literal["auto", "float32", "bfloat16"] = Field(
         "auto", description="auto: bfloat16 on cuda, float32 on cpu"
@@ -39,8 +39,11 @@ class VisionLanguageConfig(HubModel):
 
 @dataclass(frozen=True)
 class Question:
-    """A chat whose contents are ``{"type": "text", "text": ...}`` and ``{"type": "image", "image":
-    PIL image}``, and how many tokens its answer may have."""
+    """A chat and the maximum number of tokens of its answer.
+
+    Its contents are ``{"type": "text", "text": ...}`` and
+    ``{"type": "image", "image": PIL image}``.
+    """
 
     messages: list[dict[str, Any]]
     max_tokens: int
@@ -48,7 +51,7 @@ class Question:
 
 @dataclass(frozen=True)
 class Generated:
-    """What the model said. `finish_reason`: ``stop``, or ``length`` where it was cut off."""
+    """The model's answer. `finish_reason`: ``stop``, or ``length`` if it was cut off."""
 
     text: str
     finish_reason: Literal["stop", "length"]
@@ -60,13 +63,17 @@ class VisionLanguage:
     """A loaded model."""
 
     def __init__(self, config: VisionLanguageConfig) -> None:
-        """Raises SetupError: not there, damaged, incomplete, or no chat template."""
+        """Raises SetupError if the checkpoint is missing, damaged or incomplete, or if it has no
+        chat template."""
         place = pick_placement(config.device, config.dtype)
         loaded = FAMILY.load(config, place.dtype)
         self._processor: Any = loaded.processor
         if not self._processor.chat_template:
-            raise SetupError(f"{config.model!r} has no chat template", "name an instruct model")
-        # Padding behind a prompt would stand between it and its answer.
+            raise SetupError(
+                f"{config.model!r} has no chat template",
+                "set `model` to an instruction-tuned checkpoint",
+            )
+        # Padding on the right would separate the prompt from its answer.
         self._processor.tokenizer.padding_side = "left"
         self._device = place.device
         self._model: Any = loaded.model.to(place.device)
@@ -74,7 +81,7 @@ class VisionLanguage:
 
     @torch.inference_mode()
     def answer(self, questions: Sequence[Question]) -> list[Generated]:
-        """One answer per question, greedily decoded, all in one batch."""
+        """One answer per question, with greedy decoding, all in one batch."""
         inputs = self._processor.apply_chat_template(
             [question.messages for question in questions],
             add_generation_prompt=True,
@@ -96,7 +103,7 @@ class VisionLanguage:
         ends = torch.isin(tokens, torch.tensor(self._ends())).nonzero()
         end = int(ends[0]) if len(ends) else len(tokens)
         kept = tokens[: min(end, most)]
-        # Whoever ended exactly at the limit was not cut off if the next token was the end.
+        # An answer of exactly `most` tokens is complete if the next token is an end token.
         reason: Literal["stop", "length"] = "stop" if len(ends) and end <= most else "length"
         text = self._processor.tokenizer.decode(kept, skip_special_tokens=True)
         return Generated(text.strip(), reason, prompt_tokens, len(kept))

@@ -1,1 +1,1 @@
-"""The second reading: what a vision-language model is asked about a doubtful page."""
+"""The fallback reader: a vision-language model reads doubtful pages again."""

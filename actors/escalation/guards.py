@@ -1,7 +1,7 @@
-"""What a vision-language model's answer is worth. Pure functions over text.
+"""Checks of a vision-language model's answer. Pure functions over text.
 
-Such a model gives no confidence, reads on where nothing is written and repeats itself. What it says
-is compared with a first reader that was sure of some of the lines.
+These models give no confidence, invent text and repeat themselves. Their answer is therefore
+compared with the lines that the first reader was sure of.
 """
 
 from __future__ import annotations
@@ -21,36 +21,37 @@ from actors.lines import LineValue
 
 
 class AgreementRules(Settings):
-    """How two readings are compared; see `agreement`."""
+    """Parameters of `agreement`."""
 
     sure_score: float = Field(
         0.95,
         ge=0,
         le=1,
-        description="score from which a line of the first reader vouches for the answer",
+        description="minimum score of a sure line of the first reader; the answer is checked "
+        "against sure lines",
     )
     min_chars: int = Field(
-        4, ge=1, description="letters and digits that a line must have to vouch or to be matched"
+        4, ge=1, description="minimum letters and digits of a sure line, and for inexact matches"
     )
     match: float = Field(
-        0.85, ge=0, le=1, description="likeness from which a sure line counts as found"
+        0.85, ge=0, le=1, description="minimum similarity at which a sure line counts as found"
     )
     loose_match: float = Field(
-        0.6, ge=0, le=1, description="likeness from which any line supports the answer"
+        0.6, ge=0, le=1, description="minimum similarity at which any line supports the answer"
     )
 
 
 @dataclass(frozen=True)
 class Agreement:
-    """How an answer and the first reader's lines agree.
+    """The agreement of an answer with the first reader's lines.
 
     Attributes:
-        sure_lines: lines that the first reader was sure of and that are long enough to vouch.
-        found: how many of them stand in the answer.
-        share: found / sure_lines; None where there is no sure line: nothing vouches.
-        supported: share (0..1) of the answer's characters that a line of any score supports; None
-            for an answer without letters and digits.
-        length_ratio: characters of the answer / characters of all lines; None without any.
+        sure_lines: number of lines with at least `sure_score` and `min_chars`.
+        found: number of sure lines in the answer.
+        share: found / sure_lines; None without sure lines.
+        supported: share (0..1) of the answer's characters that match a line of any score; None for
+            an answer without letters and digits.
+        length_ratio: characters of the answer / characters of all lines; None without lines.
     """
 
     sure_lines: int
@@ -65,20 +66,25 @@ def agreement(
 ) -> Agreement:
     """Compare an answer with the lines of the first reader.
 
-    Both are reduced to what readers agree on (`essence`). Then each line, the longest first, takes
-    the stretch of the answer that is most like it (`rapidfuzz.fuzz.partial_ratio_alignment`), and
-    no later line may take that stretch again: of two equal lines each needs its own copy, and a
-    copy that no line needs is not supported. The order of the lines plays no part. A sure line
-    with digits is found only with the same digits: one wrong digit in a price is a likeness of 0.9.
+    Both are normalised first (`essence`). Then each line, the longest first, takes the most similar
+    passage of the answer (`rapidfuzz.fuzz.partial_ratio_alignment`). A passage can be taken only
+    once: two equal lines need two copies, and a surplus copy is not supported. The order of the
+    lines does not matter. A sure line with digits is found only with the same digits, because a
+    price with one wrong digit still has a similarity of 0.9.
 
-    Measured with RapidOCR on 63 receipts: against the truth as the answer `share` is 0.87 to 1.0
-    and `supported` 0.77 to 1.0; with 5 % of its characters wrong `share` has a median of 0.78, with
-    20 % of its digits wrong 0.66; against the truth of another receipt `share` is 0.72 at most.
+    Measured with RapidOCR on 63 receipts:
+
+        answer                                     share           supported
+        the truth                                  0.87 to 1.0     0.77 to 1.0
+        the truth with 5 % of characters wrong     median 0.78
+        the truth with 20 % of digits wrong        median 0.66
+        the truth of another receipt               at most 0.72
     """
     rules = rules or AgreementRules()
     wanted = [(essence(line["text"] or ""), line["score"]) for line in lines]
     said = essence(answer)
-    # An answer shorter than a line would be searched for in the line, not the line in the answer.
+    # rapidfuzz searches for the shorter string in the longer one. The margin makes the answer the
+    # longer one.
     margin = _TAKEN * max((len(text) for text, _ in wanted), default=0)
     rest, same = _matched([text for text, _ in wanted], margin + said + margin, rules)
     vouching = [
@@ -98,14 +104,14 @@ def agreement(
     )
 
 
-#: Stands for what is taken; no text keeps it through `essence`.
+#: Marks taken characters; `essence` removes it from texts.
 _TAKEN = "\0"
 
 
 def _matched(lines: Sequence[str], text: str, rules: AgreementRules) -> tuple[str, list[bool]]:
-    """`text` with a mark over every character that a line took, and whether each line was found.
+    """`text` with taken characters marked, and whether each line was found.
 
-    What is there to the letter goes first, so that no misread line takes a part of it.
+    Exact matches are taken first, so that no misread line takes a part of them.
     """
     found = [False] * len(lines)
     order = sorted((i for i, line in enumerate(lines) if line), key=lambda i: -len(lines[i]))
@@ -138,15 +144,15 @@ _LOOK = re.compile(r"[^\w.,]|_|(?<!\d)[.,]|[.,](?!\d)")
 
 
 def essence(text: str) -> str:
-    """Letters and digits alone, case folded (NFKC), with the points and commas inside numbers.
+    """Only letters and digits, NFKC-normalised and case-folded; keeps `.` and `,` inside numbers.
 
-    Spaces, rules, leaders, table bars and emphasis are where two good readers differ most.
+    Good readers differ most in spaces, rules, leaders, table bars and emphasis.
     """
     return _LOOK.sub("", unicodedata.normalize("NFKC", text)).casefold()
 
 
 def likeness(first: str, second: str) -> float:
-    """0..1: normalised Indel similarity of two readings of one line, reduced by `essence`."""
+    """Normalised Indel similarity, 0..1, of two readings of a line after `essence`."""
     return fuzz.ratio(essence(first), essence(second)) / 100
 
 
@@ -154,17 +160,17 @@ _TIGHTEST = 6.0  # characters
 
 
 def implausible_line(text: str, polygon: Sequence[float]) -> str | None:
-    """Why `text` cannot be what stands in one line's box; None if it can.
+    """A message if `text` cannot be the text of one line's box; else None.
 
-    No line has a line break. On 3,357 lines of receipts the median is 2.3 characters on a length of
-    the box's height, the largest 4.6; 6 are allowed.
+    A line has no line breaks, and at most 6 characters per box height of its length. On 3,357 lines
+    of receipts the median is 2.3 characters and the maximum 4.6.
     """
     if "\n" in text:
-        return "it has line breaks"
+        return "the answer for one line has line breaks"
     corners = np.asarray(polygon, np.float64).reshape(4, 2)
     sides = [float(np.hypot(*(b - a))) for a, b in pairwise([*corners, corners[0]])]
     across, along = sorted((max(sides[0], sides[2]), max(sides[1], sides[3])))
     room = max(_TIGHTEST, _TIGHTEST * along / max(across, 1.0))
     if len(text) > room:
-        return f"{len(text)} characters for a box of {along:.0f} x {across:.0f} pixels"
+        return f"{len(text)} characters do not fit a box of {along:.0f} x {across:.0f} pixels"
     return None

@@ -1,4 +1,4 @@
-"""What the model is asked."""
+"""The default prompts."""
 
 from __future__ import annotations
 

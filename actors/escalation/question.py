@@ -12,7 +12,7 @@ from actors.escalation.regions import JpegCrop
 
 @dataclass(frozen=True)
 class Question:
-    """A picture and what is asked about it."""
+    """An image and its prompt."""
 
     picture: JpegCrop
     prompt: str
@@ -34,10 +34,10 @@ class Question:
         return json.dumps({key: value for key, value in keys.items() if value is not None}).encode()
 
     def max_tokens(self, config: EndpointConfig) -> int:
-        """Tokens that the answer may have."""
+        """Maximum tokens of the answer."""
         return config.max_tokens
 
     def prompt_tokens(self) -> int:
-        """An upper guess for endpoints that do not count: 28 x 28 pixels a token, as in Qwen-VL,
-        and a token for each character of the prompt."""
+        """Upper estimate, for endpoints that do not count tokens: a token per 28 x 28 pixels, as
+        in Qwen-VL, and per character of the prompt."""
         return self.picture.width * self.picture.height // 784 + len(self.prompt)

@@ -1,4 +1,4 @@
-"""Pictures for the model, of a page or of its weak lines; and its texts in their places."""
+"""Crops of a page and its weak lines for the model, and merging of its texts into the lines."""
 
 from __future__ import annotations
 
@@ -14,17 +14,18 @@ from actors.lines import LineValue
 from actors.ocr.pp_ocr.detection import Image
 from actors.ocr.pp_ocr.line_reader import decoded
 
-#: Paper around a line's crop, in heights of the line: letters that the box cuts off come in.
+#: Margin around a line's crop, in line heights; it recovers letters cut off by the box.
 _MARGIN = 0.25
-#: A crop is enlarged to this height: models cut a picture into squares of 28 pixels and more.
+#: Minimum height of a crop; smaller ones are enlarged. Models split images into patches of 28
+#: pixels and more.
 _LINE_PIXELS = 64
-#: Taller than this ratio: a line that runs downwards, turned as for the first reader.
+#: Height / width from which a line is vertical and is rotated, as for the first reader.
 _VERTICAL = 1.5
 
 
 @dataclass(frozen=True)
 class JpegCrop:
-    """An encoded picture and its size in pixels."""
+    """An encoded image and its size in pixels."""
 
     jpeg: bytes
     width: int
@@ -32,14 +33,14 @@ class JpegCrop:
 
 
 def page_picture(data: bytes, max_side: int, quality: int) -> JpegCrop:
-    """The page, its longer side at most `max_side` pixels. Raises ItemFailure."""
+    """The page as JPEG, with a longer side of at most `max_side` pixels. Raises ItemFailure."""
     return _encoded(_page(data), max_side, quality)
 
 
 def line_pictures(
     data: bytes, polygons: Sequence[Sequence[float]], max_side: int, quality: int
 ) -> list[JpegCrop]:
-    """Upright crops of lines (x0,y0 .. x3,y3, pixels of the page), some paper around each.
+    """Upright crops, with a margin, of lines (x0,y0 .. x3,y3, pixels of the page).
 
     Raises ItemFailure.
     """
@@ -49,7 +50,7 @@ def line_pictures(
 
 
 def weak_lines(lines: Sequence[LineValue], line_score: float) -> list[int]:
-    """Places of the lines that were not read, or not surely."""
+    """Indices of lines without text, without a score, or with a score below `line_score`."""
     return [
         place
         for place, line in enumerate(lines)
@@ -58,8 +59,8 @@ def weak_lines(lines: Sequence[LineValue], line_score: float) -> list[int]:
 
 
 def spliced(lines: Sequence[LineValue], texts: Mapping[int, str]) -> list[LineValue]:
-    """`lines` with the texts at some places replaced. A replaced line has no score: who wrote it
-    gives none."""
+    """`lines` with the texts at some indices replaced. Replaced lines have no score, because the
+    model gives none."""
     return [
         {**line, "text": texts[place], "score": None} if place in texts else line
         for place, line in enumerate(lines)
@@ -69,7 +70,7 @@ def spliced(lines: Sequence[LineValue], texts: Mapping[int, str]) -> list[LineVa
 def _page(data: bytes) -> Image:
     page = decoded(data)
     if page is None:
-        raise ItemFailure(FailureKind.CORRUPT_IMAGE, "OpenCV cannot decode it")
+        raise ItemFailure(FailureKind.CORRUPT_IMAGE, "OpenCV cannot decode the image")
     return page
 
 
@@ -98,5 +99,5 @@ def _encoded(image: Image, max_side: int, quality: int) -> JpegCrop:
         image = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
     done, data = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, quality])
     if not done:
-        raise ItemFailure(FailureKind.CORRUPT_IMAGE, "OpenCV cannot encode it again as JPEG")
+        raise ItemFailure(FailureKind.CORRUPT_IMAGE, "OpenCV cannot encode the image as JPEG")
     return JpegCrop(data.tobytes(), image.shape[1], image.shape[0])

@@ -1,7 +1,7 @@
 """The fallback reader: a vision-language model behind an OpenAI-compatible endpoint.
 
-Only pages that the first reader leaves in doubt are sent. What comes back is a reading, not a
-decision: `pipelines.decisions.escalation` says whether it is believed.
+It reads only the doubtful pages of the first reader. `pipelines.decisions.escalation` decides
+whether to use its text.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ __all__ = ["USAGE", "Vlm", "VlmConfig"]
 
 N = TypeVar("N", int, float)
 
-#: What one row cost. Tokens are null where the endpoint does not count them, `money` without
-#: prices. `seconds`: of its requests, summed, without waiting for a slot or between attempts.
+#: The cost of one row. Tokens are null if the endpoint does not count them, `money` is null without
+#: prices. `seconds`: time of all requests, without the waits for a slot or between attempts.
 USAGE = pa.struct(
     [
         ("requests", pa.int32()),
@@ -53,7 +53,7 @@ class UsageValue(TypedDict):
 
 
 class PageInDoubt(TypedDict):
-    """What `Vlm` reads of a page that it asks about: there is an image, and some doubt."""
+    """The columns that `Vlm` reads of a page; image and doubts are not empty."""
 
     image: bytes
     ocr_lines: list[LineValue] | None
@@ -61,7 +61,7 @@ class PageInDoubt(TypedDict):
 
 
 class VlmRead(TypedDict, total=False):
-    """What `Vlm` writes of one page; a missing key is a null."""
+    """The columns that `Vlm` writes for one page; a missing key is a null."""
 
     vlm_text: str | None
     vlm_lines: list[LineValue] | None
@@ -70,24 +70,27 @@ class VlmRead(TypedDict, total=False):
     vlm_failure: FailureValue | None
 
 
-#: Doubts that no crop of a found line can answer: the page is sent whole.
+#: Doubts that crops of found lines cannot resolve; the full page is sent.
 _ABOUT_THE_PAGE = frozenset(
     {"no_text_found", "ink_not_covered", "text_outside_lines", "garbled_text"}
 )
-_BLANK = "blank_page"  # models read text on empty paper; it is not sent
+_BLANK = "blank_page"  # not sent, because models invent text on empty paper
 
 
 class Vlm(EndpointActor[VlmConfig]):
-    """Reads again the pages whose `doubts` (names, or ``name=value``) are not empty.
+    """Reads pages with `doubts` (names, or ``name=value``) again.
 
-    All other rows, blank pages and rows without image get nulls, without work. Page mode:
-    `vlm_text` is the answer, `vlm_lines` null. Regions mode: `vlm_lines` are the first reader's
-    lines, the weak ones with the answer's texts and null scores, `vlm_text` their texts; a page
-    whose doubts or number of weak lines make crops useless is sent whole. `vlm_model`: the model's
-    name as the endpoint gives it. Failures: VLM_*, CORRUPT_IMAGE, ENGINE_FAULT; with
-    VLM_TRUNCATED, VLM_LOOP and, of lines, any failure there may be a text, for review.
+    Rows without doubts or image and blank pages get nulls. A page is sent as a whole in mode page,
+    and in mode regions if its doubts or its number of weak lines rule out crops.
 
-    May be called from several threads at once; `concurrency` holds for all of them together.
+    * `vlm_text`: the answer for a full page; for crops, the texts of `vlm_lines`.
+    * `vlm_lines`: null for a full page; for crops, the first reader's lines, whose weak lines have
+      the answers' texts and null scores.
+    * `vlm_model`: the model's name as given by the endpoint.
+    * `vlm_failure`: VLM_*, CORRUPT_IMAGE or ENGINE_FAULT. With VLM_TRUNCATED and VLM_LOOP, and with
+      any failure of crops, `vlm_text` may be set for review.
+
+    Several threads may call it at once; they share the `concurrency` limit.
     """
 
     reads = pa.schema(
@@ -144,7 +147,7 @@ class Vlm(EndpointActor[VlmConfig]):
             return {"vlm_usage": usage([]), "vlm_failure": self._unknown()}
 
     def _regions(self, lines: Sequence[LineValue], doubts: Sequence[str]) -> list[int]:
-        """Places of the lines to send; none: the page is sent."""
+        """Indices of the lines to send; empty: send the full page."""
         if self.config.mode == "page" or _names(doubts) & _ABOUT_THE_PAGE:
             return []
         weak = weak_lines(lines, self.config.line_score)
@@ -188,7 +191,7 @@ class Vlm(EndpointActor[VlmConfig]):
         }
 
     async def _watch_for_loops(self, answer: Answer, first: str) -> None:
-        """Name a loop. What repeats itself in the first reading as well stands on the page."""
+        """Set VLM_LOOP for a loop, unless the first reading repeats itself, too."""
         if not answer.text:
             return
         loop = await asyncio.to_thread(find_loop, answer.text, self.config.loop)
@@ -198,7 +201,7 @@ class Vlm(EndpointActor[VlmConfig]):
 
 
 def usage(answers: Sequence[Answer]) -> UsageValue:
-    """The USAGE of one row: sums; what no answer counts stays null."""
+    """The USAGE of one row: sums over its answers; null if no answer has a count."""
     return {
         "requests": sum(answer.requests for answer in answers),
         "prompt_tokens": _sum([answer.prompt_tokens for answer in answers]),

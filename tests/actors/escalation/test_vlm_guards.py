@@ -101,7 +101,7 @@ def test_phrases_that_come_back_without_a_fixed_period_are_a_loop() -> None:
     phrase = "please note that the amount stated above is due within thirty days of receipt unless"
     phrase += " the customer and the shop have agreed on another day in writing"
     text = " ".join(f"{phrase} {rng.randrange(10**6)}" for _ in range(40))
-    assert "of its runs of 8 words" in (find_loop(text, RULES) or "")
+    assert "of the answer's 8-word sequences are repeats" in (find_loop(text, RULES) or "")
 
 
 @given(st.text(max_size=300), st.integers(2, 40), st.integers(0, 9))

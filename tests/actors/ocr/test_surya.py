@@ -316,7 +316,7 @@ def test_the_address_may_come_from_surya_s_own_variable(
     (row,) = read(server, base_url=None)
     assert kind(row) is None
     monkeypatch.setenv("SURYA_INFERENCE_URL", "ftp://example.org")
-    with pytest.raises(SetupError, match="no http or https URL"):
+    with pytest.raises(SetupError, match="not an http or https URL"):
         Surya(SuryaConfig())
     with pytest.raises(ValidationError, match="plain http"):
         SuryaConfig(base_url="http://example.org/v1")
