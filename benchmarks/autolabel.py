@@ -1,18 +1,21 @@
-"""The labelling job against its floor on the same cores, and where the gap between them lies.
+"""The labelling job against its floor on the same cores, with the causes of the gap.
 
     python benchmarks/autolabel.py [--count 2400] [--model DIR] [--segmenter DIR]
         [--threshold 0.5] [--batch 16] [--repeats 3] [--workers CORES] [--name autolabel]
         [--out DIR]
 
-Ours is the real command over rendered scenes, its clock from the first batch in a detector to the
-last batch of a segmenter, both models in each worker, as the quickstart has them; the same with a
-worker of its own for each model. The floor is one process per core with an equal share of the
-images: the bare forwards of both models, as ours runs them, over inputs that were prepared before
-the clock started, images of one size together. All take turns. Core seconds: cores x that time.
+Contestants, in turns, over the same rendered scenes:
 
-`--workers 1` on two cores: one worker with both models against one process of the floor, so that
-the rest of the run has a core of its own, as it has beside a GPU. Only what that worker does with
-its core counts then.
+- `nightjar run` with both models in each worker, as in the quickstart. Timed from the detector's
+  first batch to the segmenter's last batch.
+- the same with one worker per model.
+- the floor: one process per core, each with an equal share of the images. It runs only the forward
+  passes of both models. Inputs are prepared before the clock starts, grouped by image size.
+
+Core seconds are cores x measured time.
+
+`--workers 1` on two cores compares one worker with one process of the floor. The rest of the run
+then has a core of its own, as it has beside a GPU, and only the worker's core is counted.
 """
 
 from __future__ import annotations
@@ -50,7 +53,7 @@ CORES = os.cpu_count() or 1
 QUICKSTART = HERE.parent / "configs/autolabel/quickstart.yaml"
 OURS, APART = "nightjar run", "nightjar run, a worker for each model"
 FLOOR = "floor: bare forwards, prepared inputs"
-#: Steps of a stage that are no forwards -> what the table calls them.
+#: Stage -> its steps other than forward passes -> their names in the table of causes.
 STEPS = {
     "grounding_dino": {"decode": "decoding, resizing for the detector", "select": "NMS, rules"},
     "sam2": {"decode": "decoding, resizing for the segmenter", "encode_masks": "masks to RLE"},
@@ -90,23 +93,23 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--model", type=Path, default=pocket / "detector")
     parser.add_argument("--segmenter", type=Path, default=pocket / "segmenter")
     parser.add_argument("--threshold", type=float, default=0.5, help="lowest score of a box")
-    parser.add_argument("--batch", type=int, default=16, help="rows of a batch of every pool")
+    parser.add_argument("--batch", type=int, default=16, help="rows per batch, in all pools")
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--workers", type=int, default=CORES)
     parser.add_argument(
         "--apart",
         action=argparse.BooleanOptionalAction,
         default=True,
-        help="with all cores: also a worker for each model",
+        help="with all cores: also run with one worker per model",
     )
-    parser.add_argument("--name", default="autolabel", help="of the result's files")
+    parser.add_argument("--name", default="autolabel", help="name of the result files")
     parser.add_argument("--out", type=Path, default=HERE / "results")
     parser.add_argument("--floor", action="store_true", help=argparse.SUPPRESS)
     return parser.parse_args()
 
 
 def _config(arguments: argparse.Namespace, images: Path, run_dir: Path) -> dict[str, Any]:
-    """The quickstart's, over these images, with these models."""
+    """The quickstart's config with these images and models."""
     config: dict[str, Any] = yaml.safe_load(QUICKSTART.read_text())
     del config["truth"]
     config |= {"run_dir": str(run_dir), "source": {"path": str(images)}}
@@ -156,7 +159,7 @@ def _floor(config: dict[str, Any], shares: int) -> dict[str, Any]:
 
 
 def _forwards(task: dict[str, Any]) -> Callable[[], float]:
-    """Prepares a share of the images; what it returns gives the CPU seconds of their forwards."""
+    """Prepare a share of the images. The result runs the forward passes, returns CPU seconds."""
     torch.set_num_threads(1)
     config = task["config"]
     images = from_folder(Path(config["source"]["path"]), 10**9)[task["share"] :: task["shares"]]
@@ -168,7 +171,7 @@ def _forwards(task: dict[str, Any]) -> Callable[[], float]:
     asked = detectors.Task(str(config["detector"]["model"]), (), 0.5, 0, "cpu", "auto")
     find = detectors.floor(detectors.FLOOR, finder, asked, []).prepare(images)
     cut = segmenters.floor(cutter, boxes)
-    cut.prepare(images[:1])()  # the first forward
+    cut.prepare(images[:1])()  # warm-up
     both = (find, cut.prepare(images))
 
     def run() -> float:
@@ -181,12 +184,12 @@ def _forwards(task: dict[str, Any]) -> Callable[[], float]:
 
 
 def gap(ours: dict[str, Any], floor: dict[str, Any], cores: int) -> dict[str, float]:
-    """Core seconds of a run that the floor does not need, by cause; they add up to the gap.
+    """Core seconds by cause that the run needs beyond the floor. They add up to the gap.
 
-    Steps are wall time of workers with one thread each, the rest is CPU time by process. Forwards
-    beyond the floor: each worker's first, fuller batches there, memory that processes fight for,
-    Arrow. `idle`: what nobody used; one worker is up before the other, and at the end one of them
-    has nothing left.
+    Steps are wall time of single-threaded workers; the other causes are CPU time per process.
+    `forwards beyond the floor`: each worker's first pass, smaller batches than the floor's, memory
+    contention, Arrow. `idle`: unused core time, at the start until all workers are up and at the
+    end when one worker has no batch left.
     """
     found = {
         title: ours["steps"][stage].get(step, 0.0)
@@ -199,7 +202,7 @@ def gap(ours: dict[str, Any], floor: dict[str, Any], cores: int) -> dict[str, fl
 
 
 def _in_models(run: dict[str, Any]) -> dict[str, Any]:
-    """The same run, as if nothing but its workers with models had a core."""
+    """The same run with only the CPU time of its model workers."""
     return run | {"cpu_s": {"models": run["cpu_s"].get("models", 0.0)}}
 
 
@@ -245,7 +248,7 @@ def _lines(report: dict[str, Any]) -> list[str]:
         "",
         *table(["contestant", "images/s (median)", "spread"], rates),
         "",
-        f"Where the gap lies: {whole:.0f} of {report['core_s']:.0f} core seconds of a run.",
+        f"Causes of the gap: {whole:.0f} of {report['core_s']:.0f} core seconds of a run.",
         "",
         *table(["cause", "core seconds", "of the gap"], causes),
     ]

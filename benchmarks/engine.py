@@ -1,12 +1,12 @@
-"""The engine alone: one reader under `nightjar run`, under a pool of processes, under Ray Data.
+"""One reader under three engines: `nightjar run`, a process pool, and plain Ray Data.
 
     python benchmarks/engine.py PAGES_DIR [--copies 2] [--repeats 2] [--out DIR]
 
-The peers are what one would write without Nightjar (`engine_peer.py`): `multiprocessing.Pool`, and
-`ray.data.read_images` with an actor and `write_parquet`. All have our reader and its networks. They
-take turns. `reading`: from the first batch to the last byte written; `all in`: of the whole
-process. Memory: peak of the summed proportional set sizes. Then each meets one torn page among
-eight: how many of the eight it writes.
+The peers are the usual code without Nightjar (`parts/engine_peer.py`): `multiprocessing.Pool`, and
+`ray.data.read_images` with an actor and `write_parquet`. All use our reader and its networks, in
+turns. `reading` is timed from the first batch to the last byte written, `all in` over the whole
+process. Memory is the peak of the summed proportional set sizes. A second test gives each engine
+eight pages, one of them truncated, and counts the pages that it writes.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ def _arguments() -> argparse.Namespace:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("pages", type=Path)
-    parser.add_argument("--copies", type=int, default=2, help="each page this often")
+    parser.add_argument("--copies", type=int, default=2, help="copies of each page")
     parser.add_argument("--repeats", type=int, default=2)
     parser.add_argument("--out", type=Path, default=HERE / "results")
     return parser.parse_args()
@@ -73,7 +73,7 @@ def _with_a_torn_page(folder: Path) -> Path:
 
 
 def _measured(name: str, pages: Path, out: Path) -> dict[str, Any]:
-    """A process to its end. `pages`: rows that it wrote; 0 where it failed."""
+    """Run one engine. `pages` is the number of rows written, 0 if the process failed."""
     began = time.perf_counter()
     log = out.with_suffix(".log").open("w+")
     process = subprocess.Popen(_argv(name, pages, out), stdout=log, stderr=subprocess.DEVNULL)
@@ -144,9 +144,10 @@ def _lines(report: dict[str, Any]) -> list[str]:
     title = f"# One reader, three engines, {report['date']}, {report['machine']}"
     what = (
         f"{report['pages']} pages x {report['repeats']}, medians, {os.cpu_count()} processes each; "
-        "the reader and its networks are the same. Last column: pages written where one is torn."
+        "the reader and its networks are the same. Last column: pages written of eight, one of "
+        "them truncated."
     )
-    return [title, "", what, "", *table([*columns, "one torn page"], rows)]
+    return [title, "", what, "", *table([*columns, "one truncated page"], rows)]
 
 
 if __name__ == "__main__":

@@ -1,11 +1,11 @@
-"""Does a slow fallback reader slow the pages that need none? `nightjar run` with and without it.
+"""`nightjar run` with and without a slow fallback reader: the effect on all other pages.
 
     python benchmarks/escalation.py [--copies 30] [--answer-s 5] [--repeats 3] [--out DIR]
 
-The repository's receipts, one of four in doubt, each so often. The endpoint is on this machine,
-takes `--answer-s` seconds for every answer and says the truth. Contestants take turns. OCR pages/s:
-from the first to the last batch of OCR in run.json; a pipeline that waits for answers shows there.
-Tail: from OCR's last batch to the last answer.
+Input: copies of four sample receipts; one of the four is in doubt. A local endpoint takes
+`--answer-s` seconds for each request and returns the true text. Contestants take turns. OCR pages/s
+is measured from the first to the last OCR batch in run.json; a pipeline that waits for answers has
+a lower rate. Tail: seconds from the last OCR batch to the last answer.
 """
 
 from __future__ import annotations
@@ -116,9 +116,9 @@ def _report(arguments: argparse.Namespace, results: dict[str, list[dict[str, Any
     ]
     title = f"# Escalation, {report['date']}, {report['machine']}, {report['pages']} pages"
     words = (
-        f"An answer takes {arguments.answer_s:g} s, 8 at once. OCR with the fallback runs at "
-        f"{ratio:.2f} ({spread[0]:.2f} .. {spread[1]:.2f}) of its rate without, "
-        f"{arguments.repeats} repeats."
+        f"An answer takes {arguments.answer_s:g} s, 8 requests at once. With the fallback, OCR "
+        f"runs at {ratio:.2f} ({spread[0]:.2f} .. {spread[1]:.2f}) of its rate without it "
+        f"({arguments.repeats} repeats)."
     )
     columns = ["contestant", "OCR pages/s (median)", "spread", "tail s", "outcomes"]
     lines = [title, "", words, "", *table(columns, rows)]

@@ -1,25 +1,34 @@
-"""Labelling side by side in one process, on the same images, weights and cores.
+"""Labelling: the library, FiftyOne, ours and the floor on the same images, weights and cores.
 
     python benchmarks/labelling.py [--quick] [--model DIR] [--segmenter DIR] [--images DIR]
         [--count 64] [--classes 1 5 20] [--repeats 5] [--device cpu] [--dtype float32]
         [--fiftyone] [--only NAME] [--name labelling] [--out DIR]
 
-Boxes: transformers' zero-shot pipeline, the library with one forward per class, the library with
-all classes in one prompt, ours, and the floor: the same model over inputs that were prepared before
-the clock started, images of one size together in forwards as large as ours may be
-(`forward_pixels`), the text encoded once as ours has it, or anew with every forward. Masks: the
-library image by image, ours, and the same floor, all with the true boxes (of --images: those that
-ours finds, eight at most). Everyone starts from encoded images and ends with boxes or masks in
-memory; ours also as Arrow columns, its masks as run lengths. `--fiftyone`: its `apply_model` over
-files, in batches as large as ours, labels into a MongoDB of the benchmark's own.
+All contestants run in one process. They start from encoded images and end with boxes or masks in
+memory, ours with Arrow columns and masks as run lengths.
 
-One torch thread on a CPU; ours decodes images in threads beside it, so CPU time is given as well.
-Ours sets the heap of the process (`actors/heap.py`), so everyone runs with it.
-Contestants take turns (a, b, c, b, c, a ...) after a warm-up; ratios are medians over the repeats.
-Parity: boxes that a contestant shares with the library (one image at a time, all classes in one
-prompt, its logits read by our rule for scores and NMS) at IoU 0.99 and score 1e-3, as a share of
-the boxes that either has; for masks IoU 0.99 and IoU estimate 1e-3. F1 is of what a contestant
-itself returns at the score threshold, at IoU 0.5 with the truth.
+Boxes:
+- transformers' zero-shot pipeline
+- the library (transformers), with one forward pass per class
+- the library, with all classes in one prompt
+- ours
+- two floors: the model on inputs that are prepared before the clock starts. Images of one size
+  share a forward pass, up to the size that ours allows (`forward_pixels`). The text is encoded
+  once, as in ours, or in every forward pass, as in the library.
+- with `--fiftyone`: FiftyOne's `apply_model` over files, with our batch size. The labels go into
+  a MongoDB that the benchmark starts.
+
+Masks: the library image by image, ours, and the floor. All get the true boxes; with `--images` they
+get the boxes that ours finds, at most eight per image.
+
+Method: one torch thread on a CPU. Ours decodes images in extra threads, so CPU time is reported
+too. Our heap settings (`actors/heap.py`) apply to the process and therefore to all contestants.
+They take turns (a, b, c, b, c, a ...) after a warm-up; ratios are medians over the repeats.
+
+Parity compares with the library: one image at a time, all classes in one prompt, logits read with
+our rule for scores and NMS. It is the number of equal boxes divided by the number of boxes that
+either side has. Equal means IoU >= 0.99 and scores within 1e-3 (masks: IoU estimates within 1e-3).
+F1 uses each contestant's own boxes at the score threshold and IoU 0.5 with the truth.
 """
 
 from __future__ import annotations
@@ -61,7 +70,7 @@ COLUMNS = [
     "CPU ms/image",
     "of the floor, CPU",
 ]
-#: Key of a figure -> head of its column.
+#: Key of a figure -> heading of its column.
 FIGURES = {"f1": "F1", "mask_iou": "mask IoU", "parity": "parity"}
 
 
@@ -95,40 +104,46 @@ def main() -> None:
     }
     write(result_stem(arguments.out, arguments.name, report), report, _lines(report))
     if MASKS not in sections:
-        print(f"\nMasks skipped: no segmenter in {arguments.segmenter}, or no boxes to cut out.")
+        print(f"\nMasks skipped: {arguments.segmenter} has no segmenter, or no boxes were found.")
 
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--quick", action="store_true", help="8 images, 1 repeat: half a minute")
+    parser.add_argument("--quick", action="store_true", help="8 images, 1 repeat: 30 seconds")
     parser.add_argument("--model", type=Path, default=POCKET / "detector")
     parser.add_argument("--segmenter", type=Path, default=POCKET / "segmenter")
-    parser.add_argument("--images", type=Path, help="a folder; default: rendered scenes")
-    parser.add_argument("--seed", type=int, default=FRESH_SEED, help="of the rendered scenes")
-    parser.add_argument("--count", type=int, help="images at most")
+    parser.add_argument("--images", type=Path, help="folder of images; default: rendered scenes")
+    parser.add_argument("--seed", type=int, default=FRESH_SEED, help="seed of the rendered scenes")
+    parser.add_argument("--count", type=int, help="largest number of images")
     parser.add_argument("--classes", type=int, nargs="+", default=[1, 5, 20], metavar="N")
     parser.add_argument("--threshold", type=float, default=0.4, help="lowest score of a box")
     parser.add_argument("--repeats", type=int)
-    parser.add_argument("--batch", type=int, default=16, help="rows of a table for our actors")
+    parser.add_argument("--batch", type=int, default=16, help="rows per batch of our actors")
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
-    parser.add_argument("--dtype", default="float32", help="of ours and the floor; auto: by device")
-    parser.add_argument("--only", action="append", help="a contestant beside ours and the floor")
-    parser.add_argument("--name", default="labelling", help="of the result's files")
-    parser.add_argument("--fiftyone", action="store_true", help="FiftyOne's apply_model as well")
+    parser.add_argument(
+        "--dtype", default="float32", help="dtype of ours and the floor; auto: by device"
+    )
+    parser.add_argument(
+        "--only",
+        action="append",
+        help="name of a contestant that runs beside ours and the floor; repeatable",
+    )
+    parser.add_argument("--name", default="labelling", help="name of the result files")
+    parser.add_argument("--fiftyone", action="store_true", help="also run FiftyOne's apply_model")
     parser.add_argument("--out", type=Path, default=HERE / "results")
     arguments = parser.parse_args()
     arguments.count = arguments.count or (8 if arguments.quick else 64)
     arguments.warm_up = 1 if arguments.quick else 4
     arguments.repeats = arguments.repeats or (1 if arguments.quick else 5)
     if not 0 < min(arguments.classes) <= max(arguments.classes) <= len(NAMES):
-        parser.error(f"--classes: 1 to {len(NAMES)}")
+        parser.error(f"--classes must be between 1 and {len(NAMES)}, not {arguments.classes}")
     return arguments
 
 
 def _sections(arguments: argparse.Namespace, samples: Sequence[Sample]) -> dict[str, Any]:
-    """Title -> rows of its table. The last adds up masks and the last number of classes."""
+    """Title -> rows of its table. The last adds masks to the boxes of the last class count."""
     library = detectors.Library(str(arguments.model), arguments.device)
     sections = {}
     count, rounds = len(samples), (arguments.repeats, arguments.warm_up)
@@ -156,7 +171,7 @@ def _sections(arguments: argparse.Namespace, samples: Sequence[Sample]) -> dict[
 
 @contextmanager
 def _peers(arguments: argparse.Namespace) -> Iterator[Callable[[detectors.Task], list[Contestant]]]:
-    """More contestants for a task, on request: they bring a database."""
+    """FiftyOne as a contestant, with --fiftyone only: it needs a database."""
     if not arguments.fiftyone:
         yield lambda task: []
         return
@@ -167,7 +182,7 @@ def _peers(arguments: argparse.Namespace) -> Iterator[Callable[[detectors.Task],
 
 
 def _named(folder: Path) -> str:
-    """Inside the repository relative to it."""
+    """The path, relative to the repository if it is inside."""
     root = HERE.parent
     return str(folder.resolve().relative_to(root) if root in folder.resolve().parents else folder)
 
@@ -189,7 +204,7 @@ def _tasks(arguments: argparse.Namespace) -> list[detectors.Task]:
 def _mask_contestants(
     arguments: argparse.Namespace, task: detectors.Task, samples: Sequence[Sample]
 ) -> list[Contestant]:
-    """Empty where there is no segmenter, or nothing to cut out."""
+    """Empty without a segmenter, or without boxes."""
     if not (arguments.segmenter / "config.json").is_file():
         return []
     boxes = detectors.boxes_of(task, samples)

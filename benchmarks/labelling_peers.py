@@ -1,20 +1,23 @@
-"""Boxes for a folder of images against autodistill, whole jobs on the same cores and weights.
+"""Boxes for a folder of images: `nightjar run` against autodistill, as whole jobs.
 
     python benchmarks/labelling_peers.py --model DIR [--count 4] [--classes 5] [--repeats 2]
         [--threshold 0.5] [--f1] [--peers DIR] [--out DIR] [--name labelling_peers]
 
-`nightjar run` with the quickstart's settings and no segmenter, in the dtype that it takes by itself
-and in float32; autodistill with Grounding DINO as its README says, all cores, float32. `all in`:
-images by the wall clock of the whole command. `labelling`: without start-up; autodistill's by the
-clock around `.label`, ours from the first batch in a detector to the last, as run.json says.
-Contestants take turns. Autodistill asks for one class per forward and drops no overlapping boxes,
-ours puts all classes in one prompt.
+Contestants, in turns, on the same cores and weights:
 
-DIR is a grounding-dino-tiny or -base as transformers saves it (`full_size.py` makes one with random
-weights); `groundingdino_format.py` rewrites it for autodistill. That both models say the same is
-measured first: one image, one prompt, the same pixels. `--f1`: the weights are trained, judge what
-was found by the rendered truth. Autodistill has an environment of its own (`make
-bench-labelling-peers`); where it is not there it is left out and named.
+- `nightjar run` with the quickstart's settings and no segmenter, in its default dtype and in
+  float32. It puts all classes in one prompt.
+- autodistill with Grounding DINO as in its README: all cores, float32, one forward pass per class,
+  overlapping boxes kept.
+
+`all in` divides images by the wall time of the whole command. `labelling` leaves start-up out: for
+autodistill it times `.label`, for ours the detector's first to last batch in run.json.
+
+--model DIR is a grounding-dino-tiny or -base checkpoint of transformers (`parts/full_size.py` makes
+one with random weights). `parts/groundingdino_format.py` converts it for autodistill. The benchmark
+first measures how far the answers of the two models differ, for one image and one prompt.
+`--f1` scores the boxes against the rendered truth; use it with trained weights. autodistill has an
+environment of its own (`make bench-labelling-peers`). If it is missing, the report says so.
 """
 
 from __future__ import annotations
@@ -47,13 +50,13 @@ QUICKSTART = HERE.parent / "configs/autolabel/quickstart.yaml"
 OURS, FULL = "nightjar run", "nightjar run, float32"
 PEER = "autodistill 0.1.29, Grounding DINO 0.1.4, float32"
 CORES = os.cpu_count() or 1
-#: Of `inverse_sigmoid` in the package.
+#: Clamp of `inverse_sigmoid` in autodistill's Grounding DINO package.
 THEIR_BOUND = 1e-3
 
 
 @dataclass(frozen=True)
 class Task:
-    """What everybody gets. `images`: the folder; `home`: autodistill's, with its weights."""
+    """Input of all contestants. `images`: a folder; `home`: autodistill's, with its weights."""
 
     model: Path
     images: Path
@@ -66,7 +69,7 @@ class Task:
 
 @dataclass(frozen=True)
 class Done:
-    """One job: its seconds without start-up, and what it found by the name of the file."""
+    """Result of one job: seconds without start-up, and boxes by file name."""
 
     seconds: float
     found: dict[str, Boxes]
@@ -108,10 +111,12 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--classes", type=int, default=5, help="1 to 20")
     parser.add_argument("--repeats", type=int, default=2)
     parser.add_argument("--threshold", type=float, default=0.5, help="lowest score of a box")
-    parser.add_argument("--f1", action="store_true", help="the weights are trained")
+    parser.add_argument(
+        "--f1", action="store_true", help="score the boxes against the truth (for trained weights)"
+    )
     parser.add_argument("--peers", type=Path, default=HERE.parent / ".venvs/peers")
     parser.add_argument("--out", type=Path, default=HERE / "results")
-    parser.add_argument("--name", default="labelling_peers", help="of the result's files")
+    parser.add_argument("--name", default="labelling_peers", help="name of the result files")
     return parser.parse_args()
 
 
@@ -154,7 +159,7 @@ def _timed(
 
 
 def nightjar(task: Task, out: Path, dtype: str) -> Done:
-    """The quickstart's settings over the folder, boxes only."""
+    """`nightjar run` with the quickstart's settings, boxes only."""
     import pyarrow.dataset as ds
 
     path = out / "run.yaml"
@@ -173,7 +178,7 @@ def nightjar(task: Task, out: Path, dtype: str) -> Done:
 
 
 def config_of(task: Task, run_dir: Path, dtype: str) -> dict[str, Any]:
-    """The quickstart's config without segmenter; batches so small that every worker has some."""
+    """The quickstart's config without segmenter. Small batches give every worker at least one."""
     config: dict[str, Any] = yaml.safe_load(QUICKSTART.read_text())
     for key in ("truth", "segmenter", "segmenter_pool"):
         del config[key]
@@ -188,7 +193,7 @@ def config_of(task: Task, run_dir: Path, dtype: str) -> dict[str, Any]:
 
 
 def autodistill(task: Task, out: Path) -> Done:
-    """`GroundingDINO(...).label(folder)` in its environment, with its own default of threads."""
+    """`GroundingDINO(...).label(folder)` in autodistill's environment, with its default threads."""
     given = {"names": task.names, "threshold": task.threshold, "folder": str(task.images)}
     said = _peer(task, {"work": "label", "out": str(out / "labelled"), **given}, out)
     found = {
@@ -209,11 +214,12 @@ def _peer(task: Task, given: dict[str, Any], out: Path) -> Any:
 
 @torch.inference_mode()
 def same_answers(task: Task, sample: Sample, scratch: Path) -> dict[str, dict[str, float]]:
-    """Largest differences between our model in float32 and autodistill's, the same pixels in both.
+    """Largest differences between our model in float32 and autodistill's, for the same pixels.
 
-    `logits`: over all queries and tokens of the prompt; `boxes`: of the image's side. `as they
-    are`, and with `one bound` for coordinates at the image's edge: the package keeps them 1e-3 away
-    from 0 and 1 where it takes their logit, transformers 1e-5.
+    `logits` is the largest over all queries and tokens of the prompt. `boxes` is a share of the
+    image's side. Both are measured twice: `as they are`, and with `one bound`. The models clamp
+    coordinates before the logit, autodistill's at 1e-3 and transformers' at 1e-5; `one bound` sets
+    both to 1e-3.
     """
     caption = ". ".join(task.names) + "."
     loaded = load_grounding_dino(
@@ -293,10 +299,10 @@ def _lines(report: dict[str, Any]) -> list[str]:
         found = report["largest_differences"]
         apart, alike = (found[key] for key in ("as they are", "one bound"))
         lines.append(
-            "The same weights in both models: on one image, one prompt and the same pixels their "
-            f"logits differ by {alike['logits']:.0e} at most and their boxes by "
-            f"{alike['boxes']:.0e} of the side once both keep coordinates equally far from the "
-            f"image's edge, by {apart['logits']:.0e} and {apart['boxes']:.0e} as they are."
+            "Largest differences between the two models with the same weights, one image and one "
+            f"prompt: logits {apart['logits']:.0e}, boxes {apart['boxes']:.0e} of the image's "
+            f"side. With the same clamp of coordinates: {alike['logits']:.0e} and "
+            f"{alike['boxes']:.0e}."
         )
     return lines + [f"Left out: {name}: {why}." for name, why in report["left_out"].items()]
 

@@ -1,10 +1,10 @@
-"""Does a long run stay flat in memory? Workers, driver and object store over many small pages.
+"""Memory of a long run over many small pages: workers, driver, object store.
 
     python benchmarks/memory.py [--pages 10000] [--every 5] [--out DIR]
 
-A real run of OCR backfill over small pages. Every few seconds the unique set size of the driver and
-of each worker is read, and what lies in the object store. Reported by tenths of the pages done: a
-leak is a column that rises. The first tenth includes start-up and the shapes that OpenVINO meets.
+Runs OCR backfill over small pages. Every few seconds it reads the unique set size of the driver and
+of each worker, and the size of the object store. The report has one row per tenth of the pages. A
+column that keeps rising is a leak. The first tenth includes start-up and OpenVINO's new shapes.
 """
 
 from __future__ import annotations
@@ -37,13 +37,13 @@ def main() -> None:
         process = subprocess.Popen(argv, stdout=subprocess.DEVNULL)
         seen = list(_watched(process, run_dir, arguments.every))
         if process.returncode:
-            raise SystemExit(f"the run ended with exit code {process.returncode}")
+            raise SystemExit(f"nightjar run ended with exit code {process.returncode}")
     rows = _by_part(seen, arguments.pages)
     report = head() | {"pages": arguments.pages, "parts": rows, "samples": len(seen)}
     names = [name for name in rows[-1] if name != "pages"]
     cells = [[str(row["pages"]), *(str(row.get(name, "")) for name in names)] for row in rows]
     title = f"# Memory of a run of {arguments.pages:,} small pages, {report['date']}"
-    what = f"{report['machine']}. Peak of each tenth, MB; workers: unique memory of all together."
+    what = f"{report['machine']}. Peak of each tenth in MB. Workers: sum of their unique memory."
     lines = [title, "", what, "", *table(["pages done", *names], cells)]
     write(result_stem(arguments.out, "memory", report), report, lines)
 
@@ -53,13 +53,13 @@ def _arguments() -> argparse.Namespace:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--pages", type=int, default=10_000)
-    parser.add_argument("--every", type=float, default=5.0, help="seconds between two looks")
+    parser.add_argument("--every", type=float, default=5.0, help="seconds between two measurements")
     parser.add_argument("--out", type=Path, default=HERE / "results")
     return parser.parse_args()
 
 
 def _prepared(scratch: Path, pages: int) -> tuple[Path, Path]:
-    """(config, run_dir) of a run over links to 64 drawn pages."""
+    """(config, run_dir) of a run over `pages` links to 64 generated pages."""
     from bad_files import many_pages
 
     drawn, source = scratch / "drawn", scratch / "source"
@@ -79,7 +79,7 @@ def _prepared(scratch: Path, pages: int) -> tuple[Path, Path]:
 
 
 def _watched(process: subprocess.Popen[bytes], run_dir: Path, every: float) -> Any:
-    """(rows committed, {role: MB}) every so often."""
+    """(rows committed, {role: MB}) every `every` seconds."""
     known: dict[Path, int] = {}
     while process.poll() is None:
         used = _memory(psutil.Process(process.pid))
@@ -98,7 +98,7 @@ def _memory(driver: psutil.Process) -> dict[str, float]:
             used = process.memory_full_info()
         except (psutil.NoSuchProcess, psutil.ZombieProcess, OSError):
             continue
-        if role == "raylet":  # maps all of the store; its libraries are some 30 MB of this
+        if role == "raylet":  # maps the whole store; about 30 MB of this are its libraries
             found["object store"] += (used.rss - used.uss) / 1e6
         found[role] += used.uss / 1e6
     return found

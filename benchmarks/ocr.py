@@ -1,17 +1,21 @@
-"""OCR side by side in one run, on the same pages and cores: RapidOCR, the floor, ours.
+"""OCR: `nightjar run`, RapidOCR's loop and the floor on the same pages and cores.
 
     python benchmarks/ocr.py PAGES_DIR [--truth DIR] [--copies 3] [--repeats 3] [--only NAME]
         [--out DIR]
 
-Contestants take turns (a, b, c, a, b, c ...), so that a noisy neighbour disturbs all of them alike.
-Every contestant loads its models and reads one page before its clock starts. RapidOCR's loops read
-every page once, the others `--copies` times: a shape that OpenVINO has not met costs 25 to 90 ms,
-which counts as start-up, and of 63 pages alone it would be a tenth of the time. `floor` runs the
-same compiled models as ours over inputs that were prepared before the clock started: nothing that
-reads pages can be faster on this machine with these models. CER: both sides are put into rows by
-their boxes (top to bottom, left to right), spaces and case left out, so that neither the order of
-lines nor their splitting counts; micro average over pages. Nightjar keeps what scores below 0.5,
-RapidOCR drops it: `cer_sure` is ours without those lines.
+Contestants take turns (a, b, c, a, b, c ...), so that other load on the machine affects all alike.
+Each loads its models and reads one page before its clock starts.
+
+Copies: RapidOCR's loops read every page once, the others `--copies` times. OpenVINO needs 25 to 90
+ms for a new input shape. With only 63 pages that start-up cost would be a tenth of the time.
+
+Floor: the same compiled models as ours on inputs that are prepared before the clock starts. With
+these models no reader can be faster on this machine.
+
+CER: the lines of both sides are sorted into rows by their boxes (top to bottom, left to right).
+Spaces and case are ignored, so that order and splitting of lines do not count. Micro average over
+pages. Nightjar keeps lines with a score below 0.5, RapidOCR drops them; `cer_sure` is our CER
+without these lines.
 """
 
 from __future__ import annotations
@@ -38,7 +42,7 @@ from parts.watch import beside_models, watched
 HERE = Path(__file__).parent
 
 OURS, FLOOR = "nightjar run", "floor: bare networks, prepared inputs"
-#: name -> (worker kind, engine, processes, threads of each; 0: as it ships)
+#: name -> (worker kind, engine, processes (0: one per core), threads per process (0: default))
 LOOPS = {
     "rapidocr loop, as it ships": ("rapidocr", "onnxruntime", 1, 0),
     "rapidocr loop, one process per core": ("rapidocr", "onnxruntime", 0, 1),
@@ -69,7 +73,7 @@ def main() -> None:
 
 
 def pages_of(folder: Path) -> list[Path]:
-    """Its images, by name."""
+    """The images of a folder, sorted by name."""
     return sorted(page for page in folder.iterdir() if page.suffix.lower() in (".jpg", ".png"))
 
 
@@ -77,10 +81,12 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("pages", type=Path)
     parser.add_argument("--truth", type=Path)
-    parser.add_argument("--copies", type=int, default=3, help="ours: each page this often")
+    parser.add_argument(
+        "--copies", type=int, default=3, help="copies of each page for ours and the floor"
+    )
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument(
-        "--only", action="append", choices=LOOPS, help="beside ours; repeatable; else all"
+        "--only", action="append", choices=LOOPS, help="contestant beside ours; repeatable"
     )
     parser.add_argument("--out", type=Path, default=HERE / "results")
     return parser.parse_args()
@@ -105,7 +111,7 @@ def _round(
 
 
 def _loop(folder: Path, kind: str, engine: str, processes: int, threads: int) -> dict[str, Any]:
-    """Each worker loads, and then reads its share of the pages."""
+    """All workers load their models, then read their shares of the pages at the same time."""
     pages = sorted(map(str, folder.iterdir()))
     argv = [sys.executable, "-m", "parts.ocr_worker", kind, engine, str(threads)]
     seconds, answers = together(argv, [pages[number::processes] for number in range(processes)])
@@ -118,7 +124,7 @@ def _loop(folder: Path, kind: str, engine: str, processes: int, threads: int) ->
 
 
 def run_argv(folder: Path, run_dir: Path) -> list[str]:
-    """The real command over the pages of `folder`; its config is written beside `run_dir`."""
+    """The command line of `nightjar run` over `folder`; writes its config beside `run_dir`."""
     config = yaml.safe_load((HERE.parent / "configs/ocr_backfill/quickstart.yaml").read_text())
     config |= {"run_dir": str(run_dir), "source": {"path": str(folder)}}
     config["fetch_pool"] |= {"batch_size": 16}
@@ -129,7 +135,7 @@ def run_argv(folder: Path, run_dir: Path) -> list[str]:
 
 
 def _ours(folder: Path, run_dir: Path) -> dict[str, Any]:
-    """The real command. Its clock: from the first batch in a reader to the last commit."""
+    """`nightjar run`, timed from the first to the last batch of the readers."""
     import pyarrow.dataset as ds
 
     argv = run_argv(folder, run_dir)
@@ -159,7 +165,7 @@ def _ours(folder: Path, run_dir: Path) -> dict[str, Any]:
 
 
 def cer(pages: Lines, truth: Path | None) -> float | None:
-    """Character error rate (0..1), micro average; see the head of this file."""
+    """Character error rate (0..1), micro average; the module docstring has the definition."""
     if truth is None or not pages:
         return None
     expected = [in_rows(_truth_lines(truth, name.split("-", 1)[1])) for name in pages]
@@ -228,16 +234,16 @@ def _write(report: dict[str, Any], out: Path) -> None:
     write(result_stem(out, "ocr", report), report, lines)
 
 
-#: Steps of the reader that are not its networks.
+#: Steps of the reader other than its networks -> their names in the table of causes.
 STEPS = {"decode": "decoding", "crop": "cutting lines out", "ink": "ink", "order": "reading order"}
 
 
 def gap(ours: dict[str, Any], floor: dict[str, Any], cores: int) -> dict[str, float]:
-    """Core seconds of a run that the floor does not need, by cause; they add up to the gap.
+    """Core seconds by cause that the run needs beyond the floor. They add up to the gap.
 
-    Steps of the readers are wall time of theirs, the rest is CPU time by process. What the readers'
-    other CPU time is above the floor's: shapes that OpenVINO meets for the first time, memory that
-    is fought for, Arrow. `idle` is what nobody used: at the end one reader has nothing left.
+    Steps are wall time of the single-threaded readers; the other causes are CPU time per process.
+    `networks beyond the floor`: new input shapes of OpenVINO, memory contention, Arrow. `idle`:
+    unused core time, mostly at the end when one reader has no batch left.
     """
     used, pages = ours["cpu_s"], ours["pages"] / floor["pages"]
     found = {name: ours["steps"].get(step, 0.0) for step, name in STEPS.items()}
@@ -260,7 +266,7 @@ def _gap_lines(raw: dict[str, list[dict[str, Any]]]) -> list[str]:
         for name, seconds in sorted(found.items(), key=lambda item: -item[1])
     ]
     said = (
-        f"Where the gap to the floor lies: {whole:.0f} of {spent:.0f} core seconds of a run "
+        f"Causes of the gap to the floor: {whole:.0f} of {spent:.0f} core seconds of a run "
         f"({cores} cores x reading time)."
     )
     return [said, "", *table(["cause", "core seconds", "of the gap"], rows)]

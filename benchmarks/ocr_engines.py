@@ -1,10 +1,10 @@
-"""Our OCR actors side by side, each in its environment; beside them PaddleOCR's own loop.
+"""OCR engines: our actors, each in its environment, and PaddleOCR's own loop.
 
     python benchmarks/ocr_engines.py PAGES_DIR [--truth DIR] [--pages N] [--repeats 2] [--out DIR]
 
-One process and one thread each, one after the other, in turns. Models are loaded and one page is
-read before the clock starts. `cpu`: seconds of CPU time a page, which a busy neighbour disturbs
-less than the wall clock. CER as in `ocr.py`.
+One process with one thread each, in turns. Each loads its models and reads one page before its
+clock starts. CPU seconds per page are reported too, because other load on the machine affects them
+less than wall time. CER as in `ocr.py`.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from parts.report import head, median_and_spread, result_stem, spread_text, tabl
 HERE = Path(__file__).parent
 Lines = list[list[Any]]  # [text, x0, y0, x1, y1], pixels
 
-#: name -> (environment, actor, settings); the pipeline is PaddleOCR's own loop.
+#: name -> (environment, actor, settings); `pipeline` is PaddleOCR's own loop.
 CONTESTANTS: dict[str, tuple[str | None, str, dict[str, Any]]] = {
     "rapid_ocr, openvino": (None, "rapid_ocr", {"engine": "openvino"}),
     "rapid_ocr, onnxruntime": (None, "rapid_ocr", {"engine": "onnxruntime"}),
@@ -90,7 +90,9 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("pages_dir", type=Path)
     parser.add_argument("--truth", type=Path)
-    parser.add_argument("--pages", type=int, help="so many of them, spread over the folder")
+    parser.add_argument(
+        "--pages", type=int, help="number of pages, spread over the folder; default: all"
+    )
     parser.add_argument("--repeats", type=int, default=2)
     parser.add_argument("--out", type=Path, default=HERE / "results")
     return parser.parse_args()
@@ -103,7 +105,7 @@ def _asked(
 
     python = environments.find(environment) if environment else Path(sys.executable)
     if python is None:
-        raise SystemExit(f"no environment {environment}: make engines")
+        raise SystemExit(f"there is no environment {environment!r}: run `make engines`")
     job = [reader, json.dumps(settings), json.dumps(list(pages))]
     done = subprocess.run(
         [str(python), __file__, "--worker", *job], stdout=subprocess.PIPE, text=True, check=True
@@ -132,7 +134,7 @@ def _actor(name: str, settings: dict[str, Any]) -> Callable[[list[str]], dict[st
     import pyarrow as pa
     from parts.ocr_worker import boxed
 
-    module = importlib.import_module(f"actors.{name}")
+    module = importlib.import_module(f"actors.ocr.{name}")
     kind = {"rapid_ocr": "RapidOcr", "paddle_ocr": "PaddleOcr"}[name]
     actor = getattr(module, kind)(getattr(module, kind + "Config")(**settings))
 

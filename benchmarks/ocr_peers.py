@@ -1,18 +1,19 @@
-"""OCR against the commands that people run instead, on the same pages and cores, in one run.
+"""OCR commands: OCRmyPDF, RapidOCR, docling and PaddleOCR against `nightjar run`.
 
     python benchmarks/ocr_peers.py [PAGES_DIR] [--truth DIR] [--peers DIR] [--pages 24]
         [--repeats 2] [--out DIR]
 
-Every contestant is a command line, started as its manual says, with all cores. `all in`: pages by
-the wall clock of the whole command. `reading`: the clock less that of the same command over one
-page, which leaves start-up and the loading of models out; ours from its first batch to its last, as
-run.json says. `ahead from`: the number of pages from which our whole command is the faster one by
-these two. Contestants take turns. CER: `pipelines.measures.character_errors` (lines matched by
-their boxes, or by the cheapest of three orders where the peer gives none), micro average, so that
-no order of lines and no way of splitting them is punished.
+Every contestant is a command line as in its manual, with all cores, on the same pages. They take
+turns.
 
-Peers live in environments of their own (`make bench-peers`); one that is not there is left out and
-named.
+- `all in`: pages divided by the wall time of the whole command.
+- `reading`: the same without start-up and loading of models. For peers, the time of the same
+  command over one page is subtracted. Ours is timed from first to last batch in run.json.
+- `ahead from`: number of pages from which our whole command is faster, computed from these two.
+- CER: `pipelines.measures.character_errors`, micro average. Lines are matched by their boxes, or by
+  the best of three orders if the peer gives no boxes. Order and splitting of lines do not count.
+
+Each peer has an environment of its own (`make bench-peers`). The report names missing peers.
 """
 
 from __future__ import annotations
@@ -48,12 +49,12 @@ Read = dict[str, list[TextLine]]
 
 @dataclass(frozen=True)
 class Peer:
-    """A command over a folder of pages. `run` reads them all and returns what it found."""
+    """A command over a folder of pages. `run` reads all pages and returns their lines."""
 
     name: str
     run: Callable[[Path, Path], Read]
     missing: Callable[[], str | None] = lambda: None
-    pages: int | None = None  #: fewer pages for one that starts anew with each
+    pages: int | None = None  #: fewer pages, for a command that starts once per page
 
 
 def main() -> None:
@@ -111,7 +112,7 @@ def _timed(peer: Peer, pages: list[Path], truths: Any, scratch: Path) -> dict[st
 
 
 def _run(peer: Peer, pages: list[Path], scratch: Path) -> tuple[float, Read, float | None]:
-    """(seconds of the command, what it read, seconds of its reading alone if it says so)."""
+    """(seconds of the command, lines read, seconds of reading alone if the peer reports them)."""
     folder, out = scratch / "pages", scratch / "out"
     folder.mkdir(parents=True)
     out.mkdir()
@@ -153,14 +154,14 @@ def _needs(program: Path, *commands: str) -> str | None:
         return f"no {program} (make bench-peers)"
     gone = [name for name in commands if shutil.which(name) is None]
     return (
-        f"{', '.join(gone)} is not installed (apt-get install tesseract-ocr ghostscript)"
+        f"not installed: {', '.join(gone)} (apt-get install tesseract-ocr ghostscript)"
         if gone
         else None
     )
 
 
 def _docling_missing(docling: Path, models: Path) -> str | None:
-    """Where it is there, its models are laid out, before any clock runs."""
+    """Why docling cannot run. If it can, its models are prepared here, before any clock starts."""
     if not docling.exists():
         return f"no {docling} (make bench-peers)"
     lay_out(models)
@@ -168,7 +169,7 @@ def _docling_missing(docling: Path, models: Path) -> str | None:
 
 
 def nightjar(pages: Path, out: Path) -> Read:
-    """The quickstart's settings over the folder."""
+    """`nightjar run` with the quickstart's settings."""
     import pyarrow.dataset as ds
 
     config = yaml.safe_load((HERE.parent / "configs/ocr_backfill/quickstart.yaml").read_text())
@@ -187,7 +188,7 @@ def nightjar(pages: Path, out: Path) -> Read:
 
 
 def rapidocr(pages: Path, out: Path) -> Read:
-    """`rapidocr -img PAGE --vis_res` prints the lines; its command takes one picture at a time."""
+    """`rapidocr -img PAGE` prints the lines. The command takes one image at a time."""
     read: Read = {}
     for page in sorted(pages.iterdir()):
         said = quiet([str(Path(sys.executable).with_name("rapidocr")), "-img", str(page)])
@@ -229,7 +230,7 @@ def paddleocr(program: Path, pages: Path, out: Path) -> Read:
 
 
 def _stock_models(folder: Path) -> list[Path]:
-    """The models of rapidocr's wheel as PaddleOCR ships them: lines of 320 columns or more."""
+    """The models of rapidocr's wheel with PaddleOCR's default: lines are at least 320 columns."""
     from actors.ocr.pp_ocr.paddle_models import embedded
 
     made = []
@@ -246,7 +247,7 @@ def _stock_models(folder: Path) -> list[Path]:
 
 
 def ocrmypdf_tesseract(program: Path, pages: Path, out: Path) -> Read:
-    """One single-threaded process a page, as many at once as there are cores."""
+    """One single-threaded process per page, one per core at a time."""
     environment = os.environ | {"OMP_THREAD_LIMIT": "1"}
 
     def one(page: Path) -> tuple[str, list[TextLine]]:
@@ -261,7 +262,7 @@ def ocrmypdf_tesseract(program: Path, pages: Path, out: Path) -> Read:
 
 
 def docling_rapidocr(program: Path, models: Path, pages: Path, out: Path) -> Read:
-    """Whole pages read and tables off, so that it reads and orders lines and nothing else."""
+    """Full-page OCR without tables, so that docling only reads and orders lines."""
     argv = [str(program), "--from", "image", "--to", "text", "--artifacts-path", str(models)]
     argv += ["--ocr-engine", "rapidocr", "--ocr-mode", "full_page", "--no-tables"]
     quiet([*argv, "--num-threads", str(CORES), "--output", str(out), str(pages)])
@@ -301,7 +302,7 @@ def _cer(result: dict[str, Any], pages: Iterable[str]) -> float:
 
 
 def _ahead_from(ours: list[dict[str, Any]], theirs: list[dict[str, Any]]) -> int | None:
-    """The number of pages from which our whole command is the faster one; None if it never is."""
+    """Number of pages from which our whole command is faster; None if it never is."""
     rates = [_median(found, "reading") for found in (ours, theirs)]
     starts = [_start(found, rate) for found, rate in zip((ours, theirs), rates, strict=True)]
     if rates[0] <= rates[1]:
@@ -310,7 +311,7 @@ def _ahead_from(ours: list[dict[str, Any]], theirs: list[dict[str, Any]]) -> int
 
 
 def _start(found: list[dict[str, Any]], rate: float) -> float:
-    """Seconds of the whole command that its reading does not explain."""
+    """Start-up: seconds of the whole command without reading."""
     return _median(found, "seconds") - found[0]["pages"] / rate
 
 
@@ -333,7 +334,7 @@ def _lines(report: dict[str, Any]) -> list[str]:
         for name, row in report["contestants"].items()
     ]
     columns = ["contestant", "reading, pages/s (spread)", "ours is", "all in", "ours is"]
-    columns += ["ahead from", "CER", "ours on these pages"]
+    columns += ["ahead from (pages)", "CER", "our CER on these pages"]
     title = f"# OCR peers as commands, {report['date']}, {report['machine']}, {report['pages']}"
     gone = [f"Left out: {name}: {why}." for name, why in report["left_out"].items()]
     return [title, "", *table(columns, rows), "", *gone]

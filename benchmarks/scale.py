@@ -1,15 +1,15 @@
-"""What size costs: planning, resuming and running up to 10^6 objects, and what a wave loses.
+"""Cost of size: plan, resume and run up to 10^6 objects, and time lost between waves.
 
     python benchmarks/scale.py [--objects 1000000] [--out DIR] [--only PART ...]
 
-The model looks at nothing, so that all that is measured is Nightjar and Ray. Every measurement is a
-process of its own; `peak` is its largest resident memory (VmHWM), of the driver alone.
+The model does nothing, so only Nightjar and Ray are measured. Every measurement runs in its own
+process. `peak` is the largest resident memory (VmHWM) of the driver.
 
-- plan: the objects are real PNG files of 69 bytes, 1,000 a folder; `list`: a Parquet list of them.
-- resume: all but 1 in 100 of the rows are in shards already; the time and memory to know the rest.
-- growth: seconds from the first batch to the last commit, by rows, for runs of 10^3, 10^4, 10^5.
-- waves: the same rows as one wave and as four; what is lost from one wave's last batch to the
-  next one's first, with a model that loads at once and one that takes ten seconds.
+- plan: real PNG files of 69 bytes, 1,000 per folder; and a Parquet list of the same files.
+- resume: 99 of 100 rows are in shards; time and memory to find the other rows.
+- growth: time per row from first to last batch, for runs of 10^3, 10^4 and 10^5 rows.
+- waves: the same rows as one wave and as four, with a model that loads at once and a model that
+  loads in 10 s; time lost between the last batch of a wave and the first batch of the next.
 - million: all objects in one run.
 """
 
@@ -69,17 +69,17 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--objects", type=int, default=1_000_000)
     parser.add_argument("--scratch", type=Path, default=Path("runs/scale"))
     parser.add_argument("--out", type=Path, default=HERE / "results")
-    parser.add_argument("--only", nargs="*", choices=PARTS, help="parts; all without it")
-    parser.add_argument("--keep", action="store_true", help="the other parts' figures stay")
+    parser.add_argument("--only", nargs="*", choices=PARTS, help="parts to measure; default: all")
+    parser.add_argument("--keep", action="store_true", help="keep the figures of the other parts")
     parser.add_argument("--child", help=argparse.SUPPRESS)
     return parser.parse_args()
 
 
-# --- what the children do -------------------------------------------------------------------------
+# --- measurements in child processes --------------------------------------------------------------
 
 
 def _child(task: dict[str, Any]) -> dict[str, Any]:
-    """One measurement, in a process of its own. Imports are not measured."""
+    """Run one measurement. Imports are not measured."""
     importlib.import_module("parts.scale_job")
 
     importlib.import_module("pipelines.run")
@@ -112,7 +112,7 @@ def _plan(source: str, run_dir: str) -> dict[str, Any]:
 
 
 def _resume(source: str, run_dir: str) -> dict[str, Any]:
-    """What `execute` does before it sends the first row."""
+    """The work of `execute` before its first row."""
     from parts.scale_job import JOB
 
     from pipelines.run import Run
@@ -154,7 +154,7 @@ def _run(source: str, run_dir: str, rows: int, **changes: Any) -> dict[str, Any]
 
 
 def _cpu_s() -> float:
-    """CPU seconds of this process and of all of Ray's."""
+    """CPU seconds of this process and of all Ray processes."""
     found = 0.0
     for process in [psutil.Process(), *psutil.Process().children(recursive=True)]:
         with contextlib.suppress(psutil.Error):
@@ -164,13 +164,13 @@ def _cpu_s() -> float:
 
 
 def _slope(cpu: list[tuple[int, float]]) -> float | None:
-    """Microseconds a row, from the first look that saw rows to the last; None: it was the same."""
+    """CPU microseconds per row between the first and the last sample; None for a single sample."""
     (first, begun), (last, ended) = cpu[0], cpu[-1]
     return round((ended - begun) / (last - first) * 1e6, 1) if last > first else None
 
 
 def _pauses(seen: list[tuple[float, int]], waves: int, rows: int) -> list[float]:
-    """Seconds in which the count of finished rows stood still at the end of a wave."""
+    """Seconds without a finished row at the end of each wave but the last."""
     pauses = []
     for wave in range(1, waves):
         times = [at for at, done in seen if done == wave * (rows // waves)]
@@ -178,11 +178,11 @@ def _pauses(seen: list[tuple[float, int]], waves: int, rows: int) -> list[float]
     return pauses
 
 
-# --- what the parent prepares ---------------------------------------------------------------------
+# --- parts, prepared by the parent ----------------------------------------------------------------
 
 
 def _measured(what: str, **task: Any) -> dict[str, Any]:
-    """The answer of a child."""
+    """Run a child process and return its answer."""
     paths = [str(HERE), str(HERE.parent)]
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(paths), "RAY_AUTH_MODE": "token"}
     done = subprocess.run(
@@ -192,7 +192,7 @@ def _measured(what: str, **task: Any) -> dict[str, Any]:
         text=True,
     )
     if done.returncode:
-        raise SystemExit(f"{what} {task} failed")
+        raise SystemExit(f"the measurement {what} {task} failed: see its output above")
     answer: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     return answer
 
@@ -209,7 +209,7 @@ def tiny_png() -> bytes:
 
 
 def _files(folder: Path, count: int) -> list[str]:
-    """Makes real files; those that are there stay."""
+    """Make real files; existing files are kept."""
     picture, paths = tiny_png(), []
     for number in range(count):
         path = folder / f"{number // PER_FOLDER:04}" / f"{number % PER_FOLDER:03}.png"
@@ -222,7 +222,7 @@ def _files(folder: Path, count: int) -> list[str]:
 
 
 def plan(scratch: Path, objects: int) -> dict[str, Any]:
-    """Listing and planning, of files and of a list, at a tenth of the objects and at all."""
+    """List and plan files and a list: a tenth of the objects, then all."""
     results = {}
     for count in (objects // 10, objects):
         folder = scratch / f"files-{count}"
@@ -240,7 +240,7 @@ def plan(scratch: Path, objects: int) -> dict[str, Any]:
 
 
 def resume(scratch: Path, objects: int) -> dict[str, Any]:
-    """From shards as a run leaves them, made here: 99 of 100 rows are done."""
+    """Resume from generated shards that hold 99 of 100 rows."""
     results = {}
     for count in (objects // 10, objects):
         run_dir = scratch / f"resume-{count}"
@@ -256,7 +256,7 @@ def resume(scratch: Path, objects: int) -> dict[str, Any]:
 
 
 def manifest(run_dir: Path, count: int, rows_per_part: int = 250_000) -> None:
-    """A frozen manifest of objects that are nowhere: the model here does not look at them."""
+    """A frozen manifest of objects that do not exist; the model never reads them."""
     from pipelines.sources.manifest import MANIFEST, ManifestSummary, row_id
 
     for name in ("manifest", "shards"):
@@ -322,7 +322,7 @@ def waves(scratch: Path, objects: int) -> dict[str, Any]:
 
 
 def million(scratch: Path, objects: int) -> dict[str, Any]:
-    """All objects in one run, as a labelling run batches them and in larger batches."""
+    """All objects in one run, in batches of 64."""
     run_dir = scratch / "million"
     manifest(run_dir, objects)
     pool = {"batch_size": 64, "num_cpus": 1, "max_size": 1}
@@ -342,10 +342,10 @@ PARTS: dict[str, Callable[[Path, int], dict[str, Any]]] = {
 def _report(out: Path, objects: int, results: dict[str, Any]) -> None:
     document = {**head(), "objects": objects, "results": results}
     lines = [
-        "# What size costs",
+        "# Cost of size",
         "",
-        f"{document['date']}, {document['machine']}, Ray and all else on these cores. "
-        "`benchmarks/scale.py` says what is measured. Memory is the driver's largest.",
+        f"{document['date']}, {document['machine']}, shared by Ray and the driver. "
+        "`benchmarks/scale.py` explains the parts. Memory is the driver's peak.",
     ]
     for name, tell in (
         ("plan", _plan_lines),
@@ -370,11 +370,11 @@ def _resume_lines(found: dict[str, Any]) -> list[str]:
         (f"{int(k):,}", f"{v['owed']:,}", f"{v['seconds']}", f"{v['peak_mb']}")
         for k, v in found.items()
     ]
-    return table(("rows", "still owed", "seconds", "peak MB"), rows)
+    return table(("rows", "rows left", "seconds", "peak MB"), rows)
 
 
 def _growth_lines(found: dict[str, Any]) -> list[str]:
-    columns = ("rows", "µs a row", "of each run", "CPU µs", "start-up s", "first commit s", "MB")
+    columns = ("rows", "µs per row", "each run", "CPU µs", "start-up s", "first commit s", "MB")
     rows = [
         (
             f"{int(k):,}",
@@ -391,7 +391,7 @@ def _growth_lines(found: dict[str, Any]) -> list[str]:
 
 
 def _marginal(found: dict[str, Any]) -> str:
-    """What one more row costs: a run has a price of its own, which few rows share."""
+    """Marginal cost of a row, without the fixed cost of a run."""
     sizes = sorted(map(int, found))
     spent = {n: n * found[str(n)]["us_per_row"] for n in sizes}
     parts = [
@@ -402,7 +402,7 @@ def _marginal(found: dict[str, Any]) -> str:
 
 
 def _run_lines(found: dict[str, Any]) -> list[str]:
-    columns = ("run", "rows/s", "first commit s", "between waves s", "whole s", "peak MB")
+    columns = ("run", "rows/s", "first commit s", "between waves s", "total s", "peak MB")
     rows = [
         (
             k,

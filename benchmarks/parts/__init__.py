@@ -1,1 +1,1 @@
-"""What the benchmarks share: contestants, workers, watching, and how a report is written."""
+"""Shared parts of the benchmarks: contestants, worker processes, monitoring, reports."""

@@ -1,6 +1,6 @@
-"""Autodistill at work, in its own environment: `labelling_peers.py` starts it with a task as JSON.
+"""Worker in autodistill's environment; `labelling_peers.py` starts it with a task as JSON.
 
-`label`: its README's lines over a folder. `forward`: what the same model says of given pixels.
+`label` labels a folder as in autodistill's README. `forward` runs the same model on given pixels.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any
 
 
 def label(task: dict[str, Any]) -> dict[str, Any]:
-    """Seconds of `.label`, and for each image its boxes, xyxy in pixels, with class and score."""
+    """Seconds of `.label`; per image the boxes (xyxy in pixels), classes and scores."""
     from autodistill.detection import CaptionOntology
     from autodistill_grounding_dino import GroundingDINO
 
@@ -37,7 +37,7 @@ def label(task: dict[str, Any]) -> dict[str, Any]:
 
 
 def forward(task: dict[str, Any]) -> None:
-    """Logits (n_queries, n_tokens) and boxes (n_queries, 4, cxcywh 0..1) go to the file `out`.
+    """Write logits (n_queries, n_tokens) and boxes (n_queries, 4, cxcywh 0..1) to the file `out`.
 
     The file `pixels` holds a float32 tensor (3, height, width), resized and normalised.
     """

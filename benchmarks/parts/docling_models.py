@@ -1,9 +1,9 @@
 """docling's models without a hub: a folder for its `--artifacts-path`.
 
-The readers are the ONNX files of our rapidocr wheel, the ones docling asks for. The layout model,
-heron, is RT-DETRv2 on ResNet-50 with 17 classes and 42.8 M parameters (arXiv 2509.11720), here with
-random weights that give every class 0.01: each page takes the time of the forward pass, and what
-comes out are RapidOCR's lines over the whole page, in docling's order.
+OCR models: the ONNX files of our rapidocr wheel, the same as docling's. Layout model: heron, an
+RT-DETRv2 on ResNet-50 with 17 classes and 42.8 M parameters (arXiv 2509.11720). Here it has random
+weights, and every class scores 0.01. Each page therefore costs a full forward pass, and the result
+is RapidOCR's lines of the whole page in docling's order.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ LABELS = [
 
 
 def lay_out(folder: Path) -> Path:
-    """Make `folder` (195 MB) if it is not there yet, and return it."""
+    """Make `folder` (195 MB) if it does not exist, and return it."""
     if folder.exists():
         return folder
     from transformers import RTDetrImageProcessor

@@ -1,10 +1,9 @@
-"""What people write instead of Nightjar: the same reader under a pool, or under plain Ray Data.
+"""Peers of `engine.py`: our reader under a process pool, or under plain Ray Data.
 
     python engine_peer.py pool|ray PAGES_DIR OUT_DIR
 
-Each has the reader of ours, so that only the engine differs, and the code that a tutorial would
-have: no failure as a value, no resume, no record. Writes Parquet; prints when reading began and
-ended as JSON.
+The reader is ours, so only the engine differs. The code is tutorial style: no failures as values,
+no resume, no record. Writes Parquet, and prints start and end of reading as JSON.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-#: Pages of one call of the reader, as the run has it.
+#: Pages per call of the reader, as in `nightjar run`.
 BATCH = 16
 
 _reader: Any = None
@@ -38,7 +37,7 @@ def main() -> None:
 
 
 def pool(pages: Path, out: Path) -> tuple[float, float]:
-    """One reader a core, a batch of paths a task, one Parquet file at the end."""
+    """One reader per core, one batch of paths per task, one Parquet file at the end."""
     paths = sorted(map(str, pages.iterdir()))
     batches = [paths[i : i + BATCH] for i in range(0, len(paths), BATCH)]
     with multiprocessing.get_context("spawn").Pool(os.cpu_count(), _load) as workers:
@@ -59,15 +58,15 @@ def _read_paths(paths: list[str]) -> tuple[float, pa.Table]:
     images = pa.array([Path(path).read_bytes() for path in paths], pa.binary())
     table = _reader(pa.table({"path": paths, "image": images}))
     if torn := [row for row in table["ocr_failure"].to_pylist() if row]:
-        raise ValueError(torn[0]["message"])  # as the libraries' own loops do
+        raise ValueError(torn[0]["message"])  # like the libraries' own loops
     return began, table.select(["path", "ocr_lines"])
 
 
-# --- Ray Data, naively ----------------------------------------------------------------------------
+# --- plain Ray Data -------------------------------------------------------------------------------
 
 
 class Naive:
-    """An actor over decoded images: finds lines, reads them, page by page."""
+    """An actor over decoded images: finds and reads lines, page by page."""
 
     def __init__(self) -> None:
         from actors.ocr.rapid_ocr import RapidOcr, RapidOcrConfig
@@ -92,8 +91,8 @@ class Naive:
 def ray_data(pages: Path, out: Path) -> tuple[float, float]:
     """`read_images`, `map_batches`, `write_parquet`.
 
-    Cores are shared out as ours are: with a whole one for each actor, Ray's default, nothing is
-    left for the tasks that read, and the job stands still.
+    Cores are divided as in our run. With Ray's default of one core per actor, no core is left for
+    the tasks that read files, and the job never finishes.
     """
     import ray
 

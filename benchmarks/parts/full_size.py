@@ -1,10 +1,10 @@
-"""Full-size checkpoints with random, seeded weights, for speed: `labelling.py` takes them.
+"""Make full-size checkpoints with random, seeded weights, for speed measurements.
 
     python benchmarks/parts/full_size.py DIR
     python benchmarks/labelling.py --model DIR/detector --segmenter DIR/segmenter --count 3
 
-grounding-dino-tiny (172 M parameters, 800 px) and sam2.1-hiera-tiny (39 M, 1024 px), the library's
-default configs. The tokenizer is that of the pocket detector. What they find means nothing.
+Sizes: grounding-dino-tiny (172 M parameters, 800 px) and sam2.1-hiera-tiny (39 M, 1024 px), the
+library's default configs. The tokenizer is the pocket detector's. Their boxes and masks are random.
 """
 
 from __future__ import annotations

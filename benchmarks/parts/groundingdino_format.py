@@ -1,9 +1,8 @@
-"""A Grounding DINO checkpoint of transformers in the format of IDEA-Research's own package.
+"""Convert a Grounding DINO checkpoint of transformers to the format of IDEA-Research's package.
 
-Autodistill runs that package and its format, a state dict and a Python file of settings, so that a
-comparison on the same weights needs them rewritten. The names follow from the two modules; that the
-rewritten model says the same is what `labelling_peers.py` measures. No numbers change: the package
-holds the projections of queries, keys and values as one matrix, in this order.
+autodistill uses that package, whose format is a state dict and a Python file of settings. Weights
+are renamed and never changed; the package stores the projections of queries, keys and values as one
+matrix, in this order. `labelling_peers.py` measures how far the converted model's answers differ.
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 from transformers import AutoTokenizer, BertConfig, BertModel
 
-#: Where autodistill-grounding-dino looks, below the home folder.
+#: The folder of autodistill-grounding-dino's checkpoint, relative to the home folder.
 CACHE = Path(".cache/autodistill/groundingdino")
 SETTINGS, WEIGHTS, TEXT = "GroundingDINO_SwinT_OGC.py", "groundingdino_swint_ogc.pth", "bert"
 
@@ -29,10 +28,10 @@ BACKBONES = {
     (128, (2, 2, 18, 2), 12): "swin_B_384_22k",
 }
 
-#: Without a part in the package, or without an effect: a norm that no feature passes through, and
-#: indices that follow from shapes.
+#: Weights without a counterpart or effect: a norm that no feature passes through, and indices that
+#: follow from shapes.
 UNUSED = re.compile(r"\.(swin\.layernorm\.|position_ids$|relative_position_index$)")
-#: What is three matrices there and one here; BERT is the same in both.
+#: Three matrices in transformers, one in the package. BERT is the same in both.
 PARTS = re.compile(r"(?!bert\.)(.+)\.(query|key|value)\.(weight|bias)")
 ORDER = {"query": 0, "key": 1, "value": 2}
 
@@ -77,7 +76,7 @@ _DECODER = (
     (r"(decoder\.layers.+)\.final_layer_norm\.", r"\1.norm3."),
     (r"(decoder)\.layer_norm\.", r"\1.norm."),
     (r"(decoder)\.reference_points_head\.", r"\1.ref_point_head."),
-    (r"^(transformer.+\.)fc([12])\.", r"\1linear\2."),  # of the encoder's layers as well
+    (r"^(transformer.+\.)fc([12])\.", r"\1linear\2."),  # also in the encoder's layers
 )
 _REST = (
     (r"^model\.encoder_output_bbox_embed\.", "transformer.enc_out_bbox_embed."),
@@ -92,14 +91,14 @@ RENAMED = [(re.compile(old), new) for old, new in (*_BACKBONE, *_ENCODER, *_DECO
 
 
 def write_home(checkpoint: Path, home: Path) -> None:
-    """Put the checkpoint where autodistill finds it when HOME is `home`.
+    """Write the checkpoint to the folder that autodistill reads when HOME is `home`.
 
     Args:
-        checkpoint: as `save_pretrained` of GroundingDinoForObjectDetection and of its processor
-            write it, one file of weights.
+        checkpoint: folder from `save_pretrained` of a GroundingDinoForObjectDetection and its
+            processor, with one file of weights.
 
     Raises:
-        ValueError: a backbone that the package does not have, or weights that nothing there takes.
+        ValueError: the package lacks the backbone, or has no place for a weight.
     """
     cache = (home / CACHE).resolve()
     cache.mkdir(parents=True)
@@ -107,20 +106,20 @@ def write_home(checkpoint: Path, home: Path) -> None:
     (cache / SETTINGS).write_text(settings(config, cache / TEXT))
     weights = state_dict(load_file(checkpoint / "model.safetensors"))
     torch.save({"model": weights}, cache / WEIGHTS)
-    # The text encoder is built from a folder of its own, with a pooler that nothing reads.
+    # The package loads the text encoder from a separate folder. Its pooler is unused.
     bert = BertModel(BertConfig.from_dict(config["text_config"]))
     own = {name[5:]: value for name, value in weights.items() if name.startswith("bert.")}
     lost = bert.load_state_dict(own, strict=False).unexpected_keys
     if lost:
-        raise ValueError(f"BERT has no {', '.join(lost)}")
+        raise ValueError(f"BERT has no weights named {', '.join(lost)}")
     bert.save_pretrained(cache / TEXT)
     AutoTokenizer.from_pretrained(checkpoint).save_pretrained(cache / TEXT)
 
 
 def state_dict(weights: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Their names and shapes for the weights of a GroundingDinoForObjectDetection.
+    """The package's state dict for the weights of a GroundingDinoForObjectDetection.
 
-    Raises ValueError for names that it does not know.
+    Raises ValueError for an unknown name.
     """
     found: dict[str, dict[int, Tensor]] = defaultdict(dict)
     for name, value in weights.items():
@@ -131,7 +130,7 @@ def state_dict(weights: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 def their_name(name: str) -> tuple[str, int]:
-    """Their name of a weight, and which of the three parts of theirs it is (0: the whole)."""
+    """The package's name of a weight, and its index within a joined matrix (0 if not joined)."""
     for old, new in RENAMED:
         name = old.sub(new, name)
     if name.startswith("model."):
@@ -149,11 +148,16 @@ def _joined(parts: dict[int, Tensor]) -> Tensor:
 
 
 def settings(config: dict[str, Any], text: Path) -> str:
-    """Their settings file; `text`: the folder of the text encoder. Raises ValueError."""
+    """The package's settings file. `text`: folder of the text encoder.
+
+    Raises ValueError for a backbone that the package lacks.
+    """
     swin = config["backbone_config"]
     shape = (swin["embed_dim"], tuple(swin["depths"]), swin["window_size"])
     if shape not in BACKBONES:
-        raise ValueError(f"the package has no Swin of {shape}, but {', '.join(BACKBONES.values())}")
+        raise ValueError(
+            f"the package has no Swin of {shape}, only {', '.join(BACKBONES.values())}"
+        )
     heat = config["positional_embedding_temperature"]
     known = {
         "batch_size": 1,

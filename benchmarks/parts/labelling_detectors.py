@@ -1,4 +1,4 @@
-"""Contestants that find boxes: the library as a user runs it, ours, and the bare model."""
+"""Contestants for boxes: the library as users call it, ours, and the bare model."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ OURS = "nightjar's GroundingDino"
 FLOOR = "floor: bare forwards, prepared inputs"
 LIBRARY_FLOOR = "the library's bare forwards, prepared inputs"
 
-#: A model with random weights finds hundreds.
+#: Boxes per image for the segmenters: a model with random weights finds hundreds.
 MOST_BOXES = 8
 
 
 @dataclass(frozen=True)
 class Task:
-    """What to look for and with what. `names`: one class each; `floor`: lowest score."""
+    """Model, classes and settings. `names`: one per class; `floor`: lowest score."""
 
     model: str
     names: tuple[str, ...]
@@ -48,7 +48,7 @@ class Task:
 
 
 class Library:
-    """The checkpoint as transformers loads it, once for all contestants of the library."""
+    """The checkpoint in transformers, loaded once for all contestants of the library."""
 
     def __init__(self, model: str, device: str) -> None:
         task: Any = "zero-shot-object-detection"
@@ -58,7 +58,7 @@ class Library:
 
     @torch.inference_mode()
     def ask(self, image: Any, text: Any, floor: float) -> tuple[dict[str, Any], Any]:
-        """The library's answer for one image and one text, and what the model said."""
+        """The library's answer for one image and one text, and the model's raw output."""
         inputs = self.processor(images=image, text=text, return_tensors="pt").to(self.model.device)
         out = self.model(**inputs)
         (answer,) = self.processor.post_process_grounded_object_detection(
@@ -68,7 +68,7 @@ class Library:
 
 
 def actor_for(task: Task) -> GroundingDino:
-    """Ours."""
+    """Our actor with the task's settings."""
     ontology = {"classes": dict.fromkeys(task.names), "threshold": task.floor}
     given = {"model": task.model, "device": task.device, "dtype": task.dtype}
     return GroundingDino(
@@ -77,7 +77,7 @@ def actor_for(task: Task) -> GroundingDino:
 
 
 def boxes_of(task: Task, samples: Sequence[Sample]) -> list[list[list[float]]]:
-    """Boxes to cut out of each image: the true ones, or the best that ours finds."""
+    """Boxes to segment per image: the true boxes, else our best boxes."""
     truth = [s.things for s in samples]
     if None not in truth:
         return [[thing.box.tolist() for thing in things or ()] for things in truth]
@@ -87,7 +87,7 @@ def boxes_of(task: Task, samples: Sequence[Sample]) -> list[list[list[float]]]:
 
 
 def contestants(library: Library, task: Task) -> list[Contestant]:
-    """All six. The library's comes first: the others' parity is with what it said."""
+    """All six. The library comes first, because the parity of the others refers to its answers."""
     actor = actor_for(task)
     reference: list[Boxes] = []
     return [
@@ -152,7 +152,7 @@ def _all_at_once(library: Library, task: Task, reference: list[Boxes]) -> Contes
             by_our_rule(out.logits[0], out.pred_boxes[0], out.input_ids[0], size, task.floor)
             for size, _, out in answers
         ]
-        # For no boxes the library gives one empty label.
+        # Without boxes the library returns one empty label.
         found = [
             Boxes.of(a["text_labels"][: len(a["scores"])], a["scores"], a["boxes"])
             for _, a, _ in answers
@@ -186,10 +186,10 @@ def _ours(actor: GroundingDino, task: Task, reference: list[Boxes]) -> Contestan
 def floor(
     name: str, actor: GroundingDino, task: Task, reference: list[Boxes], model: Any = None
 ) -> Contestant:
-    """The actor's inputs, images of one size together whatever table they came in.
+    """The model alone on the actor's inputs, grouped by image size across tables.
 
-    `model`: default the actor's. The library's own encodes the prompt anew with every forward, and
-    its attention is another (`actors.detection.grounding.deformable`).
+    `model`: default the actor's. The library's model encodes the prompt in every forward pass and
+    uses its own attention (ours: `actors.detection.grounding.deformable`).
     """
     detector = actor._detector
     forward = detector._forward

@@ -1,4 +1,4 @@
-"""The contestant that finds boxes by FiftyOne's `apply_model`, on a MongoDB of its own."""
+"""FiftyOne's `apply_model` as a contestant for boxes, with its own temporary MongoDB."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ sys.path += [str(_TESTS.parent), str(_TESTS), str(_TESTS / "resources")]
 
 @contextmanager
 def fiftyone() -> Iterator[Any]:
-    """The module, connected to a database that is gone with the block."""
+    """Yield the module `fiftyone`, connected to a database that ends with the block."""
     from own_fiftyone import disconnect, mongod
 
     spec = importlib.util.find_spec("fiftyone")
     if spec is None or spec.origin is None:
-        raise SystemExit("fiftyone is not installed: pip install 'nightjar[curate]'")
+        raise SystemExit("fiftyone is not installed: run pip install 'nightjar[curate]'")
     program = Path(spec.origin).parent / "db/bin/mongod"
     with tempfile.TemporaryDirectory() as home, mongod(program, Path(home)) as uri:
         os.environ |= {"FIFTYONE_DATABASE_URI": uri, "FIFTYONE_DO_NOT_TRACK": "true"}
@@ -42,7 +42,7 @@ def fiftyone() -> Iterator[Any]:
 
 
 def contestant(fo: Any, task: Task, folder: Path) -> Contestant:
-    """Images lie in `folder`, as FiftyOne wants them; its labels end in its database."""
+    """Writes images to `folder`, because FiftyOne reads files. Labels go into its database."""
     from fiftyone.utils.transformers import (
         FiftyOneZeroShotTransformerForObjectDetection,
         FiftyOneZeroShotTransformerForObjectDetectionConfig,
@@ -86,7 +86,7 @@ def _kept(folder: Path, number: int, sample: Sample) -> Path:
 
 
 def _corners(box: Sequence[float], scale: torch.Tensor) -> torch.Tensor:
-    """xyxy in pixels of FiftyOne's (x, y, width, height) in 0..1."""
+    """xyxy in pixels from FiftyOne's (x, y, width, height) in 0..1."""
     x, y, width, height = box
     return torch.tensor([x, y, x + width, y + height]) * scale
 

@@ -1,4 +1,4 @@
-"""What the labelling benchmark looks at, and how it judges what was found there."""
+"""Images of the labelling benchmark, and scores of the boxes found on them."""
 
 from __future__ import annotations
 
@@ -17,24 +17,24 @@ from transformers.models.grounding_dino.modeling_grounding_dino import build_lab
 from actors.pocket.scenes import Thing, scene
 from actors.pocket.words import ALL_KINDS
 
-#: No training and no evaluation uses this seed. Three objects of the first class are on its first
-#: four scenes, so that a quick run with one class has boxes to compare.
+#: No training or evaluation uses this seed. Its first four scenes hold three objects of the first
+#: class, so that a quick run with one class has boxes to compare.
 FRESH_SEED = 1131
-#: Width and height of the scenes in turn.
+#: Width and height of the scenes, used in turn.
 FRAMES = ((320, 320), (320, 240), (240, 320), (400, 300))
-#: Twenty pairs with every shape and every colour among them (7 and 60 have no common divisor): 62
-#: tokens of the 256 that fit one prompt.
+#: Twenty colour and shape pairs that cover every shape and colour (7 and 60 have no common
+#: divisor). They take 62 of the 256 tokens of a prompt.
 KINDS = tuple(ALL_KINDS[7 * number % len(ALL_KINDS)] for number in range(20))
 NAMES = tuple(kind.phrase for kind in KINDS)
 
-#: What "the same box" and "the same mask" mean.
+#: Limits for equal boxes and equal masks.
 SAME_IOU, SAME_SCORE = 0.99, 1e-3
 NMS_IOU = 0.7
 
 
 @dataclass(frozen=True)
 class Sample:
-    """An encoded image and the objects on it; None where nobody knows them."""
+    """An encoded image and its objects; None if the truth is unknown."""
 
     data: bytes
     things: tuple[Thing, ...] | None
@@ -42,7 +42,7 @@ class Sample:
 
 @dataclass(frozen=True)
 class Boxes:
-    """What was found in one image: n names, scores (n,), corners (n, 4) xyxy in pixels."""
+    """Boxes of one image: n names, scores (n,), corners (n, 4) xyxy in pixels."""
 
     names: list[str]
     scores: Tensor
@@ -61,9 +61,9 @@ class Contestant:
     """One way to do the work.
 
     Attributes:
-        name: for the table.
-        prepare: takes the images; what it returns does the work once, and is what is timed.
-        judge: takes what a run returned; figures for the table, by the name of their column.
+        name: its name in the table.
+        prepare: takes the images; returns the function that is timed, which does the work once.
+        judge: takes the answer of a run and the images; returns figures by column.
         steps: busy seconds by step, summed over all runs; drained after the warm-up.
     """
 
@@ -92,19 +92,19 @@ def from_folder(folder: Path, count: int) -> list[Sample]:
 
 
 def opened(data: bytes) -> Image.Image:
-    """RGB, decoded."""
+    """The decoded image, RGB."""
     return Image.open(io.BytesIO(data)).convert("RGB")
 
 
 def by_our_rule(
     logits: Tensor, centres: Tensor, input_ids: Tensor, size: tuple[int, int], floor: float
 ) -> Boxes:
-    """A model's answer for one image as Nightjar reads it, from the library's own functions.
+    """Boxes of one image by Nightjar's rule, computed with the library's own functions.
 
     Args:
         logits: (n_queries, max_text_len).
         centres: (n_queries, 4), centre x, centre y, width, height, 0..1.
-        input_ids: (n_tokens,), a prompt of the first so many of `NAMES`.
+        input_ids: (n_tokens,), a prompt of the first names in `NAMES`.
         size: width, height of the image, pixels.
         floor: lowest score.
     """
@@ -122,7 +122,7 @@ def by_our_rule(
 
 
 def parity(ours: Sequence[Boxes], theirs: Sequence[Boxes]) -> float | None:
-    """Boxes that both have, as a share of those that either has; None: neither has any."""
+    """Equal boxes as a share of the boxes that either side has; None without boxes."""
     both = either = 0
     for one, other in zip(ours, theirs, strict=True):
         same = box_iou(one.corners, other.corners) >= SAME_IOU
@@ -135,7 +135,7 @@ def parity(ours: Sequence[Boxes], theirs: Sequence[Boxes]) -> float | None:
 
 
 def f1(found: Sequence[Boxes], samples: Sequence[Sample], names: Sequence[str]) -> float | None:
-    """At IoU 0.5, best score first, over the objects that were asked for; None: no truth."""
+    """F1 at IoU 0.5 over the objects in `names`, best score first; None without truth."""
     right = claimed = there = 0
     for boxes, sample in zip(found, samples, strict=True):
         if sample.things is None:
@@ -156,7 +156,7 @@ def _same_names(rows: Sequence[str], columns: Sequence[str]) -> Tensor:
 
 
 def _matched(same: Tensor) -> int:
-    """Pairs when every row takes the first column that is still free."""
+    """Number of pairs when every row takes its first free column."""
     taken: set[int] = set()
     for row in same:
         free = (i for i in row.nonzero()[:, 0].tolist() if i not in taken)

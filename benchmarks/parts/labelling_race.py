@@ -1,4 +1,4 @@
-"""Contestants in turns, their seconds, and a table's rows made of them."""
+"""Run contestants in turns, time them, and make the rows of a table."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from parts.report import median_and_spread
 
 @dataclass
 class Runs:
-    """Wall and CPU seconds of each repeat, and what was made of the last answer.
+    """Wall and CPU seconds of each repeat, and the figures of the last answer.
 
     Attributes:
-        figures: as `Contestant.judge` gives them.
-        steps: busy seconds by step, the mean of the repeats; threads beside the model included.
+        figures: from `Contestant.judge`.
+        steps: busy seconds by step, mean over the repeats, including extra threads.
     """
 
     walls: list[float] = field(default_factory=list)
@@ -32,7 +32,7 @@ class Runs:
 
 
 def progress_lines() -> Progress:
-    """A line per contestant, drawn between the runs only: a thread that draws would disturb."""
+    """One line per contestant, drawn between runs only: a drawing thread would use CPU time."""
     return Progress(
         TextColumn("{task.description}"),
         MofNCompleteColumn(),
@@ -49,9 +49,9 @@ def race(
     warm_up: int,
     progress: Progress,
 ) -> dict[str, Runs]:
-    """Every contestant once per repeat, in turns; another one begins each time.
+    """Run every contestant once per repeat, in turns; each repeat starts with another one.
 
-    `warm_up`: images that each sees before the clock starts.
+    `warm_up`: number of images that each contestant processes before the clock starts.
     """
     ready = []
     for contestant in contestants:
@@ -89,7 +89,7 @@ def _timed(run: Callable[[], Any], runs: Runs) -> Any:
 
 
 def one_after_the_other(first: Runs, second: Runs) -> Runs:
-    """What both took together in the same repeat."""
+    """Sums of both, repeat by repeat."""
     return Runs(_sums(first.walls, second.walls), _sums(first.cpus, second.cpus))
 
 
@@ -98,7 +98,7 @@ def _sums(ones: Sequence[float], others: Sequence[float]) -> list[float]:
 
 
 def rows(runs: dict[str, Runs], ours: str, floor: str, images: int) -> dict[str, Any]:
-    """The rows of one table; `ours` and `floor` are the names that the others are held against."""
+    """The rows of one table. `ours` and `floor` name the contestants to compare with."""
     table = {}
     for name, each in runs.items():
         median, spread = median_and_spread([images / wall for wall in each.walls])
@@ -118,5 +118,5 @@ def rows(runs: dict[str, Runs], ours: str, floor: str, images: int) -> dict[str,
 
 
 def _ratio(over: Sequence[float], under: Sequence[float]) -> float:
-    """The median of the repeats' ratios: what slows one repeat slows both sides of it."""
+    """Median of the ratios per repeat, because other load slows both sides of a repeat."""
     return round(statistics.median(a / b for a, b in zip(over, under, strict=True)), 3)

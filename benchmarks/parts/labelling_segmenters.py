@@ -1,4 +1,4 @@
-"""Contestants that turn boxes into masks: the library image by image, ours, and the bare model."""
+"""Contestants for masks from boxes: the library image by image, ours, and the bare model."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ LIBRARY = "library's Sam2Model, image by image"
 OURS = "nightjar's Sam2"
 FLOOR = "floor: embed and decode, prepared inputs"
 
-#: Masks of one image, each a COCO RLE, and the model's estimates of their IoU.
+#: Masks of one image (COCO RLE), and the model's estimates of their IoU.
 Masks = tuple[list[Any], NDArray[np.float64]]
 Corners = list[list[float]]
 
@@ -29,7 +29,7 @@ Corners = list[list[float]]
 def contestants(
     model: str, boxes: Sequence[Corners], batch: int, device: str, dtype: str
 ) -> list[Contestant]:
-    """All three. `boxes`: of each image, xyxy in pixels, the same for every contestant."""
+    """All three. `boxes`: per image, xyxy in pixels, the same for every contestant."""
     given = {"model": model, "device": device, "dtype": dtype}
     actor = Sam2(Sam2Config.model_validate(given))
     reference: list[Masks] = []
@@ -58,7 +58,7 @@ def _library(
         return masks[:, 0], out.iou_scores[0, :, 0]
 
     def prepare(samples: Sequence[Sample]) -> Callable[[], Any]:
-        # zip stops with the samples: the warm-up has fewer
+        # not strict: the warm-up has fewer images than boxes
         return lambda: [one(s.data, b) for s, b in zip(samples, boxes, strict=False)]
 
     def judge(answers: Any, samples: Sequence[Sample]) -> dict[str, float | None]:
@@ -89,7 +89,7 @@ def _ours(actor: Sam2, boxes: Sequence[Corners], batch: int, reference: list[Mas
 
 
 def floor(actor: Sam2, boxes: Sequence[Corners]) -> Contestant:
-    """Every forward as full as ours is at most; the features of 16 images are kept at a time."""
+    """Forward passes of our largest size; keeps the features of 16 images at a time."""
     from actors.segmentation.sam2_packed import BoxPrompt
     from actors.segmentation.sam2_segmenter import WINDOW, Prepared, ToSegment
 
@@ -128,7 +128,7 @@ def _encoded(masks: Any, ious: Any) -> Masks:
 
 
 def _parity(ours: Sequence[Masks], theirs: Sequence[Masks]) -> float | None:
-    """Share of masks that are the same, with the same estimate of their IoU."""
+    """Share of equal masks with equal IoU estimates."""
     same: list[bool] = []
     for (mine, my_ious), (other, other_ious) in zip(ours, theirs, strict=True):
         overlaps = _paired_iou(mine, other)
@@ -138,7 +138,7 @@ def _parity(ours: Sequence[Masks], theirs: Sequence[Masks]) -> float | None:
 
 
 def _truth_iou(found: Sequence[Masks], samples: Sequence[Sample]) -> float | None:
-    """Mean IoU with the truth, whose boxes were asked; None: nobody knows it."""
+    """Mean IoU with the true masks of the same boxes; None if the truth is unknown."""
     ious: list[float] = []
     for (rles, _), sample in zip(found, samples, strict=True):
         if sample.things is None:
@@ -149,7 +149,7 @@ def _truth_iou(found: Sequence[Masks], samples: Sequence[Sample]) -> float | Non
 
 
 def _paired_iou(ones: list[Any], others: list[Any]) -> NDArray[np.float64]:
-    """IoU (n,) of each mask with the one in its place; 1 where both are empty."""
+    """IoU (n,) of the masks with equal index; 1 if both are empty."""
     if not ones:
         return np.zeros(0)
     both_empty = (coco.area(ones) == 0) & (coco.area(others) == 0)

@@ -1,4 +1,4 @@
-"""One contestant's process: load, read one page, say READY, wait for GO, read the pages, answer."""
+"""Process of one contestant: load, read one page, print READY, wait for GO, read all, answer."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import numpy as np
 
 from parts.together import answer_together
 
-#: page name -> lines: [text, x0, y0, x1, y1 of its box in pixels]
+#: page name -> lines, each [text, x0, y0, x1, y1] with its box in pixels
 Lines = dict[str, list[list[Any]]]
 Reader = Callable[[], Lines]
 
@@ -35,7 +35,7 @@ def main() -> None:
 
 
 def rapidocr_loop(engine: str, threads: int, pages: list[str]) -> Reader:
-    """The library's own loop: one call a page. `threads` 0: as it ships."""
+    """The library's own loop: one call per page. `threads` 0: the library's default."""
     from rapidocr import EngineType, RapidOCR
 
     chosen = EngineType(engine)
@@ -69,7 +69,7 @@ def rapidocr_loop(engine: str, threads: int, pages: list[str]) -> Reader:
 
 
 def actor(engine: str, threads: int, pages: list[str]) -> Reader:
-    """Our actor without Ray: what the models, decoding and packing cost, and nothing else."""
+    """Our actor without Ray: models, decoding and packing."""
     import pyarrow as pa
 
     from actors.ocr.rapid_ocr import RapidOcr, RapidOcrConfig
@@ -92,14 +92,14 @@ def actor(engine: str, threads: int, pages: list[str]) -> Reader:
 
 
 def boxed(line: dict[str, Any]) -> list[Any]:
-    """One of our lines as the harness compares them."""
+    """[text, x0, y0, x1, y1] of one of our lines."""
     xs, ys = line["polygon"][::2], line["polygon"][1::2]
     return [line["text"], min(xs), min(ys), max(xs), max(ys)]
 
 
 def floor(engine: str, threads: int, pages: list[str]) -> Reader:
-    """The same compiled networks over inputs prepared beforehand, in ideal batches: no decoding, no
-    cutting, no text, no order. Pages are prepared 16 at a time, as a batch of the pool is."""
+    """The compiled networks alone on prepared inputs in ideal batches: no decoding, no cropping, no
+    text, no reading order. Pages are prepared 16 at a time, like the batches of a run."""
     from actors.ocr.pp_ocr.detection import crop, detector_input
     from actors.ocr.pp_ocr.line_reader import decoded, stacked
     from actors.ocr.pp_ocr.packing import pack

@@ -1,4 +1,4 @@
-"""What the benchmarks share: the machine's name, rates with their spread, JSON and Markdown."""
+"""Reports of the benchmarks: machine, rates with spread, JSON and Markdown."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def head() -> dict[str, str]:
 
 
 def _processor() -> str:
-    """Its name and what it multiplies small numbers with: that decides what bf16 is worth."""
+    """Name and low-precision instruction sets, which decide the speed of bfloat16."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:
@@ -41,7 +41,7 @@ def median_and_spread(rates: Sequence[float]) -> tuple[float, list[float]]:
 
 
 def spread_text(spread: Sequence[float]) -> str:
-    """The two ends, with two digits."""
+    """Both ends of a range, with two digits."""
     return " .. ".join(f"{end:.2f}" for end in spread)
 
 
@@ -52,7 +52,7 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
 
 
 def result_stem(folder: Path, name: str, report: dict[str, Any]) -> Path:
-    """`folder`/NAME-MACHINE-DATE: results of several machines lie side by side."""
+    """`folder`/NAME-MACHINE-CORES-DATE, so that results of several machines can be kept."""
     machine = re.sub(r"[^a-z0-9]+", "-", report["machine"].split("(")[0].lower()).strip("-")
     return folder / f"{name}-{machine}-{os.cpu_count()}c-{report['date']}"
 

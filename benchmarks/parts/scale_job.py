@@ -1,4 +1,4 @@
-"""A job whose only model looks at nothing: what a run costs beside its models."""
+"""A job whose model does nothing, to measure the cost of a run without models."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from pipelines.sources.manifest import MANIFEST
 
 
 class MeasureConfig(Settings):
-    """What its worker costs to start, as real ones read weights."""
+    """`load_s`: seconds that a worker needs to start, in place of loading weights."""
 
     load_s: float = 0.0
 
 
 class Measure(Actor[MeasureConfig]):
-    """Writes the length of each uri."""
+    """Write the length of each uri."""
 
     reads = pa.schema([("uri", pa.string())])
     writes = pa.schema([("length", pa.int32()), ("measure_failure", FAILURE)])
@@ -39,7 +39,7 @@ class Measure(Actor[MeasureConfig]):
 
 
 class Nothing(Settings):
-    """The step below needs none."""
+    """Settings of `settle`: none."""
 
 
 @step(
@@ -47,14 +47,14 @@ class Nothing(Settings):
     writes=pa.schema([("outcome", pa.string()), ("reasons", pa.list_(pa.string()))]),
 )
 def settle(rows: pa.Table, _: Nothing) -> pa.Table:
-    """Every row is done."""
+    """Give every row the outcome `measured`."""
     outcomes = pa.array(["measured"] * rows.num_rows, pa.string())
     rows = rows.append_column("outcome", outcomes)
     return rows.append_column("reasons", pa.array([[]] * rows.num_rows, pa.list_(pa.string())))
 
 
 class ScaleConfig(JobConfig):
-    """Of the benchmark."""
+    """Config of the benchmark's job."""
 
     measure: MeasureConfig = MeasureConfig()
     measure_pool: Pool = Pool(batch_size=16, num_cpus=1, max_size=1)

@@ -1,4 +1,4 @@
-"""Other processes: one that is to be quiet, several that prepare, say READY and wait for GO."""
+"""Child processes: one with captured output, or several that start their work together."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import Any
 
 
 def quiet(argv: Sequence[str], environment: dict[str, str] | None = None) -> str:
-    """Run a command and return what it prints; where it fails, end with the end of its errors."""
+    """Run a command and return its output. If it fails, exit with the end of its error output."""
     done = subprocess.run(argv, capture_output=True, text=True, env=environment, check=False)
     if done.returncode:
         raise SystemExit(f"{' '.join(argv[:3])} ... failed:\n{done.stderr[-2000:]}")
@@ -21,10 +21,10 @@ def quiet(argv: Sequence[str], environment: dict[str, str] | None = None) -> str
 
 
 def together(argv: Sequence[str], tasks: Sequence[Any]) -> tuple[float, list[Any]]:
-    """Run `argv` once for each task, all at once.
+    """Run one process of `argv` per task, all at the same time.
 
-    Returns the seconds from GO to the last answer, and the answers. Each process finds its task
-    by `answer_together`.
+    A process calls `answer_together`: it reads its task, prepares, prints READY, waits for GO,
+    works, and answers. Returns the seconds from GO to the last answer, and the answers.
     """
     here, given = str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH")
     path = {"PYTHONPATH": os.pathsep.join(filter(None, (here, given)))}
@@ -52,7 +52,7 @@ def _say(worker: subprocess.Popen[str], line: str) -> None:
 
 
 def answer_together(prepare: Callable[[Any], Callable[[], Any]]) -> None:
-    """The other side: `prepare` takes the task and returns what is timed and gives the answer."""
+    """The process side of `together`. `prepare` takes the task and returns the timed function."""
     work = prepare(json.loads(sys.stdin.readline()))
     print("READY", flush=True)
     sys.stdin.readline()

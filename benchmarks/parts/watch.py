@@ -1,4 +1,4 @@
-"""What the processes of a run use, by their part in it: memory and CPU time, seen from outside."""
+"""Memory and CPU time of a run's processes by role, measured from outside."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from pathlib import Path
 
 import psutil
 
-#: What the first word of a command line ends with -> what such a process is called here.
+#: End of a command line's first word -> role of the process.
 ROLES = {"raylet": "raylet", "gcs_server": "gcs", "ray::Board": "scoreboard"}
-#: A worker of a pool; those that hold a model have its runtime in memory.
+#: Name of a pool's workers. A worker with a model has one of the runtimes in memory.
 WORKER, RUNTIMES = "MapWorker", ("openvino", "libtorch_cpu", "onnxruntime")
-#: Seconds between two looks at CPU time, which is cheap, and at memory, which is not.
+#: Seconds between two measurements of CPU time (cheap) and of memory (expensive).
 _CPU_S, _MEMORY_S = 0.5, 5.0
 
 
@@ -26,7 +26,7 @@ class Watched:
     cpu: list[tuple[float, dict[str, float]]] = field(default_factory=list)
 
     def cpu_between(self, began: float, ended: float) -> dict[str, float]:
-        """CPU seconds by role between two moments (`time.time()`), to half a second."""
+        """CPU seconds by role between two times (`time.time()`), exact to half a second."""
         inside = [used for at, used in self.cpu if began <= at <= ended]
         if not inside:
             return {}
@@ -34,7 +34,7 @@ class Watched:
 
 
 def watched(process: subprocess.Popen[bytes]) -> Watched:
-    """Wait for the process to end, looking at it and all its children."""
+    """Wait for the process to end, and measure it and all its children."""
     found, parent = Watched(), psutil.Process(process.pid)
     roles: dict[int, str] = {}
     used: dict[int, tuple[str, float]] = {}
@@ -44,7 +44,7 @@ def watched(process: subprocess.Popen[bytes]) -> Watched:
         for one in family:
             _note(one, parent, roles, used)
         total: dict[str, float] = defaultdict(float)
-        for role, seconds in used.values():  # those that have ended count on
+        for role, seconds in used.values():  # ended processes keep their seconds
             total[role] += seconds
         found.cpu.append((time.time(), dict(total)))
         if time.monotonic() >= next_memory:
@@ -69,7 +69,7 @@ def _note(
 ) -> None:
     try:
         known = roles.get(process.pid)
-        if known not in ("driver", "models"):  # a worker has no title, then no model, at first
+        if known not in ("driver", "models"):  # at first a worker has no title, then no model
             known = "driver" if process.pid == parent.pid else role_of(process)
             roles[process.pid] = known
         times = process.cpu_times()
@@ -89,9 +89,10 @@ def role_of(process: psutil.Process) -> str:
 
 
 def beside_models(cpu_s: dict[str, float], core_s: float) -> dict[str, float]:
-    """Core seconds that went into no worker with a model, by cause, as `cpu_between` tells them.
+    """Core seconds by cause, without the workers that hold models.
 
-    `core_s`: cores x seconds of the time in question. `idle` is what nobody used.
+    `cpu_s`: from `cpu_between`. `core_s`: cores x seconds of the same time. `idle`: unused core
+    seconds.
     """
     others = {role: used for role, used in cpu_s.items() if role != "models"}
     found = {"fetch worker": others.pop("fetch", 0.0), "driver": others.pop("driver", 0.0)}
