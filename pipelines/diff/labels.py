@@ -1,4 +1,4 @@
-"""What became of the labels of one image from one run to another."""
+"""Label differences of one image between two runs."""
 
 from __future__ import annotations
 
@@ -14,26 +14,26 @@ from pipelines.decisions.triage import Label, Reason
 from pipelines.measures.intervals import Floats
 from pipelines.truth.label_match import Thing, mask_overlap, overlaps, thing_of
 
-#: Labels that overlap more than this are one, whatever their class.
+#: Labels with a larger IoU are the same label, even of different classes.
 SAME_IOU = 0.5
-#: Below this a box has moved, or a mask has another shape.
+#: At a lower IoU a box has moved, or a mask has changed its shape.
 STILL_IOU = 0.9
-#: A score that differs by less is the same: half precision on another card moves it by 0.01.
+#: Smaller differences of a score do not count: half precision on another GPU moves it by 0.01.
 SAME_SCORE = 0.05
 
 
 class ChangeKind(StrEnum):
-    """What happened to a label; moved, reshaped and rescored go together with others."""
+    """Kinds of change of a label. A change can be of several kinds, but NEW and GONE are alone."""
 
     NEW = "new"
     GONE = "gone"
     RELABELLED = "relabelled"
     MOVED = "moved"  # boxes overlap by less than STILL_IOU
-    RESHAPED = "reshaped"  # the box stands, the mask does not, or there is no mask any more
-    RESCORED = "rescored"  # by SAME_SCORE or more, the class being the same
+    RESHAPED = "reshaped"  # same box, but another mask, or a mask in one run only
+    RESCORED = "rescored"  # by SAME_SCORE or more, with the same class
 
 
-#: How much a change weighs where no truth says whether it is good.
+#: Weights of changes. They order the rows for which no truth decides.
 WEIGHT = {
     ChangeKind.NEW: 1.0,
     ChangeKind.GONE: 1.0,
@@ -44,7 +44,7 @@ WEIGHT = {
 }
 
 
-#: A change as a line of `nightjar diff --out` has it. Pairs are before and after.
+#: A change in the output of `nightjar diff --out`. Lists are [before, after].
 LabelChangeValue = TypedDict(
     "LabelChangeValue",
     {
@@ -61,12 +61,12 @@ LabelChangeValue = TypedDict(
 
 @dataclass(frozen=True)
 class LabelChange:
-    """One label, before and after; None where it was not there.
+    """One label, before and after; None: the label is not in that run.
 
     Attributes:
-        iou, mask_iou: of before and after; None where one of them lacks.
-        candidate: of a new label the score that it had before as a candidate below the threshold,
-            of one that is gone the score that it has so now; None where there is none.
+        iou, mask_iou: IoU of before and after; None: one of them is missing.
+        candidate: for NEW and GONE: the score of the candidate below the threshold in the other
+            run; None: there is no candidate.
     """
 
     kinds: tuple[ChangeKind, ...]
@@ -100,25 +100,25 @@ def _rounded(value: float | None) -> float | None:
 
 @dataclass(frozen=True)
 class LabelDiff:
-    """Of one image. `same`: labels that did not change, by class."""
+    """Label differences of one image. `same`: the classes of unchanged labels."""
 
     changes: tuple[LabelChange, ...]
     same: tuple[str, ...]
 
     @property
     def weight(self) -> float:
-        """How much has changed."""
+        """Sum of the weights of the changes."""
         return sum(max(WEIGHT[kind] for kind in one.kinds) for one in self.changes)
 
 
 def diff_labels(before: Sequence[Label] | None, after: Sequence[Label] | None) -> LabelDiff:
-    """Compare the labels of an image; candidates below their thresholds are none.
+    """Compare the labels of an image; candidates below their thresholds do not count.
 
-    Labels of one class are paired first, the largest overlap of boxes first, above `SAME_IOU`; then
-    what is left, whatever its class.
+    Boxes with an IoU above `SAME_IOU` are paired, largest IoU first: labels of the same class, then
+    the rest without regard to class.
 
     Args:
-        before, after: `instances` of the rows; None (failed) has no labels.
+        before, after: `instances` of the rows; None (a failed image) counts as no labels.
     """
     one, other = _labels(before), _labels(after)
     mine, yours = list(map(thing_of, one)), list(map(thing_of, other))
@@ -184,7 +184,7 @@ def _rescored(before: float | None, after: float | None) -> bool:
 def _alone(
     kind: ChangeKind, label: Label, thing: Thing, there: Sequence[Label] | None
 ) -> LabelChange:
-    """A label without a partner; `there`: everything on the image in the other run."""
+    """A label without a partner; `there`: the instances of the image in the other run."""
     near = [
         one["score"]
         for one in there or ()

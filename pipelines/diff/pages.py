@@ -1,4 +1,4 @@
-"""What became of the text of one page from one run to another."""
+"""Text differences of one page between two runs."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from rapidfuzz.distance import Levenshtein
 
 from pipelines.measures.character_errors import folded_text
 
-#: Lines of a unified diff that are kept, and characters of each.
+#: Most lines of a unified diff, and most characters of each.
 _LINES, _CHARACTERS = 12, 160
-#: Longer texts are not compared line by line: difflib is quadratic in them.
+#: Longer texts are not compared line by line: difflib takes quadratic time.
 _MOST_LINES = 3000
 
 
 class TextChange(TypedDict):
-    """The value `text` of a line of the written diff. `characters`: before and after."""
+    """The key `text` in the output of `nightjar diff --out`. `characters`: [before, after]."""
 
     characters: list[int]
     distance: int
@@ -27,12 +27,12 @@ class TextChange(TypedDict):
 
 @dataclass(frozen=True)
 class TextDiff:
-    """Of one page whose text changed.
+    """Text differences of one page.
 
     Attributes:
-        characters: of the text before and after; a page without text has none.
+        characters: of the text before and after; 0 for a page without text.
         distance: characters inserted, deleted and substituted.
-        folded: the same without spacing and case; 0: nothing else changed.
+        folded: the same without spacing and case; 0: only these changed.
         lines: a short unified diff, without context.
     """
 
@@ -52,7 +52,7 @@ class TextDiff:
 
 
 def diff_text(before: str | None, after: str | None) -> TextDiff | None:
-    """None where nothing changed; no text is an empty one."""
+    """The differences of two texts; None: they are equal. A missing text counts as empty."""
     one, other = before or "", after or ""
     if one == other:
         return None

@@ -1,10 +1,10 @@
-"""The rows of two runs side by side, by uri and page; neither run is ever held whole.
+"""Join the rows of two runs by uri and page, without a whole run in memory.
 
-Shards stand in the order in which they were finished, and a row id changes with its file, so there
-is no common order to merge by. Both runs are dealt out by a hash of the uri into the same number of
-temporary files (Arrow, the needed columns only), and these are joined pair by pair: memory is one
-such file of each side and the index of one, whatever the runs' size; disk is what the needed
-columns take, uncompressed about four times the shards.
+Shards are in the order of their completion, and a row id changes with its file, so there is no
+common order to merge by. Both runs are split by a hash of the uri into the same number of temporary
+files (Arrow, the needed columns only), and these are joined pair by pair. Memory holds one file of
+each run and an index of one, for runs of any size. The files take the disk space of the needed
+columns without compression, about four times that of the shards.
 """
 
 from __future__ import annotations
@@ -27,15 +27,15 @@ from pipelines.storage.paths import parquet
 
 #: Rows of both runs that are joined at once: 25 MB of Arrow at 1.5 KB a row.
 _SHARE = 16_384
-#: Open files at once; beyond 4 million rows the shares grow instead.
+#: Most open files at once; beyond 4 million rows the files grow instead.
 _MOST_SHARES = 256
-#: Arrow bytes that are gathered before they are dealt out, so that the pieces are not tiny.
+#: Arrow bytes that are collected before they are split, so that the pieces are not tiny.
 _GATHERED = 64 << 20
-#: Rows that are Python objects at once, of each side.
+#: Rows of each run that are Python objects at once.
 _ROWS = 128
 
 Row = AnyRow
-#: A row of each run; None: it is in the other one only.
+#: A row of each run; None: only the other run has it.
 Pair = tuple[Row | None, Row | None]
 
 
@@ -49,13 +49,13 @@ def pairs(
 ) -> Iterator[Pair]:
     """Every row of both runs once, with its partner of the same uri and page.
 
-    Where a run holds a page twice, in two versions of its file, equal etags go together first.
+    If a run holds a page twice, in two versions of its file, equal etags are joined first.
 
     Args:
         one, other: finished or not.
-        columns: of each; uri, page and etag are among them.
-        share_rows: of both, that are joined at once.
-        scratch: where the temporary files go; None: where the system puts them.
+        columns: of each run; uri, page and etag must be among them.
+        share_rows: rows of both runs that are joined at once.
+        scratch: folder of the temporary files; None: that of the system.
     """
     files = [path for run in (one, other) for path in run.shard_files()]
     rows = sum(parquet(path).metadata.num_rows for path in files)
@@ -70,7 +70,7 @@ def pairs(
 
 
 def _dealt(run: RunDir, columns: Sequence[str], count: int, folder: Path) -> list[Path]:
-    """`count` files; those that no row fell into are not there."""
+    """Paths of `count` files; a file without rows does not exist."""
     folder.mkdir()
     paths = [folder / f"{number}.arrow" for number in range(count)]
     with ExitStack() as stack:
@@ -135,7 +135,7 @@ def _rows(table: pa.Table | None) -> Iterator[Row]:
 
 
 def _partners(left: pa.Table, right: pa.Table) -> np.ndarray:
-    """For each row on the left the place of its partner on the right, -1 where there is none."""
+    """(left rows,) index of the partner in `right`; -1: none."""
     by_version = defaultdict[tuple[Any, ...], deque[int]](deque)
     by_page = defaultdict[tuple[Any, ...], deque[int]](deque)
     for place, key in enumerate(_keys(right)):

@@ -1,6 +1,7 @@
-"""Lines that are written in the order of their rank, not in the order in which they come.
+"""Write lines in the order of their rank.
 
-They are spooled to disk as they come and put in order at the end; what is held is 17 bytes a line.
+Lines go to a temporary file as they come, and are put in order at the end. Memory holds 17 bytes
+for each line.
 """
 
 from __future__ import annotations
@@ -13,15 +14,15 @@ from typing import IO, Any
 
 import numpy as np
 
-#: Records of each group that stay at hand.
+#: Number of records of each group that stay in memory.
 WORST = 10
 
 
 class RankedLines:
-    """Lines on disk, and what order they go out in."""
+    """Lines on disk, with their groups and ranks."""
 
     def __init__(self, file: IO[bytes] | None) -> None:
-        """`file`: open for reading and writing; None: only the first of each group are kept."""
+        """`file`: open for reading and writing; None: keep only the first of each group."""
         self._file = file
         self._groups, self._ranks, self._starts = array("b"), array("d"), array("q")
         self._end = 0
@@ -29,7 +30,7 @@ class RankedLines:
         self._first: dict[int, list[tuple[float, int, dict[str, Any]]]] = {}
 
     def add(self, group: int, rank: float, record: dict[str, Any]) -> None:
-        """Take one record."""
+        """Take one record. Lower groups come first, higher ranks come first in their group."""
         self._count += 1
         best = self._first.setdefault(group, [])
         heapq.heappush(best, (rank, -self._count, record))
@@ -49,7 +50,7 @@ class RankedLines:
         return [record for *_, record in sorted(self._first.get(group, []), reverse=True)]
 
     def write(self, path: Path) -> None:
-        """All lines in order, to a file that is whole or not there."""
+        """Write all lines in order; the file appears only when it is complete."""
         if self._file is None:
             return
         starts = np.array(self._starts, np.int64)

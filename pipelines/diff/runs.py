@@ -1,11 +1,10 @@
-"""What changed between two runs over the same images or pages.
+"""Differences between two runs over the same images or pages.
 
-Rows go together by uri and page (`pipelines.diff.pairs`); the etag says whether the file itself is
-another one. With truth, rows that got worse come first. What is written is one JSON object a line
-of each row that differs, the worst first:
+Rows are joined by uri and page (`pipelines.diff.pairs`); the etag tells whether the file changed.
+The output has a JSON object for each row that differs, in this order:
 
-1. regressions, by how many errors more;  2. other changes, by how much has changed;
-3. improvements, by how many errors fewer;  4. rows of one run only.
+1. regressions (with truth), most additional errors first;  2. other changes, largest first;
+3. improvements, most removed errors first;  4. rows of one run only.
 """
 
 from __future__ import annotations
@@ -43,21 +42,21 @@ class DiffSummary:
 
     Attributes:
         job: of both runs.
-        both, only: rows of both runs; rows of the first alone and of the second alone.
-        alone: a uri of each of these, 0 and 1.
-        changed: of `both`, those that differ in anything.
-        new_files: of `both`, those whose file is another version; `unknown_files`: an etag lacks.
-        outcomes: (before, after) -> rows of both.
-        labels: (kind, class) -> labels, of `diff.labels.ChangeKind` and "same"; relabelled ones
-            under the class that they had.
-        relabelled: (before, after) -> labels.
-        texts: same, changed, of these spacing (or case) only.
+        both, only: rows in both runs; rows in the first run only and in the second only.
+        alone: 0 and 1 -> an example uri of a row in one run only.
+        changed: rows of `both` with any difference.
+        new_files: rows of `both` whose file changed; `unknown_files`: an etag is missing.
+        outcomes: (before, after) -> rows of `both`.
+        labels: (kind, class) -> labels; the kind is a `diff.labels.ChangeKind` or "same".
+            Relabelled labels count under their old class.
+        relabelled: (class before, class after) -> labels.
+        texts: counts of same, changed, and of changes of spacing (or case) only.
         characters: of the texts before and after, and `distance` between them.
-        judged: rows with truth; `better`, `worse`: how many of them have fewer or more errors.
-        truth: of each run, counts as the judge makes them.
-        unit: what an error is.
-        regressions, improvements, changes: the first `WORST` of each, as they are written.
-        settings: what differs in configs and weights, `key: old -> new`.
+        judged: rows with truth; `better`, `worse`: rows with fewer or more errors.
+        truth: counts of each run, for its totals; see `diff.truth.Verdict.counts`.
+        unit: the unit of errors.
+        regressions, improvements, changes: the first `WORST` records of each.
+        settings: differences in configs and weights, `key: old -> new`.
     """
 
     job: str
@@ -95,13 +94,13 @@ def diff_runs(
 
     Args:
         one, other: before and after; finished or not, neither is changed.
-        truth: COCO JSON, true texts, or reviewed rows; None: nobody says what is right.
-        out: a file for the rows that differ; it appears whole or not at all. Its folder holds the
-            temporary files too, without it the system's.
-        on_rows: told every `_REPORT_EVERY` rows.
+        truth: COCO JSON, true texts, or reviewed rows; None: no truth.
+        out: file for the rows that differ; it appears only when it is complete. Temporary files
+            are in its folder, or in that of the system.
+        on_rows: called every `_REPORT_EVERY` rows.
 
-    Raises ConfigError where the runs are of two jobs or share no uri, or where the truth says
-    nothing about one of them; OutputUnwritable.
+    Raises ConfigError if the runs are of different jobs or share no uri, or if the truth does not
+    fit one of them; OutputUnwritable.
     """
     job = _job_of(one, other)
     judge = judge_of(one, other, truth, job) if truth is not None else None
@@ -136,8 +135,8 @@ def _job_of(one: RunDir, other: RunDir) -> str:
     jobs = [run.read_record()["job"] for run in (one, other)]
     if jobs[0] != jobs[1]:
         raise ConfigError(
-            f"{one.path} is a run of {jobs[0]}, {other.path} of {jobs[1]}",
-            "compare two runs of one job",
+            f"{one.path} is a run of {jobs[0]}, {other.path} is a run of {jobs[1]}",
+            "compare two runs of the same job",
         )
     return str(jobs[0])
 
@@ -145,7 +144,8 @@ def _job_of(one: RunDir, other: RunDir) -> str:
 def _refuse_strangers(summary: DiffSummary) -> None:
     if not summary.both and all(summary.only):
         raise ConfigError(
-            f"the runs have no uri in common; there are {summary.alone[0]}, {summary.alone[1]}",
+            f"the runs have no uri in common: one has {summary.alone[0]}, the other "
+            f"{summary.alone[1]}",
             "compare runs over the same files, under the same source.path",
         )
 
@@ -155,12 +155,12 @@ def _columns(run: RunDir, job: str) -> tuple[str, ...]:
         check_pages(run)
         return (*_COMMON, *text_columns(run))
     if "instances" not in schema_of(run).names:
-        raise ConfigError(f"{run.path} holds no labels", "it is no run of autolabel")
+        raise ConfigError(f"{run.path} holds no labels", "give a run of autolabel")
     return (*_COMMON, "instances")
 
 
 def _settings(one: RunDir, other: RunDir) -> list[str]:
-    """What differs in what can change results: configs, and the models of the last session."""
+    """Differences in the keys that can change results, and in the models of the last session."""
     found = []
     for record in (one.read_record(), other.read_record()):
         sessions = record.get("sessions", [])
@@ -179,7 +179,7 @@ def _flat(prefix: str, value: Any) -> Iterator[tuple[str, Any]]:
 
 
 class _Differ:
-    """Takes rows in pairs; counts, and spools what differs."""
+    """Counts pairs of rows, and hands on those that differ."""
 
     def __init__(self, summary: DiffSummary, judge: Judge | None) -> None:
         self._summary, self._judge = summary, judge
@@ -188,7 +188,7 @@ class _Differ:
             summary.unit, summary.warnings = judge.unit, list(judge.warnings)
 
     def take(self, before: Row | None, after: Row | None, spool: RankedLines) -> None:
-        """One row of each run, or of one of them."""
+        """Take one row of each run, or a row that only one run has."""
         if before is None or after is None:
             self._alone(before, after, spool)
             return
@@ -234,7 +234,7 @@ class _Differ:
         spool.add(_ALONE, float(-side), record)
 
     def _compared(self, before: Row, after: Row) -> tuple[dict[str, Any], float]:
-        """What differs, for JSON, and how much."""
+        """The differences, for JSON, and their weight."""
         if self._labelled:
             return self._labels(cast(FinishedImage, before), cast(FinishedImage, after))
         return self._text(cast(FinishedPage, before), cast(FinishedPage, after))
@@ -287,7 +287,7 @@ def _same_file(before: Row, after: Row) -> bool | None:
 
 
 def _rank(verdict: Verdict | None, weight: float) -> tuple[int, float]:
-    """(group, how bad or how much): what is higher comes first in its group."""
+    """(group, rank): higher ranks come first in their group."""
     if verdict is None or verdict.worse == 0:
         return _CHANGE, weight
     group = _REGRESSION if verdict.worse > 0 else _IMPROVEMENT

@@ -1,4 +1,4 @@
-"""Which of two runs is nearer the truth, image by image and page by page."""
+"""Compare two runs with the truth, image by image or page by page."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from pipelines.truth.label_truth import TrueObjects
 from pipelines.truth.pages import final_sides, page_truths, read_truths
 from pipelines.truth.reviewed import REVIEWED_TRUTH
 
-#: An object, as a line of `nightjar diff --out` has it.
+#: An object in the output of `nightjar diff --out`.
 ObjectValue = TypedDict("ObjectValue", {"class": str, "box": list[float]})
 
 
 class VerdictValue(TypedDict):
-    """A verdict as a line of `nightjar diff --out` has it; lists are before and after.
+    """A verdict in the output of `nightjar diff --out`. Lists of numbers are [before, after].
 
-    Of labels: `right` and `objects` are counts; `lost`, `gained`: objects that one run only found,
-    where both runs name classes alike. Of texts: `characters` of the truth.
+    Labels: `right` and `objects` are counts; `lost`, `gained`: objects that only one run found, if
+    both runs name the classes alike. Texts: `characters` of the truth.
     """
 
     errors: list[int]
@@ -37,12 +37,12 @@ class VerdictValue(TypedDict):
 
 @dataclass(frozen=True)
 class Verdict:
-    """One image or page against its truth, in both runs.
+    """Errors of one image or page in both runs.
 
     Attributes:
-        errors: labels that are not right and objects not found, or wrong characters.
+        errors: number of wrong labels and missed objects, or of wrong characters.
         size: objects, or characters of the truth.
-        counts: of each run, what the totals of it are made of.
+        counts: counts of each run, for its totals.
         detail: for JSON.
     """
 
@@ -53,26 +53,26 @@ class Verdict:
 
     @property
     def worse(self) -> int:
-        """Errors more than before; below 0: fewer."""
+        """Additional errors; below 0: fewer errors."""
         return self.errors[1] - self.errors[0]
 
 
 class Judge(Protocol):
-    """Knows the truth of both runs."""
+    """Compares rows of both runs with their truth."""
 
-    #: what `Verdict.errors` counts
+    #: unit of `Verdict.errors`
     unit: str
-    #: what nobody should overlook
+    #: limits of the verdicts, for the user
     warnings: list[str]
 
     def of(self, before: Row, after: Row) -> Verdict | None:
-        """None where the truth says nothing about these rows."""
+        """The verdict on a row of each run; None: they have no truth."""
 
 
 def judge_of(one: RunDir, other: RunDir, truth: str | RunPath, job: str) -> Judge:
-    """The judge of two runs of a job; `reviewed` is what was reviewed of the first.
+    """The judge of two runs of a job; `reviewed` stands for the reviewed rows of the first.
 
-    Raises ConfigError if the truth cannot be read or says nothing about one of the runs.
+    Raises ConfigError if the truth cannot be read or does not fit one of the runs.
     """
     known = run_path(truth)
     if str(truth) == REVIEWED_TRUTH and not known.exists():
@@ -81,21 +81,22 @@ def judge_of(one: RunDir, other: RunDir, truth: str | RunPath, job: str) -> Judg
 
 
 class LabelJudge:
-    """Of labels at IoU 0.5; only classes that both runs asked for count."""
+    """Compares labels at IoU 0.5. Only classes in the ontologies of both runs count."""
 
     unit = "wrong or missing labels"
 
     def __init__(self, one: RunDir, other: RunDir, truth: RunPath) -> None:
-        """Hold the objects of the truth; no run is read."""
+        """Read the objects of the truth, but no rows of the runs."""
         self._truths = TrueObjects(one, truth), TrueObjects(other, truth)
         self._classes = self._truths[0].classes & self._truths[1].classes
         if not self._classes:
             raise ConfigError(
-                f"no class of {truth} is asked for by both runs", "name the classes alike"
+                f"no class of {truth} is in the ontologies of both runs",
+                "give the classes the same names in both",
             )
         lone = sorted(self._truths[0].classes ^ self._truths[1].classes)
         self.warnings = (
-            [f"asked for by one run only, and not judged: {', '.join(lone)}"] if lone else []
+            [f"classes of only one run are not compared: {', '.join(lone)}"] if lone else []
         )
 
     def of(self, before: Row, after: Row) -> Verdict | None:
@@ -115,7 +116,7 @@ class LabelJudge:
             "right": [len(one.right) for one in found],
             "objects": size,
         }
-        # Objects of both sides are the same list unless the runs name classes by other prompts.
+        # Both lists are equal unless the runs give a class of the truth different names.
         if objects[0] == objects[1]:
             detail["lost"] = _shown(objects[0], set(hits[0]) - set(hits[1]))
             detail["gained"] = _shown(objects[1], set(hits[1]) - set(hits[0]))
@@ -144,7 +145,7 @@ def _counts(found: Matched) -> Counter[str]:
 
 @dataclass
 class TextJudge:
-    """Of final texts, in wrong characters; lines may stand in any order."""
+    """Compares final texts by wrong characters; lines may be in any order."""
 
     one: RunDir
     other: RunDir
@@ -167,7 +168,7 @@ class TextJudge:
         assert "instances" not in before
         assert "instances" not in after
         found = [compare(*final_sides(before, first))]
-        # The same text is as wrong as before, wherever its boxes now are.
+        # The same text has the same errors, even if its boxes moved.
         same = before["text"] == after["text"] and first is second
         found.append(found[0] if same else compare(*final_sides(after, second)))
         errors = (found[0].errors, found[1].errors)

@@ -1,4 +1,4 @@
-"""Which class is taken for which, and for background."""
+"""Confusion matrix of the classes and the background."""
 
 from __future__ import annotations
 
@@ -18,7 +18,10 @@ BACKGROUND = "(background)"
 
 @dataclass(frozen=True)
 class Confusion:
-    """`counts[truth][label]`, of `names`; the last is `BACKGROUND`: invented, and missed."""
+    """`counts[truth][label]`, in the order of `names`.
+
+    The last name is `BACKGROUND`: its row counts invented labels, its column missed objects.
+    """
 
     names: tuple[str, ...]
     counts: tuple[tuple[int, ...], ...]
@@ -27,15 +30,15 @@ class Confusion:
 def confusion(
     beside: RunBesideTruth, kept: Sequence[CocoResult], names: Sequence[str]
 ) -> Confusion:
-    """Count labels by what they are and what they should be.
+    """Count labels by their true class and their class.
 
-    In each image what is right is taken first (so the diagonal is what precision and recall count),
-    then what is left by overlap, whatever its class.
+    In each image the right labels are matched first, so the diagonal agrees with precision and
+    recall. The rest is then matched by overlap, without regard to class.
 
     Args:
-        beside: gives the objects.
-        kept: of its results, the labels that count.
-        names: of the classes that occur, in the order of the matrix.
+        beside: the run with the objects of its truth.
+        kept: the results of `beside` that count as labels.
+        names: names of the classes that occur, in the order of the matrix.
     """
     labels, objects = defaultdict[int, list[Thing]](list), defaultdict[int, list[Thing]](list)
     named = {number: name for name, number in beside.ids.items()}

@@ -1,10 +1,9 @@
-"""What the labels of a run are worth: AP by pycocotools, precision and recall, by class and slice.
+"""Evaluate the labels of a run: AP by pycocotools, precision and recall, by class and slice.
 
-Boxes and masks are compared with the objects of the truth. AP is of the labels, which are cut at
-their thresholds (`pipelines.evaluation.scores.Scores` says what that costs); curves are of the
-candidates too where the run has kept them. Intervals are 95 %, from a bootstrap that draws files
-with all of their images; they say how much the figure would move with other images, not with
-another truth.
+Boxes and masks are compared with the objects of the truth. AP counts labels only, and the
+thresholds of the labels lower it (`pipelines.evaluation.scores.Scores`). Curves include the
+candidates that the run has kept. Intervals are 95 %, from a bootstrap over files with all of their
+images. They show the variation over images; they do not cover errors of the truth.
 """
 
 from __future__ import annotations
@@ -32,7 +31,7 @@ _IOU_50, _IOU_75 = 0, 5  # places among COCO's ten IoUs
 
 @dataclass(frozen=True)
 class AP:
-    """Average precision over IoU 0.50 to 0.95, and at 0.5; None: no object to find."""
+    """Average precision over IoU 0.50 to 0.95, and at 0.5; None: there are no objects."""
 
     objects: int
     ap: Interval | None
@@ -41,7 +40,7 @@ class AP:
 
 @dataclass(frozen=True)
 class LabelFigures:
-    """Of some images or of one class; precision and recall at IoU 0.5."""
+    """Figures of some images or of one class; precision and recall at IoU 0.5."""
 
     images: int
     labels: int
@@ -72,15 +71,15 @@ class Curve:
 
 @dataclass(frozen=True)
 class LabelEvaluation:
-    """Everything that `nightjar evaluate` says of labels.
+    """All figures of `nightjar evaluate` for labels.
 
     Attributes:
-        images: with truth; `missing`: of the truth, not in the run; `rejected`: in review.
-        candidates: below their thresholds.
-        whole, classes, slices, sizes: of labels, boxes.
-        masks: of labels, masks by size and `all`; empty: not every object of the truth has one.
-        everything: AP with the candidates; None: there are none.
-        unnamed: classes that the truth does not speak of; their labels are left out.
+        images: images with truth; `missing`: those that the run lacks; `rejected`: in review.
+        candidates: number of results below their thresholds.
+        whole, classes, slices, sizes: figures of the labels' boxes.
+        masks: AP of the labels' masks, by size and for `all`; empty: some object has no mask.
+        everything: AP of labels and candidates; None: there are no candidates.
+        unnamed: classes that the truth does not cover; their labels are left out.
     """
 
     images: int
@@ -103,7 +102,7 @@ class LabelEvaluation:
 def evaluate_labels(beside: RunBesideTruth, seed: int = 0) -> LabelEvaluation:
     """Compare a run of autolabel with its truth. `seed`: of the bootstrap and of the halves.
 
-    Raises ConfigError if the truth is of none of the run's images.
+    Raises ConfigError if no image of the run has truth.
     """
     beside.refuse_empty()
     return _Evaluating(beside, seed).made()
@@ -181,7 +180,7 @@ class _Evaluating:
         self._results = [row for row in beside.results if row["category_id"] in spoken_of]
         self._kept = [row for row in self._results if row["kept"]]
         self._labels = _Precision(coco_evaluation(beside.truth, self._kept, "bbox"), self._draws)
-        # A run without any result has not been judged, yet its objects are missed.
+        # `judged` has no objects for a run without results, but these objects are missed.
         self._seen = replace(judged(beside), objects=self._labels.objects())
 
     def made(self) -> LabelEvaluation:
@@ -263,16 +262,16 @@ class _Evaluating:
     def _warnings(self) -> Iterator[str]:
         count = len(self._beside.units)
         if count < SMALL:
-            yield f"{count} images: the intervals say more than the figures"
+            yield f"{count} images are few: rely on the intervals, not on the figures"
         if self._beside.reviewed:
             yield (
-                "the truth is what people made of this run's labels, of images that it mostly "
-                "doubted: other images may be better, and what nobody noticed is not missed here"
+                "the truth is reviewed labels of this run, mostly of images in doubt: other images "
+                "may be better, and objects that reviewers overlooked do not count as missed"
             )
         if len(self._results) == len(self._kept):
             yield (
-                "the run has kept no candidates: curves end at the thresholds. With "
-                "detector.min_score, say 0.1, it keeps them"
+                "the run kept no candidates, so curves end at the thresholds: set "
+                "detector.min_score, for example to 0.1, and run again"
             )
 
 

@@ -1,10 +1,11 @@
-"""What the texts of a run are worth: character and word error rates, by outcome and slice.
+"""Evaluate the texts of a run: character and word error rates, by outcome and slice.
 
-The final text of a page is judged, whoever read it; a failed page has missed everything. Lines may
-stand in any order (`pipelines.measures.character_errors`, `pipelines.measures.word_errors`). A rate
-of several pages is their errors together by their characters (words) together, so it may exceed 1
-where much is invented; `*_of_a_page` is the mean over pages, each at most 1. Intervals are 95 %,
-from a bootstrap that draws files with all of their pages.
+The final text of a page is compared with its truth, for any reader; a failed page has missed all of
+its text. Lines may be in any order (`pipelines.measures.character_errors`,
+`pipelines.measures.word_errors`). The rate of several pages is the sum of their errors divided by
+the sum of their characters (words); with much invented text it can exceed 1. `*_of_a_page` is the
+mean over pages, each at most 1. Intervals are 95 %, from a bootstrap over files with all of their
+pages.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ from pipelines.truth.pages import (
 )
 from pipelines.truth.slices import SMALL, Slicing, known_interval
 
-#: Pages that are listed, the highest error rate first.
+#: Number of listed pages, highest error rate first.
 WORST = 50
 #: Rows that are Python objects at once.
 _ROWS = 64
@@ -41,12 +42,12 @@ _ROWS = 64
 
 @dataclass(frozen=True)
 class TextFigures:
-    """Of some pages. None: nothing to count.
+    """Figures of some pages. None: nothing to count.
 
     Attributes:
         characters, words: of the truth.
         cer, wer: of all pages together. cer_of_a_page, wer_of_a_page: means over pages.
-        exact: share of pages without a wrong character.
+        exact: share of pages without wrong characters.
     """
 
     pages: int
@@ -72,7 +73,7 @@ class TextSlice:
 
 @dataclass(frozen=True)
 class WorstPage:
-    """A page of many errors; `cer` and `wer` at most 1."""
+    """A page with many errors; `cer` and `wer` are at most 1."""
 
     row_id: int
     uri: str
@@ -86,10 +87,10 @@ class WorstPage:
 
 @dataclass(frozen=True)
 class TextEvaluation:
-    """Everything that `nightjar evaluate` says of pages.
+    """All figures of `nightjar evaluate` for pages.
 
     Attributes:
-        pages: with truth; `rejected`: in review; `unused`: truths that fit no page.
+        pages: pages with truth; `rejected`: in review; `unused`: truths that fit no page.
         page_cers: of every page, ascending, at most 1 each.
     """
 
@@ -118,7 +119,7 @@ def evaluate_text(
         slices, metadata: see `pipelines.truth.slices.Slicing`.
         seed: of the bootstrap.
 
-    Raises ConfigError if the truth cannot be read, fits no page, or a column is not there.
+    Raises ConfigError if the truth cannot be read or fits no page, or if a column is unknown.
     """
     check_pages(run)
     slicing = Slicing(run, ("outcome", *slices), metadata)
@@ -148,7 +149,7 @@ def evaluate_text(
 def _useful(truths: PageTruths, truth: str | Path) -> PageTruths:
     if not truths.by_id:
         raise ConfigError(
-            f"{truth} is of no use: all {truths.rejected} pages of it are rejected ones",
+            f"{truth} has no usable truth: all {truths.rejected} pages of it are rejected",
             "correct some of them, or give truth files",
         )
     return truths
@@ -161,11 +162,11 @@ def _rows(run: RunDir, columns: Sequence[str]) -> Iterator[dict[str, Any]]:
 
 
 class _Table:
-    """What is kept of each page: 5 numbers and its URI."""
+    """The URI, counts and rates of each page, and the worst pages."""
 
     def __init__(self) -> None:
         self.uris: list[str] = []
-        self.counts: list[tuple[int, int, int, int]] = []  # errors, characters, and of words
+        self.counts: list[tuple[int, int, int, int]] = []  # errors, characters, word errors, words
         self.cers: list[float] = []
         self.wers: list[float] = []
         self.worst: list[tuple[tuple[float, int, int], WorstPage]] = []  # a heap, the least first
@@ -192,7 +193,7 @@ class _Table:
 
 
 class _Figures:
-    """Figures of some of the pages, all from the same draws."""
+    """Computes figures of some of the pages, always with the same draws."""
 
     def __init__(self, table: _Table, seed: int) -> None:
         counts = np.array(table.counts, float)
@@ -202,7 +203,7 @@ class _Figures:
         self._draws = Pages(self._errors, self._characters, self._files).draws(seed)
 
     def of(self, members: Ints) -> TextFigures:
-        """Of pages by their places."""
+        """Figures of the pages with these indices."""
         here = np.zeros(len(self._files))
         here[members] = 1.0
         exact, ones = (self._errors == 0).astype(float), np.ones_like(here)
@@ -226,9 +227,9 @@ class _Figures:
 
 def _warnings(truths: PageTruths, pages: int) -> Iterator[str]:
     if pages < SMALL:
-        yield f"{pages} pages: the intervals say more than the figures"
+        yield f"{pages} pages are few: rely on the intervals, not on the figures"
     if truths.reviewed:
         yield (
-            "the truth is what people made of this run's texts, of pages that it mostly doubted: "
-            "other pages may be better"
+            "the truth is reviewed texts of this run, mostly of pages in doubt: other pages may be "
+            "better"
         )

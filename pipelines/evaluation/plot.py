@@ -19,15 +19,15 @@ from pipelines.measures.intervals import Interval
 from pipelines.truth.slices import SMALL
 
 _BLUE, _ORANGE, _GREY = "#0b6e99", "#b3541e", "#666666"
-#: Classes that are drawn: those with the most objects. All are in the JSON.
+#: Most classes in a picture, those with the most objects. The JSON has all classes.
 _CURVES, _CONFUSED = 16, 24
-#: Slices that are drawn, in the order of the tables.
+#: Most slices in a picture, in the order of the tables.
 _BARS = 40
 
 
 @dataclass(frozen=True)
 class Bar:
-    """One slice: a figure with its interval, of so many images or pages."""
+    """One slice: a figure with its interval, and the number of images or pages."""
 
     name: str
     count: int
@@ -94,7 +94,7 @@ def _curves(found: LabelEvaluation) -> Figure | None:
         lowest = (len(shown) - 1 - place) // columns
         grid[lowest, place].set_xlabel("recall")
         grid[lowest, place].xaxis.set_tick_params(labelbottom=True)
-    more = f", the {_CURVES} of most objects" if len(names) > _CURVES else ""
+    more = f", the {_CURVES} with the most objects" if len(names) > _CURVES else ""
     figure.suptitle(f"precision and recall by class{more}", fontsize=11)
     handles, labels = grid[0, 0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=3, fontsize=8, frameon=False)
@@ -106,7 +106,7 @@ def _curve(axes: Axes, name: str, curve: Curve, figures: LabelFigures) -> None:
         (curve.at_50, "-", "IoU 0.5"),
         (curve.at_75, "--", "IoU 0.75"),
     ):
-        # Beyond the highest recall nothing is found: the curve ends there, it does not fall.
+        # The curve ends at the highest recall: it must not fall to 0 there.
         there = np.array(values) > 0
         axes.plot(RECALLS[there], np.array(values)[there], style, color=_BLUE, label=label)
     x = figures.recall.value if figures.recall else 0.0
@@ -136,14 +136,14 @@ def _confusion(found: Confusion) -> Figure:
         text = f"{counts[row, column]:,}"
         colour = "white" if dark else "black"
         axes.text(column, row, text, ha="center", va="center", fontsize=7, color=colour)
-    axes.set_xlabel(f"labelled as; {BACKGROUND}: missed")
-    axes.set_ylabel(f"truly; {BACKGROUND}: invented")
+    axes.set_xlabel(f"class of the label; {BACKGROUND}: missed")
+    axes.set_ylabel(f"true class; {BACKGROUND}: invented")
     axes.set_title("confusion at IoU 0.5; shade: share of the row", fontsize=10)
     return figure
 
 
 def _largest(found: Confusion) -> tuple[list[str], np.ndarray]:
-    """The classes of most labels and objects; the others as one."""
+    """The classes with the most labels and objects; the others are merged into one."""
     counts = np.array(found.counts)
     if len(found.names) <= _CONFUSED + 2:
         return list(found.names), counts
@@ -189,7 +189,7 @@ def _forest(axes: Axes, bars: Sequence[Bar], whole: Interval | None) -> None:
 
 
 def _pages(found: TextEvaluation) -> Figure:
-    """How many pages are at most how wrong."""
+    """Cumulative share of pages by CER."""
     figure = _figure(6.0, 4.0)
     axes = figure.subplots()
     cers = 100 * np.array([0.0, *found.page_cers])
@@ -198,7 +198,7 @@ def _pages(found: TextEvaluation) -> Figure:
         value = 100 * found.whole.cer.value
         axes.axvline(value, color=_GREY, linewidth=1, linestyle="--")
         axes.annotate(
-            f"CER of all together {value:.2f} %",
+            f"CER of all pages {value:.2f} %",
             (value, 0.03),
             xycoords=("data", "axes fraction"),
             xytext=(5, 0),
@@ -207,8 +207,8 @@ def _pages(found: TextEvaluation) -> Figure:
             color=_GREY,
         )
     axes.set(xlim=(0, max(float(cers[-1]) * 1.03, 1.0)), ylim=(0, 102))
-    axes.set_xlabel("CER of a page at most, %")
-    axes.set_ylabel("pages, %")
+    axes.set_xlabel("CER of a page, %")
+    axes.set_ylabel("pages with at most this CER, %")
     axes.set_title(f"{found.pages:,} pages", fontsize=10)
     axes.grid(alpha=0.25)
     return figure

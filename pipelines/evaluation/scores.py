@@ -1,4 +1,4 @@
-"""The labels of a run against truth, as the few figures that a run summary shows."""
+"""The figures of a run's labels against truth, for the run summary."""
 
 from __future__ import annotations
 
@@ -18,18 +18,17 @@ from pipelines.truth.labels import RunBesideTruth
 
 @dataclass(frozen=True)
 class Scores:
-    """What the labels are worth. Shares 0..1; None where there is nothing to count.
+    """Figures of the labels. Shares are 0..1; None: nothing to count.
 
     Attributes:
-        images: those of the truth that the run has finished (failed ones count: their objects are
-            missed).
-        missing: images of the truth that the run does not have.
-        objects, labels: of these images. Candidates below their threshold are no labels.
-        ap, ap50, mask_ap, mask_ap50: COCO average precision of boxes and of masks (None where an
-            object of the truth has no outline), over IoU 0.50..0.95 and at 0.5. Labels are cut at
-            their thresholds, which costs recall: the AP of all candidates is higher.
+        images: images with truth that the run has finished. Objects of failed images are missed.
+        missing: images with truth that the run lacks.
+        objects, labels: counts on these images. Candidates below their threshold are not labels.
+        ap, ap50, mask_ap, mask_ap50: COCO average precision of boxes and of masks, over IoU
+            0.50..0.95 and at 0.5. Masks: None if an object of the truth has no outline. The
+            thresholds of the labels cost recall: the AP of all candidates is higher.
         precision, recall: at `MATCH_IOU`, over all classes.
-        mask_iou: mean over the objects that were found.
+        mask_iou: mean over the found objects.
         per_class: AP at 0.5 of each class that occurs.
     """
 
@@ -48,7 +47,7 @@ class Scores:
 
 
 def scores_of(beside: RunBesideTruth) -> Scores:
-    """What the labels are worth; of no image too."""
+    """The figures of a run, which may have no image with truth."""
     wanted = beside.truth
     rows = [row for row in beside.results if row["kept"]]
     boxes = average_precision(wanted, rows, "bbox")
@@ -80,7 +79,7 @@ def scores_of(beside: RunBesideTruth) -> Scores:
 def _found(
     truth: COCO, annotations: Sequence[CocoAnnotation], rows: Sequence[CocoResult]
 ) -> tuple[int, list[float]]:
-    """How many objects a label of their class found, best label first, and the masks' IoUs."""
+    """Number of objects that a label of their class finds, best first, and the IoUs of masks."""
     free = defaultdict[tuple[int, int], list[CocoAnnotation]](list)
     for one in annotations:
         free[one["image_id"], one["category_id"]].append(one)

@@ -1,8 +1,8 @@
-"""Thresholds chosen for each class on one half of the images, and reported on the other.
+"""Thresholds of the classes, chosen on one half of the images and reported on the other.
 
-What a threshold is worth on the images that chose it is too good. `nightjar calibrate` chooses the
-thresholds for a config, on all images and cross-validated; this says once and plainly what choosing
-them gains on images that had no say. Halves are drawn by file, so that pages stay together.
+Figures on the images that chose a threshold are too good, so this module reports the gain on the
+other images. Thresholds for a config come from `nightjar calibrate`, which uses all images and a
+cross-validation. The halves are split by file, so that pages of a file stay together.
 """
 
 from __future__ import annotations
@@ -19,19 +19,19 @@ from pipelines.measures.intervals import Bools, Floats, Ints, ratio
 from pipelines.measures.thresholds import best_f1, threshold_for
 from pipelines.truth.detections_judged import Judged
 
-#: Fewer images than this have no halves worth the name.
+#: Fewest files that are split into halves.
 _FEWEST_IMAGES = 6
 
 
 @dataclass(frozen=True)
 class HeldThreshold:
-    """The threshold of one class, both ways on the half that did not choose it.
+    """The threshold of one class in the run and as chosen, both with figures of the other half.
 
     Attributes:
         name: of the class.
-        objects: of it on the half that chose, and on the half that is reported.
-        now, chosen: thresholds; chosen None: no label is worth taking.
-        before, after: what they are worth.
+        objects: on the half that chose, and on the half that is reported.
+        now, chosen: thresholds; chosen None: no threshold has an F1 above 0.
+        before, after: figures with these thresholds.
     """
 
     name: str
@@ -48,8 +48,8 @@ class HeldOut:
 
     Attributes:
         images: on the half that chose, and on the half that is reported.
-        classes: as they are; `too_few`: class -> objects, of the others.
-        before, after: of those classes together.
+        classes: these classes; `too_few`: class -> objects, of the others.
+        before, after: figures of `classes` together.
     """
 
     images: tuple[int, int]
@@ -64,7 +64,7 @@ class Thresholds:
     """The thresholds of a run.
 
     Attributes:
-        places: class -> its place in `Judged.classes`, of those that the truth speaks of.
+        places: class -> its index in `Judged.classes`, for classes that the truth covers.
         now, lowest: class -> the run's threshold, and the lowest score that it has kept.
     """
 
@@ -74,11 +74,11 @@ class Thresholds:
 
 
 def held_out(seen: Judged, of: Thresholds, files: Ints, draws: Floats, seed: int) -> HeldOut | None:
-    """Choose for the best F1 on one half; None where there is nothing to halve.
+    """Choose thresholds for the best F1 on one half; None: too few files or objects.
 
     Args:
         seen: labels and candidates.
-        of: the thresholds as they are.
+        of: the thresholds of the run.
         files: (i,) of the images.
         draws: (draws, i) bootstrap of the images.
         seed: of the halves.
@@ -117,7 +117,7 @@ class _Halves:
         return bool(min(objects[self.chooses].sum(), objects[self.held].sum()) >= FEWEST)
 
     def of_class(self, name: str, of: Thresholds) -> tuple[HeldThreshold, Bools]:
-        """Its threshold, and (d,) what it takes on the half that is reported."""
+        """Its threshold, and (d,) the labels that it accepts on the half that is reported."""
         seen, place = self._seen, of.places[name]
         mine = seen.classes == place
         learn = mine & ~self._on_held
@@ -138,7 +138,7 @@ class _Halves:
         return one, taken
 
     def figures(self, taken: Bools, places: list[int]) -> Figures:
-        """On the half that is reported, of some classes."""
+        """Figures of some classes on the half that is reported."""
         these = taken & self._on_held & np.isin(self._seen.classes, places)
         objects = np.zeros(self._seen.objects.shape[1])
         objects[self.held] = self._seen.objects[places][:, self.held].sum(axis=0)
@@ -146,13 +146,16 @@ class _Halves:
 
 
 def _reach(seen: Judged, threshold: float | None) -> Bools:
-    """(d,); the run compared in float32."""
+    """(d,) whether a score reaches the threshold. Tolerance: the run compared in float32."""
     reach: Bools = seen.scores >= (np.inf if threshold is None else threshold - ROUNDING)
     return reach
 
 
 def figures(seen: Judged, these: Bools, objects: Floats, draws: Floats) -> Figures:
-    """Of some of the labels, (d,); `objects`: (i,) of their classes on the images that count."""
+    """Figures of the labels `these`, (d,).
+
+    `objects`: (i,) number of objects of their classes on each image that counts.
+    """
     labels = np.bincount(seen.images[these], minlength=len(objects)).astype(float)
     right = np.bincount(seen.images[these & seen.right], minlength=len(objects)).astype(float)
     return Figures(ratio(right, labels, draws), ratio(right, objects, draws))

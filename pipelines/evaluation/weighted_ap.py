@@ -1,9 +1,9 @@
-"""Average precision of weighted images: for parts of the images, and for bootstrap draws of them.
+"""Average precision with weighted images, for slices and bootstrap draws.
 
-pycocotools matches once (`COCOeval.evaluate`, the slow part); its `accumulate` counts every image
-once. Here an image counts as often as a draw says, so that 300 draws need no 300 evaluations. With
-weights of 1 the figures are those of `accumulate`, bit for bit in the comparisons that decide them
-(tested, also against data sets with images repeated).
+pycocotools matches once (`COCOeval.evaluate`, the slow part), and its `accumulate` counts every
+image once. Here every image has a weight, so 300 draws need one evaluation. With weights of 1 the
+figures are those of `accumulate`, and the comparisons behind them are equal bit for bit (tested,
+also on data sets with repeated images).
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from pipelines.truth.detections_judged import CocoMatches
 
 #: Draws for intervals of AP; each costs a sum over all labels at ten IoUs.
 DRAWS = 300
-#: Numbers in one matrix (draws, labels): 16 MB, several at a time.
+#: Most numbers in one matrix (draws, labels): 16 MB, and several exist at a time.
 _MOST = 2_000_000
 
 
@@ -30,9 +30,9 @@ class Ranked:
     """Labels of one class in one range of sizes, best score first.
 
     Attributes:
-        images: (n,) place of the image of each label.
+        images: (n,) index of the image of each label.
         right, wrong: (10, n) at IoUs 0.50 to 0.95; a label that is neither is ignored.
-        where, objects: places of the images with objects of the class, and how many on each.
+        where, objects: indices of the images with objects of the class, and their numbers.
     """
 
     images: Ints
@@ -42,7 +42,7 @@ class Ranked:
     objects: Floats
 
     def of(self, members: Ints) -> Ranked:
-        """What of it is on some of the images."""
+        """The labels and objects on some of the images."""
         labels, there = np.isin(self.images, members), np.isin(self.where, members)
         return Ranked(
             self.images[labels],
@@ -56,7 +56,7 @@ class Ranked:
 def coco_evaluation(truth: COCO, results: Sequence[CocoResult], kind: str) -> COCOeval:
     """pycocotools on COCO results, evaluated and accumulated. `kind`: bbox or segm.
 
-    The area of a mask is that of the mask, so its box is left out.
+    For masks the boxes are left out, so that areas are those of the masks.
     """
     rows = [_as_result(row, kind) for row in results]
     with quiet():
@@ -68,7 +68,7 @@ def coco_evaluation(truth: COCO, results: Sequence[CocoResult], kind: str) -> CO
 
 
 def _as_result(row: CocoResult, kind: str) -> dict[str, object]:
-    """A copy, since loadRes writes into what it gets."""
+    """A copy, because loadRes changes its input."""
     left_out = "bbox" if kind == "segm" else "segmentation"
     return {key: value for key, value in row.items() if key != left_out}
 
@@ -79,7 +79,7 @@ def _nothing_found(truth: COCO) -> COCO:
 
 
 def ranked(judged: COCOeval) -> list[list[Ranked]]:
-    """For each range of sizes (all, small, medium, large) each class, in pycocotools' order."""
+    """[size][class]: sizes are all, small, medium, large; classes in pycocotools' order."""
     params = judged.params
     places = {number: place for place, number in enumerate(params.imgIds)}
     count = len(params.imgIds)
@@ -126,7 +126,7 @@ def precisions(classes: Sequence[Ranked], draws: Floats) -> Floats:
 
 
 def _precision(one: Ranked, draws: Floats) -> Floats:
-    """(draws, 10)"""
+    """AP of one class at each IoU, (draws, 10)."""
     total = draws[:, one.where] @ one.objects
     weights = draws[:, one.images]
     found = np.zeros((len(draws), 10))
@@ -144,23 +144,23 @@ RECALLS = np.linspace(0.0, 1.00, 101, endpoint=True)
 
 
 def _mean_at_recalls(recall: Floats, right: Floats, wrong: Floats) -> Floats:
-    """(draws,) mean precision at 101 recalls, of (draws, n) running sums.
+    """(draws,) mean precision at 101 recalls, from (draws, n) running sums.
 
-    The precision at a recall is the best at that recall or above. Each label is weighted with the
-    number of recalls that it is the first to reach; those that none reaches count 0.
+    The precision at a recall is the best one at that recall or above. The weight of a label is the
+    number of recalls that it reaches first. A recall that no label reaches counts 0.
     """
     precision = right / (wrong + right + np.spacing(1))
     best = np.maximum.accumulate(precision[:, ::-1], axis=1)[:, ::-1]
     reached = np.searchsorted(RECALLS, np.nan_to_num(recall), side="right")
-    # Before the first label none is reached; a label that a draw leaves out reaches recall 0, if
-    # it comes first, with a precision of its own of 0 that `best` lifts to that of the next.
+    # No recall is reached before the first label. If a draw leaves out the first label, it reaches
+    # recall 0 with precision 0, and `best` raises that to the precision of the next label.
     first = np.diff(reached, axis=1, prepend=0)
     mean: Floats = (first * best).sum(axis=1) / len(RECALLS)
     return mean
 
 
 def mean_over(found: Floats, ious: slice = slice(None)) -> Floats:
-    """(draws,) mean over the classes that occur and some of the IoUs; NaN where none occurs."""
+    """(draws,) mean over the classes that occur and some of the IoUs; NaN: no class occurs."""
     chosen = found[:, :, ious].mean(axis=2)
     known = np.isfinite(chosen)
     with np.errstate(invalid="ignore", divide="ignore"):

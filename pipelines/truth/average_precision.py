@@ -29,6 +29,6 @@ def average_precision(truth: COCO, rows: Sequence[CocoResult], kind: str) -> Any
 
 
 def mean_precision(precision: Any) -> float | None:
-    """Mean over the classes that occur; None: none does."""
+    """Mean over the classes that occur; None: no class occurs."""
     known = precision[precision >= 0]
     return float(known.mean()) if known.size else None

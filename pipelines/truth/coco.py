@@ -1,4 +1,4 @@
-"""COCO: its file of true objects, its results, and a data set in memory as pycocotools takes it."""
+"""COCO: files of true objects, results, and data sets in memory for pycocotools."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from actors.ontology import Ontology, normalised
 from pipelines.decisions.triage import Label, Reason
 from pipelines.errors import ConfigError
 
-#: A label finds an object of its class at this IoU of their boxes.
+#: Least IoU of boxes at which a label finds an object of its class.
 MATCH_IOU = 0.5
 
 
@@ -63,7 +63,7 @@ class CocoDataset(TypedDict):
 
 
 class CocoResult(TypedDict):
-    """What pycocotools calls a result: a label or a candidate. `kept`: it is a label."""
+    """A result of pycocotools: a label (`kept`) or a candidate."""
 
     image_id: int
     category_id: int
@@ -78,9 +78,9 @@ class CocoTruth:
     """A file of true objects, with the classes of an ontology as its categories.
 
     Attributes:
-        images, annotations: of these classes only; annotations are counted from 1, since
-            pycocotools takes an object whose id is 0 for none.
-        named: classes that the file has a category of.
+        images, annotations: annotations of these classes only. Their ids start at 1, because
+            pycocotools takes an object with id 0 for no object.
+        named: classes with a category in the file.
     """
 
     images: list[CocoImage]
@@ -109,14 +109,14 @@ def read_coco(path: Path, ontology: Ontology) -> CocoTruth:
         ]
     except (OSError, ValueError, LookupError, TypeError) as error:
         raise ConfigError(
-            f"truth {path} is no COCO JSON: {type(error).__name__}: {error}",
-            "it needs images, annotations and categories",
+            f"truth {path} is not a COCO JSON: {type(error).__name__}: {error}",
+            "give a JSON file with images, annotations and categories",
         ) from None
     if not classes:
         found = ", ".join(str(one.get("name")) for one in categories[:10])
         raise ConfigError(
             f"no category of {path} is a class of the ontology: {found}",
-            "name the classes as the truth does, or give its names as prompts",
+            "use the category names of the truth as names or prompts of the classes",
         )
     numbers = set(classes.values())
     named = frozenset(name for name, number in category_ids(ontology).items() if number in numbers)
@@ -124,7 +124,7 @@ def read_coco(path: Path, ontology: Ontology) -> CocoTruth:
 
 
 def _classes(categories: list[CocoCategory], ontology: Ontology) -> dict[int, int]:
-    """Category id of the file -> that of the class."""
+    """Category id in the file -> category id of the class."""
     number = category_ids(ontology)
     known = {normalised(prompt): number[name] for name, prompt in ontology.prompts()}
     known |= {normalised(name): place for name, place in number.items()}
@@ -136,7 +136,7 @@ def _classes(categories: list[CocoCategory], ontology: Ontology) -> dict[int, in
 
 
 def _annotation(box: CocoAnnotation, number: int, category: int) -> CocoAnnotation:
-    """An object of a file, with what files may leave out."""
+    """An object of a file, with defaults for the keys that a file may lack."""
     width, height = box["bbox"][2:]
     made: CocoAnnotation = {
         "id": number,
@@ -168,12 +168,12 @@ def corner_and_size(box: list[float]) -> list[float]:
 
 
 def known_score(score: float | None) -> float:
-    """A score that is not there ranks last."""
+    """The score; 0 if it is missing or not finite, so that it ranks last."""
     return score if score is not None and math.isfinite(score) else 0.0
 
 
 def coco_result(image_id: int, category: int, label: Label) -> CocoResult:
-    """A label or a candidate as COCO has it."""
+    """A label or a candidate as a COCO result."""
     made: CocoResult = {
         "image_id": image_id,
         "category_id": category,
@@ -187,7 +187,7 @@ def coco_result(image_id: int, category: int, label: Label) -> CocoResult:
 
 
 def indexed(dataset: CocoDataset) -> COCO:
-    """A COCO data set that is not in a file."""
+    """A COCO data set from memory, with its index."""
     made = COCO()
     made.dataset = dataset
     with quiet():
@@ -196,5 +196,5 @@ def indexed(dataset: CocoDataset) -> COCO:
 
 
 def quiet() -> contextlib.AbstractContextManager[Any]:
-    """pycocotools prints as it goes."""
+    """Suppresses the output of pycocotools."""
     return contextlib.redirect_stdout(io.StringIO())

@@ -1,4 +1,4 @@
-"""Which labels and candidates of a run are right, one by one, as pycocotools matches them."""
+"""Which labels and candidates of a run are right, matched one by one by pycocotools."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ class Judged:
     """d labels and candidates, c classes, i images.
 
     Attributes:
-        scores, right, kept: (d,); `kept`: at or above the present threshold.
-        classes, images: (d,) places in the ontology and among the images.
-        rows: (d,) places among the results; those on crowd regions are left out.
-        objects: (c, i) counts.
+        scores, right, kept: (d,); `kept`: at or above the threshold of the run.
+        classes, images: (d,) indices of the class and of the image.
+        rows: (d,) indices of the results; results on crowd regions are left out.
+        objects: (c, i) number of objects.
     """
 
     scores: Floats
@@ -34,7 +34,7 @@ class Judged:
 
 
 class CocoMatches(TypedDict):
-    """What pycocotools finds of one image and class, at one IoU: d results, g objects.
+    """Matches of one image and class at one IoU, by pycocotools: d results, g objects.
 
     `dtMatches`: (1, d), id of the object, 0 for none. `dtIgnore`: (1, d). `gtIgnore`: (g,).
     """
@@ -49,10 +49,10 @@ class CocoMatches(TypedDict):
 
 
 def judged(beside: RunBesideTruth) -> Judged:
-    """Match best score first, so that a threshold never changes what is above it.
+    """Match results with objects, best score first.
 
-    All of an image count, not only the first 100. A label that finds no object of its class at IoU
-    `MATCH_IOU` is wrong.
+    So a threshold never changes the matches above it. All results of an image count, not only the
+    first 100. A result that finds no object of its class at IoU `MATCH_IOU` is wrong.
     """
     images = {image["id"]: place for place, image in enumerate(beside.images)}
     objects = np.zeros((len(beside.ids), len(images)))
@@ -86,7 +86,7 @@ def judged(beside: RunBesideTruth) -> Judged:
 
 
 def _evaluated(beside: RunBesideTruth) -> list[CocoMatches | None]:
-    """What pycocotools found of each image and class; None where there is neither."""
+    """Matches of each image and class; None: it has neither results nor objects."""
     with quiet():
         results = beside.truth.loadRes([dict(row) for row in beside.results])
         judge = COCOeval(beside.truth, results, "bbox")

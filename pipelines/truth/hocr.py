@@ -1,7 +1,8 @@
 """hOCR: the text lines of each page, with their boxes.
 
-Read with the tolerant HTML parser of the standard library: hOCR in the wild is XHTML, HTML or
-neither. It knows no document type, so no entity is ever expanded and nothing outside is loaded.
+It uses the tolerant HTML parser of the standard library, because hOCR files are XHTML, HTML or
+neither. The parser ignores document types, so it expands no custom entities and loads no other
+files.
 """
 
 from __future__ import annotations
@@ -21,10 +22,10 @@ class HocrPage:
     """One `ocr_page`.
 
     Attributes:
-        image: name of its image file, without folders; None where the title names none.
-        number: from 1; None where the title gives no `pageno`.
-        box: of the page, pixels; None where the title gives none.
-        lines: their boxes count from the corner of the page.
+        image: name of its image file, without folders; None: the title has none.
+        number: page number from 1; None: the title has no `ppageno`.
+        box: box of the page, pixels; None: the title has none.
+        lines: text lines; their boxes are relative to the corner of the page.
         loose: whether there is text outside of lines.
     """
 
@@ -40,12 +41,12 @@ class HocrPage:
 
     @property
     def size(self) -> tuple[float, float] | None:
-        """Width and height in pixels, where they are known."""
+        """Width and height in pixels; None: unknown."""
         return (self.box[2] - self.box[0], self.box[3] - self.box[1]) if self.box else None
 
 
 def hocr_pages(document: str) -> list[HocrPage]:
-    """The pages of a document, in its order; none if it is no hOCR."""
+    """The pages of a document, in order; empty if it is not hOCR."""
     reader = _Reader()
     reader.feed(document)
     reader.close()
@@ -53,7 +54,7 @@ def hocr_pages(document: str) -> list[HocrPage]:
 
 
 class _Reader(HTMLParser):
-    """A line is its words, whatever markup is around them."""
+    """Collects the text of each line, without the markup inside it."""
 
     def __init__(self) -> None:
         super().__init__(convert_charrefs=True)
@@ -63,7 +64,7 @@ class _Reader(HTMLParser):
         self._text: list[str] | None = None  # of the line that is open
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        """Open a page, a line, or anything else."""
+        """Open a page, a line, or another element."""
         found = {name: value or "" for name, value in attrs}
         classes, title = set(found.get("class", "").split()), found.get("title", "")
         if "ocr_page" in classes:
@@ -76,13 +77,13 @@ class _Reader(HTMLParser):
             self._open.append((tag, starts))
 
     def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        """An element that is closed where it opens holds no text; a page may be one."""
+        """A self-closing element holds no text, but it can be a page."""
         if "ocr_page" in (dict(attrs).get("class") or "").split():
             self._end_line()
             self.pages.append(HocrPage(dict(attrs).get("title") or ""))
 
     def handle_endtag(self, tag: str) -> None:
-        """Close the element, and those inside it that were never closed."""
+        """Close the element, and the elements inside it that are still open."""
         if tag not in {name for name, _ in self._open}:
             return
         while self._open:
@@ -93,7 +94,7 @@ class _Reader(HTMLParser):
                 return
 
     def handle_data(self, data: str) -> None:
-        """Text counts inside a line only."""
+        """Add text to the open line, or note that there is text outside of lines."""
         if self._text is not None:
             self._text.append(data)
         elif self.pages and data.strip() and not {name for name, _ in self._open} & _UNSEEN:

@@ -1,10 +1,10 @@
-"""Which labels of one image find which of its objects.
+"""Match the labels of one image with its objects.
 
-The rules are those of pycocotools at one IoU: labels in turn, best score first; each takes the free
-object of its class that it overlaps most, if that is enough; one that finds only a crowd region
-counts neither as right nor as wrong. Streams that hold one image at a time use this; where a whole
-data set is at hand, `pipelines.truth.detections_judged` asks pycocotools itself (the tests compare
-both).
+The rules are those of pycocotools at one IoU. Labels choose in turn, best score first. Each takes
+the free object of its class with the largest IoU, if that is at least `MATCH_IOU`. A label that
+finds only a crowd region counts neither as right nor as wrong. This module is for streams of single
+images. For whole data sets `pipelines.truth.detections_judged` calls pycocotools; the tests compare
+both.
 """
 
 from __future__ import annotations
@@ -33,13 +33,13 @@ class Thing:
 
 @dataclass(frozen=True)
 class Matched:
-    """Places of labels and objects.
+    """Indices of labels and objects.
 
     Attributes:
-        right: (label, object) of one class.
-        mistaken: (label, object) of two classes: of what is left, what overlaps enough.
-        wrong: labels on nothing.
-        missed: objects that no label found.
+        right: (label, object) of the same class.
+        mistaken: (label, object) of different classes: the pairs that overlap among the rest.
+        wrong: labels without an object.
+        missed: objects without a label.
         ignored: labels on crowd regions.
     """
 
@@ -51,7 +51,7 @@ class Matched:
 
     @property
     def errors(self) -> int:
-        """Labels that are not right, and objects that were not found; a mistaken one is both."""
+        """Number of wrong labels and missed objects; a mistaken pair counts as both."""
         return len(self.wrong) + len(self.missed) + 2 * len(self.mistaken)
 
 
@@ -63,13 +63,13 @@ def kept_labels(instances: Iterable[Label] | None) -> list[Thing]:
 
 
 def thing_of(label: Label) -> Thing:
-    """A label as it is matched."""
+    """A label in the form that is matched."""
     x0, y0, x1, y1 = label["box"]
     return Thing(label["class"], (x0, y0, x1, y1), known_score(label["score"]))
 
 
 def matched(labels: Sequence[Thing], objects: Sequence[Thing]) -> Matched:
-    """Match the labels of an image with its objects, see the head of this module."""
+    """Match the labels of an image with its objects; see the docstring of this module."""
     ious = overlaps(labels, objects)
     free = {place for place, one in enumerate(objects) if not one.crowd}
     right: list[tuple[int, int]] = []
@@ -80,7 +80,7 @@ def matched(labels: Sequence[Thing], objects: Sequence[Thing]) -> Matched:
         near = [at for at in same if ious[place, at] >= MATCH_IOU]
         mine = [at for at in near if at in free]
         if mine:
-            best = max(mine, key=lambda at: (ious[place, at], at))  # of equals the last, as there
+            best = max(mine, key=lambda at: (ious[place, at], at))  # ties: the last, as pycocotools
             free.remove(best)
             right.append((place, best))
         else:
@@ -97,7 +97,7 @@ def matched(labels: Sequence[Thing], objects: Sequence[Thing]) -> Matched:
 
 
 def _mistaken(ious: Floats, left: Sequence[int], free: set[int]) -> list[tuple[int, int]]:
-    """Pairs of what is left, the largest overlap first."""
+    """Pairs of unmatched labels and free objects, largest overlap first."""
     pairs = [(ious[a, b], a, b) for a in left for b in free if ious[a, b] >= MATCH_IOU]
     found, labels, objects = [], set[int](), set[int]()
     for _, a, b in sorted(pairs, key=lambda pair: (-pair[0], pair[1], pair[2])):
@@ -109,7 +109,7 @@ def _mistaken(ious: Floats, left: Sequence[int], free: set[int]) -> list[tuple[i
 
 
 def overlaps(labels: Sequence[Thing], objects: Sequence[Thing]) -> Floats:
-    """(labels, objects) IoU of boxes; of a crowd region the share of the label inside it."""
+    """IoU of boxes, (labels, objects); for a crowd region: the share of the label inside it."""
     if not labels or not objects:
         return np.zeros((len(labels), len(objects)))
     found: Floats = coco.iou(_boxes(labels), _boxes(objects), [int(one.crowd) for one in objects])
@@ -122,7 +122,7 @@ def _boxes(things: Sequence[Thing]) -> list[list[float]]:
 
 
 def mask_overlap(one: RleValue | None, other: RleValue | None) -> float | None:
-    """IoU of two RLEs, 0..1; None where one is missing or they are of images of two sizes."""
+    """IoU of two RLEs, 0..1; None: one is missing, or their sizes differ."""
     if not one or not other or one["size"] != other["size"]:
         return None
     return float(mask_ious([one], [other])[0, 0])

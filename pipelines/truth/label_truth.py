@@ -1,4 +1,4 @@
-"""The true objects of images, whatever form their truth has; no run is read here."""
+"""The true objects of images, from a COCO JSON or reviewed rows. Rows of a run are not read."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ from pipelines.truth.reviewed import (
 
 @dataclass(frozen=True)
 class LabelTruth:
-    """A truth by image. The key of an image is its id in a COCO JSON, else its row id.
+    """Truth by image. The key of an image is its id in a COCO JSON, else its row id.
 
     Attributes:
-        objects: key -> the true objects, none for an image without.
+        objects: key -> the true objects, empty for an image without objects.
         images: key -> the image in the COCO JSON.
-        names: file name -> key, of a COCO JSON; None: the truth is a reviewer's.
-        named: classes of the ontology that the truth knows; of the others it says nothing.
-        rejected: images that a reviewer rejected, which says nothing about their labels.
+        names: file name -> key, in a COCO JSON; None: the truth is reviewed rows.
+        named: classes of the ontology that the truth covers.
+        rejected: number of rejected images; nothing is known of their objects.
     """
 
     objects: dict[int, list[CocoAnnotation]]
@@ -49,14 +49,14 @@ class LabelTruth:
 
     @property
     def reviewed(self) -> bool:
-        """Whether it is a reviewer's."""
+        """Whether the truth is reviewed rows."""
         return self.names is None
 
     def __len__(self) -> int:
         return len(self.objects if self.names is None else self.names)
 
     def key_of(self, row: FinishedImage) -> int | None:
-        """The key of a row; None: the truth does not know it."""
+        """The key of a row; None: it has no truth."""
         key = _key(row, self.names)
         return key if key in self.objects else None
 
@@ -69,11 +69,11 @@ def read_label_truth(run: RunDir, truth: str | RunPath, ontology: Ontology) -> L
     """Read a COCO JSON (`pipelines.truth.coco.read_coco`) or reviewed rows (`reviewed_files`).
 
     Args:
-        run: whose reviewed rows the word `reviewed` stands for.
-        truth: its `file_name`s are ends of URIs, longer ones telling namesakes apart.
+        run: the word `reviewed` stands for its reviewed rows.
+        truth: a `file_name` in it is the end of a URI, long enough to be unique.
         ontology: of the run. Its classes are the categories; objects of others are left out.
 
-    Raises ConfigError if the truth cannot be read, or knows none of the classes.
+    Raises ConfigError if the truth cannot be read or has none of the classes.
     """
     files = reviewed_files(run, truth)
     if files is not None:
@@ -91,7 +91,7 @@ def _of_review(files: Sequence[RunPath], ontology: Ontology) -> LabelTruth:
     labels, rejected = reviewed_labels(files)
     ids = category_ids(ontology)
     objects = {
-        # The reviewed run may have asked for more classes.
+        # The reviewed run may have had more classes.
         row_id: [_annotation(ids[one["class"]], one) for one in true if one["class"] in ids]
         for row_id, true in labels.items()
     }
@@ -99,7 +99,7 @@ def _of_review(files: Sequence[RunPath], ontology: Ontology) -> LabelTruth:
 
 
 def _annotation(category: int, label: Label) -> CocoAnnotation:
-    """A true label. Its area is that of its box; id and image come with the data set."""
+    """The annotation of a true label. Its ids are set when the data set is made."""
     box = corner_and_size(label["box"])
     made: CocoAnnotation = {
         "id": 0,
@@ -115,14 +115,14 @@ def _annotation(category: int, label: Label) -> CocoAnnotation:
 
 
 class TrueObjects:
-    """The objects of any row of a run, one at a time; holds boxes, not the outlines."""
+    """Looks up the true objects of single rows. It holds boxes, not outlines."""
 
     def __init__(self, run: RunDir, truth: str | RunPath) -> None:
         """Raises ConfigError: see `read_label_truth`."""
         ontology = ontology_of(run)
         read = read_label_truth(run, truth, ontology)
         names = {number: name for name, number in category_ids(ontology).items()}
-        #: of the ontology, those that the truth speaks of
+        #: classes of the ontology that the truth covers
         self.classes = read.named
         self._names = read.names
         self._things = {
@@ -131,7 +131,7 @@ class TrueObjects:
         }
 
     def of(self, row: FinishedImage) -> list[Thing] | None:
-        """Those of an image; None where the truth does not know it."""
+        """The objects of an image; None: it has no truth."""
         key = _key(row, self._names)
         return None if key is None else self._things.get(key)
 

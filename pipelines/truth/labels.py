@@ -1,4 +1,4 @@
-"""A run of autolabel beside its truth: one read of both, for everything that compares them."""
+"""A run of autolabel with its truth, each read once, for all comparisons."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _COLUMNS = ("row_id", "uri", "page", "width", "height", "outcome", "instances")
 
 
 class ImageUnit(TypedDict):
-    """What is known of an image that has a truth."""
+    """An image with truth."""
 
     row_id: int
     uri: str
@@ -42,21 +42,21 @@ class ImageUnit(TypedDict):
 
 @dataclass(frozen=True)
 class RunBesideTruth:
-    """The finished images of a run that have a truth, as pycocotools takes them.
+    """The finished images of a run with truth, in the form of pycocotools.
 
     Attributes:
-        run, source: what was compared: the run, and the truth as it was named.
+        run, source: the run, and the truth as the user named it.
         ontology: of the run.
         min_score: the run kept candidates down to this score; None: it kept none.
         truth: the images, in the order of their ids, with their objects.
         results: the labels and candidates on these images, in the order of the run.
-        units: of each image, in the order of the ids.
-        slices: as asked, of places in `units`.
+        units: one for each image, in the order of the ids.
+        slices: the requested slices; their members are indices of `units`.
         ids: class -> category id, from 1 in the order of the ontology.
-        named: classes that the truth has a category of; of the others it says nothing.
-        missing: images of the truth that the run does not have.
-        rejected: images that a reviewer rejected; they are not in `truth`.
-        reviewed: whether the truth is a reviewer's.
+        named: classes with a category in the truth; it says nothing about the others.
+        missing: number of images with truth that the run lacks.
+        rejected: number of images that a reviewer rejected; they are not in `truth`.
+        reviewed: whether the truth is reviewed rows.
     """
 
     run: RunDir
@@ -75,13 +75,13 @@ class RunBesideTruth:
 
     @property
     def images(self) -> list[CocoImage]:
-        """Those of `truth`."""
+        """The images of `truth`."""
         images: list[CocoImage] = self.truth.dataset["images"]
         return images
 
     @property
     def objects(self) -> list[CocoAnnotation]:
-        """Those of `truth`."""
+        """The objects of `truth`."""
         objects: list[CocoAnnotation] = self.truth.dataset["annotations"]
         return objects
 
@@ -95,13 +95,13 @@ class RunBesideTruth:
         return {name: min(threshold, floor) for name, threshold in self.thresholds().items()}
 
     def refuse_empty(self) -> None:
-        """Raise ConfigError if the truth is of none of the run's images."""
+        """Raise ConfigError if no image of the run has truth."""
         if not self.units:
-            schema_of(self.run)  # nothing finished is another error
+            schema_of(self.run)  # has its own error for a run without finished rows
             raise ConfigError(
                 f"no image of {self.source} is in {self.run.path}",
-                "file_name in a COCO JSON is the end of an image's URI; reviewed rows have its "
-                "row_id",
+                "file_name in a COCO JSON must be the end of an image's URI; reviewed rows must "
+                "have its row_id",
             )
 
 
@@ -113,13 +113,13 @@ def read_beside_truth(
     Args:
         run: of autolabel, finished or not.
         truth: a COCO JSON or reviewed rows (see `pipelines.truth.label_truth.read_label_truth`).
-        names, metadata: of slices (see `pipelines.truth.slices.Slicing`).
+        names, metadata: of the slices (see `pipelines.truth.slices.Slicing`).
 
-    Raises ConfigError if the truth cannot be read or knows no class of the run, if two images of
-    the run are one image of a COCO JSON, or if the run has no labels.
+    Raises ConfigError if the truth cannot be read or has no class of the run, if two images of the
+    run match one image of a COCO JSON, or if the run has no labels.
     """
     if run.shard_files() and "instances" not in schema_of(run).names:
-        raise ConfigError(f"{run.path} holds no labels", "it is no run of autolabel")
+        raise ConfigError(f"{run.path} holds no labels", "give a run of autolabel")
     slicing = Slicing(run, names, metadata) if names else None
     detector = run.read_record()["config"]["detector"]
     ontology = Ontology.model_validate(detector["ontology"])
@@ -154,7 +154,7 @@ def _slices(slicing: Slicing | None, rows: Sequence[FinishedImage]) -> list[Slic
 
 
 class _Pairing:
-    """Takes the rows of a run and keeps those that have a truth."""
+    """Collects the rows of a run that have truth."""
 
     def __init__(self, truth: LabelTruth, ontology: Ontology, source: str) -> None:
         self._truth, self._source = truth, source
@@ -164,19 +164,19 @@ class _Pairing:
 
     @property
     def rows(self) -> list[FinishedImage]:
-        """Those with a truth."""
+        """The rows with truth."""
         return [row for _, row in self._pairs.values()]
 
     def take(self, row: FinishedImage) -> None:
-        """The next row of the run."""
+        """Take the next row of the run."""
         key = self._truth.key_of(row)
         if key is None:
             return
         if key in self._pairs:
             raise ConfigError(
-                f"two images of the run end in the file name of one image of {self._source}: "
+                f"two images of the run match the same file_name of {self._source}: one is "
                 f"{row['uri']}",
-                "give file_name in the truth as the end of the URI that tells them apart",
+                "make file_name longer: the end of the URI of only one image",
             )
         image = self._truth.images.get(key) or self._image(row)
         labels = row["instances"] or []
@@ -185,7 +185,7 @@ class _Pairing:
         self._pairs[key] = image, row
 
     def _image(self, row: FinishedImage) -> CocoImage:
-        """A reviewed image: reviewed rows have no ids of their own."""
+        """An image of reviewed rows: these have no image ids, so it gets one."""
         number, width, height = len(self._pairs) + 1, row["width"], row["height"]
         return {"id": number, "file_name": row["uri"], "width": width, "height": height}
 

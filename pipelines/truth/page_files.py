@@ -1,4 +1,4 @@
-"""Readers of true page texts: SROIE lines, plain text, hOCR, and our own reviewed rows."""
+"""Readers of true page texts: SROIE lines, plain text, hOCR, and reviewed rows."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from pipelines.truth.page_match import PageTruth
 
 _HOCR = frozenset({".hocr", ".html", ".htm", ".xhtml"})
 _PAGE = re.compile(r"(.+)\.page(\d+)$")
-#: Eight coordinates and the text, which may hold commas itself.
+#: Eight coordinates and the text, which may contain commas.
 _BOXED = re.compile(r"\s*((?:-?\d+(?:\.\d+)?\s*,\s*){8})(.*)$")
 _VERDICTS = frozenset({"accept", "correct", "reject"})
 
@@ -30,16 +30,16 @@ FORMATS = (
 def read_truth(path: Path) -> list[PageTruth]:
     """The pages of a truth file, or of all truth files below a directory.
 
-    * ``.csv``, ``.txt``: SROIE, one line a row ``x1,y1,...,x4,y4,text`` in pixels of the page; a
-      ``.txt`` of which less than half is of this form is plain text, its lines in any order. UTF-8.
-      An empty file is a blank page.
+    * ``.csv``, ``.txt``: SROIE, lines ``x1,y1,...,x4,y4,text`` in pixels of the page. A ``.txt``
+      with less than half of its lines in this form is plain text, with its lines in any order.
+      Files are UTF-8. An empty file is a blank page.
     * ``.hocr``, ``.html``: each `ocr_page`, with the boxes of its lines.
-    * ``.parquet``: `row_id`, `verdict`, `text` as `pipelines.review.importing.REVIEWED`; the last
-      answer of a row counts (by `reviewed_at`, if that is there). The directory of a run stands
+    * ``.parquet``: `row_id`, `verdict`, `text` as in `pipelines.review.importing.REVIEWED`. The
+      last answer of a row counts (by `reviewed_at`, if there is one). The directory of a run stands
       for its folder `reviewed`.
 
-    Raises ConfigError if there is no truth or no text in it, if a file cannot be read, is not
-    UTF-8, or is not what its name says.
+    Raises ConfigError if there is no truth or no text in it, or if a file cannot be read, is not
+    UTF-8, or does not have the format of its suffix.
     """
     if (path / "run.json").is_file():
         path = _reviews_of(path)
@@ -51,11 +51,11 @@ def read_truth(path: Path) -> list[PageTruth]:
     else:
         raise ConfigError(f"no truth at {path}", f"give a directory or a file of {FORMATS}")
     if not pages:
-        raise ConfigError(f"{path} holds no truth", f"it is made of {FORMATS}")
+        raise ConfigError(f"{path} holds no truth", f"put files there: {FORMATS}")
     if not any(page.lines or page.verdict == "reject" for page in pages):
         raise ConfigError(
-            f"the truth at {path} is empty: no file of it holds text",
-            "an empty file says that the page is blank; were these cut short?",
+            f"the truth at {path} is empty: no file holds text",
+            "an empty file means a blank page; check that the files are complete",
         )
     return _last_answers(pages)
 
@@ -64,8 +64,8 @@ def _reviews_of(run: Path) -> Path:
     folder = run / RunDir(run).reviewed.name
     if not folder.is_dir():
         raise ConfigError(
-            f"{run} is a run of which nothing is reviewed",
-            "nightjar review export and import, or give truth files",
+            f"the run {run} has no reviewed rows",
+            "review some with nightjar review export and import, or give truth files",
         )
     return folder
 
@@ -77,8 +77,8 @@ def _reads(path: Path) -> bool:
 def _pages(path: Path, root: Path) -> Iterator[PageTruth]:
     if not _reads(path):
         raise ConfigError(
-            f"{path.name} is in no format of truth: {path.suffix or 'it has no suffix'}",
-            f"there are {FORMATS}",
+            f"{path.name} is not a truth file: its suffix is {path.suffix or 'missing'}",
+            f"the formats are {FORMATS}",
         )
     name = path.relative_to(root).with_suffix("").as_posix()
     kind = path.suffix.lower()
@@ -91,12 +91,12 @@ def _pages(path: Path, root: Path) -> Iterator[PageTruth]:
             yield _text(path, name)
     except (OSError, pa.ArrowException) as error:
         raise ConfigError(
-            f"cannot read truth {path}: {error}", "mend the file, or take it out of the truth"
+            f"cannot read truth {path}: {error}", "repair the file, or remove it from the truth"
         ) from None
 
 
 def _decoded(path: Path) -> str:
-    """UTF-8, with or without its mark. Another encoding read as this one would be wrong truth."""
+    """The text of a UTF-8 file, with or without a BOM. Another encoding would give wrong truth."""
     try:
         text = path.read_bytes().decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -109,7 +109,7 @@ def _decoded(path: Path) -> str:
 def _encoding(path: Path, why: str) -> ConfigError:
     return ConfigError(
         f"{path} is not UTF-8: {why}",
-        "store it as UTF-8: iconv -f LATIN1 -t UTF-8, or -f UTF-16, whichever it is in",
+        "convert it to UTF-8: iconv -f LATIN1 -t UTF-8, or iconv -f UTF-16 -t UTF-8",
     )
 
 
@@ -130,7 +130,7 @@ def _text(path: Path, name: str) -> PageTruth:
         if not found:
             raise ConfigError(
                 f"{path} has a line that is not x1,y1,x2,y2,x3,y3,x4,y4,text: {row[:60]!r}",
-                "mend the line, or name a file of plain text NAME.txt",
+                "correct the line, or give a plain text file the name NAME.txt",
             )
     lines = tuple(_boxed(found) for found in boxed if found)
     return PageTruth(str(path), lines, name, page)
@@ -147,16 +147,16 @@ def _reviewed(path: Path) -> Iterator[PageTruth]:
     lacking = {"row_id", "verdict", "text"} - set(file.schema_arrow.names)
     if lacking:
         raise ConfigError(
-            f"{path} holds no reviewed rows: it lacks {', '.join(sorted(lacking))}",
-            "nightjar review import writes them into RUN/reviewed",
+            f"{path} holds no reviewed rows: it lacks the columns {', '.join(sorted(lacking))}",
+            "give a file from RUN/reviewed, which nightjar review import writes",
         )
     wanted = ("row_id", "verdict", "text", "reviewed_at")
     names = [name for name in wanted if name in file.schema_arrow.names]
     for row in file.read(columns=names).to_pylist():
         if row["verdict"] not in _VERDICTS:
             raise ConfigError(
-                f"{path}, row {row['row_id']}: no verdict is {row['verdict']!r}",
-                f"there are {', '.join(sorted(_VERDICTS))}",
+                f"{path}, row {row['row_id']}: unknown verdict {row['verdict']!r}",
+                f"the verdicts are {', '.join(sorted(_VERDICTS))}",
             )
         if row["text"] is None and row["verdict"] != "reject":
             continue  # an image: its truth is labels
@@ -179,14 +179,14 @@ def _last_answers(pages: list[PageTruth]) -> list[PageTruth]:
 def _hocr(path: Path, name: str) -> Iterator[PageTruth]:
     pages = hocr_pages(_decoded(path))
     if not pages:
-        raise ConfigError(f"{path} holds no ocr_page", "hOCR marks pages with class='ocr_page'")
+        raise ConfigError(f"{path} holds no ocr_page", "mark pages with class='ocr_page'")
     images = {page.image for page in pages}
     own_files = len(images) == len(pages) > 1 and None not in images
     for number, page in enumerate(pages, 1):
         if page.loose and not page.lines:
             raise ConfigError(
-                f"{path}, page {number}: text, but none of it in lines",
-                "hOCR marks lines with class='ocr_line'",
+                f"{path}, page {number}: there is text, but no line",
+                "mark lines with class='ocr_line'",
             )
         known, only = (page.image, None) if own_files else _numbered(name)
         several = len(pages) > 1 and not own_files

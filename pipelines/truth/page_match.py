@@ -1,4 +1,4 @@
-"""What the pages of a run should say: truth files, and which row each of them belongs to.
+"""The true texts of pages, and the row of the run that each of them belongs to.
 
 `pipelines.truth.page_files` reads the formats, `pipelines.measures.character_errors` compares the
 texts.
@@ -29,12 +29,12 @@ class PageTruth:
     Attributes:
         where: the file (and row or page in it), for messages.
         lines: boxes in pixels of a page of `size`, where there are boxes.
-        name: end of the page's URI, with or without its suffix; None if `row_id` says it.
-        page: from 1; None: of a file that is one page.
-        row_id: of our own reviewed rows.
-        size: width and height that the boxes belong to; None: those of the run's page.
-        verdict: of a reviewer: accept, correct, or reject, which is of no use as truth.
-        answered: when the reviewer said so, ISO 8601; "" where nobody wrote it down.
+        name: end of the page's URI, with or without its suffix; None: `row_id` names the page.
+        page: from 1; None: the file has one page.
+        row_id: of a reviewed row.
+        size: size of the page in pixels of the boxes (width, height); None: as in the run.
+        verdict: of a reviewer: accept, correct, or reject (which is no truth).
+        answered: time of the reviewer's answer, ISO 8601; "": unknown.
     """
 
     where: str
@@ -49,26 +49,26 @@ class PageTruth:
 
 @dataclass
 class Matched:
-    """Rows with their truth, and what found no partner."""
+    """Rows with their truth, and rows and truths without a partner."""
 
     pairs: list[tuple[FinishedPage, PageTruth]] = field(default_factory=list)
-    without_truth: list[str] = field(default_factory=list)  #: ``uri page``, of rows of the run
+    without_truth: list[str] = field(default_factory=list)  #: uri and page of rows
     unused: list[str] = field(default_factory=list)  #: `where` of truths
 
 
 def match(rows: Sequence[FinishedPage], truths: Sequence[PageTruth]) -> Matched:
     """Give each row its truth: by row id, else by file name and page.
 
-    A truth is named like the file, with or without its suffix: ``scans/a.jpg`` is known by ``a``,
-    ``a.jpg`` and ``scans/a``, the longest name first. A member of an archive is a file of the
+    A truth has the name of the file, with or without its suffix: ``a``, ``a.jpg`` and ``scans/a``
+    fit ``scans/a.jpg``, and the longest name wins. A member of an archive is named as a file in a
     folder ``x.zip``, or ``x.zip.member``.
 
     Args:
         rows: with at least row_id, uri, page (from 1) and pages (of the file).
         truths: from `pipelines.truth.page_files.read_truth`.
 
-    Raises ConfigError where a row has two truths or a truth two rows, where a truth without a page
-    number meets a file of several pages, and where nothing matches at all.
+    Raises ConfigError if a row has two truths or a truth two rows, if a truth without a page number
+    fits a file of several pages, or if nothing matches.
     """
     by_id = {truth.row_id: truth for truth in truths if truth.row_id is not None}
     by_name: dict[str, list[PageTruth]] = defaultdict(list)
@@ -85,7 +85,7 @@ def match(rows: Sequence[FinishedPage], truths: Sequence[PageTruth]) -> Matched:
         if found.where in owners:
             raise ConfigError(
                 f"truth {found.where} fits two pages of the run: {owners[found.where]} and {shown}",
-                "name the truth as the end of the URI that tells them apart, suffix included",
+                "give the truth a longer name: the end of the URI of only one page, with suffix",
             )
         owners[found.where] = shown
         matched.pairs.append((row, found))
@@ -104,7 +104,7 @@ def _only(by_id: PageTruth | None, named: PageTruth | None, shown: str) -> PageT
 def _two(one: PageTruth, other: PageTruth, shown: str) -> ConfigError:
     return ConfigError(
         f"two truths for {shown}: {one.where} and {other.where}",
-        "leave one of them out of the truth",
+        "remove one of them",
     )
 
 
@@ -117,14 +117,14 @@ def _named(
         raise _two(fitting[0], fitting[1], shown)
     if fitting and fitting[0].page is None and (row.get("pages") or 1) > 1:
         raise ConfigError(
-            f"truth {fitting[0].where} names no page, and {row['uri']} has {row['pages']}",
+            f"truth {fitting[0].where} names no page, and {row['uri']} has {row['pages']} pages",
             "name it NAME.page1.txt, NAME.page2.txt ...",
         )
     return fitting[0] if fitting else None
 
 
 def names_of(uri: str) -> Iterator[str]:
-    """The names under which a file may have a truth, longest first."""
+    """The names that the truth of a file may have, longest first."""
     path = uri.partition("://")[2] or uri
     archive, inside, member = path.partition("!/")
     spellings = [path.replace("!/", "/")]
@@ -144,7 +144,7 @@ def _nothing(matched: Matched) -> ConfigError:
     files = ", ".join(matched.unused[:_SHOWN]) or "none"
     return ConfigError(
         f"no truth fits a page of the run; pages: {pages}; truth: {files}",
-        "name the truth as the files of the run: NAME.csv, NAME.txt, NAME.pageN.txt or NAME.hocr",
+        "name truth files like the files of the run: NAME.csv, NAME.txt, NAME.pageN.txt, NAME.hocr",
     )
 
 
@@ -154,17 +154,17 @@ def errors_of(row: FinishedPage, truth: PageTruth) -> PageErrors:
 
 
 def both_sides(row: FinishedPage, truth: PageTruth) -> tuple[list[TextLine], list[TextLine]]:
-    """The lines of a row as they were read, and as they should be, both on the run's page."""
+    """The read lines and the true lines of a row, both in pixels of the run's page."""
     return lines_as_read(row["lines"] or ()), lines_as_true(row, truth)
 
 
 def lines_as_read(lines: Sequence[LineValue]) -> list[TextLine]:
-    """Lines with their boxes, ready to be compared."""
+    """Read lines with their boxes."""
     return [TextLine(line["text"] or "", _box(line["polygon"])) for line in lines]
 
 
 def lines_as_true(row: FinishedPage, truth: PageTruth) -> list[TextLine]:
-    """The lines of a truth, with their boxes on the row's page."""
+    """True lines with their boxes, in pixels of the row's page."""
     return _scaled(truth, row.get("width"), row.get("height"))
 
 
@@ -176,7 +176,7 @@ def _box(polygon: Sequence[float] | None) -> Box | None:
 
 
 def _scaled(truth: PageTruth, width: int | None, height: int | None) -> list[TextLine]:
-    """The truth with its boxes on the run's page."""
+    """The lines of a truth, with their boxes scaled to a page of this size."""
     if not truth.size or not width or not height or not all(truth.size):
         return list(truth.lines)
     x, y = width / truth.size[0], height / truth.size[1]

@@ -1,4 +1,4 @@
-"""The true texts of a run's pages, and what a page finally says, both ready to be compared."""
+"""The true and the final texts of a run's pages, for comparisons."""
 
 from __future__ import annotations
 
@@ -25,19 +25,21 @@ from pipelines.truth.page_match import (
 from pipelines.truth.reviewed import REVIEWED_TRUTH
 from pipelines.truth.slices import schema_of
 
-#: Columns that comparing the final text needs; `lines_source` only where there is a second reader.
+#: Columns to compare final texts. Runs with a second reader also have `lines_source`.
 TEXT_COLUMNS = (*COLUMNS, "outcome", "text", "text_source")
 _READER = "lines_source"
-_EXAMPLES = 5  #: of pages without truth, for the message that nothing fits
+_EXAMPLES = 5  #: pages without truth that the error message names
 
 
 @dataclass(frozen=True)
 class PageTruths:
-    """Attributes:
-    by_id: row id -> truth, of pages of the run; those that a reviewer rejected are left out.
-    rejected: how many these are.
-    unused: truths that fit no page.
-    reviewed: whether any of them is a reviewer's answer.
+    """The truths of a run's pages.
+
+    Attributes:
+        by_id: row id -> truth, without pages that a reviewer rejected.
+        rejected: number of rejected pages.
+        unused: truths that fit no page.
+        reviewed: whether any truth is a reviewer's answer.
     """
 
     by_id: dict[int, PageTruth]
@@ -47,9 +49,10 @@ class PageTruths:
 
 
 def read_truths(run: RunDir, truth: str | RunPath) -> list[PageTruth]:
-    """See `pipelines.truth.page_files.read_truth`; the word `reviewed` is the run's own answers.
+    """Read true texts; see `pipelines.truth.page_files.read_truth`.
 
-    On s3:// truth is the directory of a run, of which the answers are read.
+    The word `reviewed` stands for the reviewed rows of `run`. A truth on s3:// is the directory of
+    a run; its reviewed rows are read.
     """
     path = run_path(truth)
     own = str(truth) == REVIEWED_TRUTH and not path.exists()
@@ -61,9 +64,9 @@ def read_truths(run: RunDir, truth: str | RunPath) -> list[PageTruth]:
 
 
 def page_truths(run: RunDir, truths: Sequence[PageTruth]) -> PageTruths:
-    """Give pages of a run their truth; holds as many rows as there are truths, not the run.
+    """Match the pages of a run with their truth. Memory grows with the truths, not with the run.
 
-    Raises ConfigError as `pipelines.truth.page_match.match` does, and where the run holds no pages.
+    Raises ConfigError as `pipelines.truth.page_match.match` does, and if the run holds no pages.
     """
     check_pages(run)
     ids = {truth.row_id for truth in truths}
@@ -84,26 +87,26 @@ def page_truths(run: RunDir, truths: Sequence[PageTruth]) -> PageTruths:
 
 
 def check_pages(run: RunDir) -> None:
-    """Raise ConfigError where a run holds no readings of pages."""
+    """Raise ConfigError if a run holds no readings of pages."""
     lacking = set(TEXT_COLUMNS) - set(schema_of(run).names)
     if lacking:
         raise ConfigError(
-            f"{run.path} holds no readings: its rows lack {', '.join(sorted(lacking))}",
-            "true texts go with a run of ocr_backfill, a COCO JSON with one of autolabel",
+            f"{run.path} holds no readings: it lacks the columns {', '.join(sorted(lacking))}",
+            "use true texts with a run of ocr_backfill, and a COCO JSON with a run of autolabel",
         )
 
 
 def text_columns(run: RunDir) -> tuple[str, ...]:
-    """Of `TEXT_COLUMNS` and the reader of the lines, those that a run has."""
+    """`TEXT_COLUMNS`, and `lines_source` if the run has it."""
     there = set(schema_of(run).names)
     return (*TEXT_COLUMNS, *({_READER} & there))
 
 
 def final_sides(row: FinishedPage, truth: PageTruth) -> tuple[list[TextLine], list[TextLine]]:
-    """What a page finally says, and what it should say.
+    """The final lines and the true lines of a page.
 
-    The lines stand for the text where their reader is that of the text; a text of another reader
-    (a fallback) is its lines, without boxes. A page without text says nothing.
+    The final lines are `lines` if `text` has the same reader. Otherwise (fallback) they are the
+    lines of `text`, without boxes. A page without text has no final lines.
     """
     return _final_lines(row), lines_as_true(row, truth)
 
@@ -119,7 +122,7 @@ def _final_lines(row: FinishedPage) -> list[TextLine]:
 
 @dataclass(frozen=True)
 class PageFound:
-    """How wrong a page is, in characters (order-free) and in words."""
+    """Errors of a page in characters and in words."""
 
     characters: PageErrors
     word_errors: int
@@ -127,7 +130,7 @@ class PageFound:
 
     @property
     def wer(self) -> float:
-        """Word error rate, 0..1; of a blank page 1 if anything was read there."""
+        """Word error rate, 0..1; a blank page has 1 if anything was read there, else 0."""
         return min(1.0, self.word_errors / max(self.words, 1))
 
 

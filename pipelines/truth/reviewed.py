@@ -1,4 +1,4 @@
-"""Reviewed rows as truth: which files they are, and the labels that they call true."""
+"""Reviewed rows as truth: their files and their labels."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from pipelines.review.importing import REVIEWED, ReviewedRow, last_answers
 from pipelines.runs.directory import RunDir
 from pipelines.storage.paths import RunPath, listed, run_path
 
-#: What `--truth` takes for the reviewed rows of the run itself.
+#: The value of `--truth` for the reviewed rows of the run itself.
 REVIEWED_TRUTH = "reviewed"
 
 
 def reviewed_files(run: RunDir, truth: str | RunPath) -> list[RunPath] | None:
-    """The files of reviewed rows that `truth` stands for; None: it is another kind of truth.
+    """The files of reviewed rows that `truth` names; None: it is another kind of truth.
 
-    It may be the word `reviewed`, the directory of a run, its folder `reviewed`, or a Parquet file.
+    It is the word `reviewed`, the directory of a run, its folder `reviewed`, or a Parquet file.
     Raises ConfigError if there is no such file.
     """
     path = run_path(truth)
@@ -34,7 +34,8 @@ def reviewed_files(run: RunDir, truth: str | RunPath) -> list[RunPath] | None:
     files = listed(folder, "*.parquet")
     if not files:
         raise ConfigError(
-            f"{folder} holds no reviewed rows", "nightjar review export and import, or a COCO JSON"
+            f"{folder} holds no reviewed rows",
+            "review some with nightjar review export and import, or give a COCO JSON",
         )
     return files
 
@@ -42,27 +43,27 @@ def reviewed_files(run: RunDir, truth: str | RunPath) -> list[RunPath] | None:
 def reviewed_labels(files: Sequence[RunPath]) -> tuple[dict[int, list[Label]], int]:
     """Row id -> the true labels of an image, and the number of rejected images.
 
-    Raises ConfigError where a file holds no reviewed images.
+    Raises ConfigError if the files hold no reviewed images.
     """
     try:
         table = last_answers(files)
     except (OSError, KeyError, pa.ArrowException) as error:
         raise ConfigError(
             f"{files[0].parent} holds no reviewed rows: {error}",
-            f"they are Parquet with the columns {', '.join(REVIEWED.names)}",
+            f"give Parquet files with the columns {', '.join(REVIEWED.names)}",
         ) from None
     rows: list[ReviewedRow] = table.select(["row_id", "verdict", "instances"]).to_pylist()
     found = {row["row_id"]: row["instances"] for row in rows if row["instances"] is not None}
     if not found:
         raise ConfigError(
             f"{files[0].parent} holds no reviewed image: {table.num_rows} rows, none with labels",
-            "truth of labels goes with a run of autolabel",
+            "use reviewed rows of a run of autolabel",
         )
     return found, sum(row["verdict"] == "reject" for row in rows)
 
 
 def reviewed_classes(files: Sequence[RunPath], ontology: Ontology) -> frozenset[str]:
-    """Classes that the reviewed run had asked for too; without its run.json all."""
+    """Classes of `ontology` that the reviewed run had too; all, if its run.json is missing."""
     reviewed = RunDir(files[0].parent.parent)
     if not reviewed.record.is_file():
         return frozenset(ontology.classes)
@@ -70,5 +71,5 @@ def reviewed_classes(files: Sequence[RunPath], ontology: Ontology) -> frozenset[
 
 
 def ontology_of(run: RunDir) -> Ontology:
-    """That of a run of autolabel."""
+    """The ontology of a run of autolabel."""
     return Ontology.model_validate(run.read_record()["config"]["detector"]["ontology"])

@@ -1,8 +1,8 @@
-"""Parts of what is evaluated, by any column: of the run, of a table joined by uri, or worked out.
+"""Slices of the evaluated rows by a column: of the run, of a table joined by uri, or derived.
 
-A value of a column is one part. Numbers of more than `MOST_VALUES` values are cut at their
-quartiles; of other columns the values beyond the most frequent are one part. A list, such as
-`reasons`, puts a row into several parts.
+Each value of a column is a slice. A column with more than `MOST_VALUES` different numbers is cut at
+its quartiles. In other columns the less frequent values share one slice. A list, such as `reasons`,
+puts a row into several slices.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ from pipelines.measures.intervals import Interval, Ints
 from pipelines.runs.directory import RunDir
 from pipelines.storage.paths import parquet
 
-#: With fewer images or pages an interval says more than the figure: one of them moves it by 3 %.
+#: A slice with fewer images or pages is small: one of them moves the figure by 3 %.
 SMALL = 30
-#: Values of a column that are parts of their own.
+#: Most values of a column with slices of their own.
 MOST_VALUES = 20
 NONE = "(none)"
 
@@ -42,7 +42,7 @@ _SIZES = (
 
 @dataclass(frozen=True)
 class Slice:
-    """Some of the rows. `members`: their places, ascending."""
+    """Some of the rows. `members`: their indices, ascending."""
 
     column: str
     value: str
@@ -50,14 +50,14 @@ class Slice:
 
     @property
     def small(self) -> bool:
-        """Whether there are too few for a figure that means something."""
+        """Whether the slice has fewer than `SMALL` rows."""
         return len(self.members) < SMALL
 
 
 def known_interval(figure: Interval | None, files: int) -> Interval | None:
-    """The figure; with less than two files no draw differs, and its interval is NaN, null in JSON.
+    """The figure; with fewer than two files its ends are NaN (null in JSON): all draws are equal.
 
-    A bootstrap of few files is too narrow in any case: that is what `Slice.small` is for.
+    A bootstrap of few files is too narrow as well; `Slice.small` marks such figures.
     """
     if figure is None or files > 1:
         return figure
@@ -75,7 +75,7 @@ def _folder_of(row: Mapping[str, Any]) -> str:
     return str(PurePosixPath(row["uri"]).parent)
 
 
-#: Columns that no run has: what they are worked out from, and how.
+#: Derived columns, which no run has: the columns that they need, and a function.
 WORKED_OUT: dict[str, tuple[tuple[str, ...], Callable[[Mapping[str, Any]], str]]] = {
     "image_size": (("width", "height"), _size_of),
     "folder": (("uri",), _folder_of),
@@ -83,17 +83,17 @@ WORKED_OUT: dict[str, tuple[tuple[str, ...], Callable[[Mapping[str, Any]], str]]
 
 
 class Slicing:
-    """The columns that somebody asked for: hand it each row once, in order, then ask for slices."""
+    """The slices by some columns: call `add` with each row, in order, then `slices`."""
 
     def __init__(self, run: RunDir, names: Sequence[str], metadata: Path | None = None) -> None:
-        """Find the columns: in `metadata` first, then among those worked out, then in the run.
+        """Find the columns: in `metadata` first, then among the derived ones, then in the run.
 
         Args:
             run: with finished rows.
-            names: of columns; `evidence.lines` is a field of a struct.
-            metadata: CSV or Parquet with a column `uri`, and `page` where files have several.
+            names: names of columns; `evidence.lines` is a field of a struct.
+            metadata: CSV or Parquet with a column `uri`, and `page` if files have several pages.
 
-        Raises ConfigError naming what there is.
+        Raises ConfigError for an unknown column; it lists the known ones.
         """
         self._names = tuple(dict.fromkeys(names))
         self._metadata = metadata
@@ -103,7 +103,7 @@ class Slicing:
         for name in self._names:
             if name not in joined and name not in WORKED_OUT and _leaf(there, name) is None:
                 raise _unknown(name, there, joined)
-        #: of the run, to be read
+        #: columns of the run to read
         self.columns = frozenset(
             column
             for name in self._names
@@ -123,14 +123,14 @@ class Slicing:
             column.append(_as_values(worked_out[1](row) if worked_out else _within(row, name)))
 
     def slices(self) -> list[Slice]:
-        """All parts, column by column as asked; the largest first, numbers ascending."""
+        """All slices, in the order of the columns; the largest first, numbers ascending."""
         if self._metadata and self._joined:
             self._values |= joined_values(self._metadata, self._joined, self._keys)
         return [one for name in self._names for one in parts_of(name, self._values[name])]
 
 
 def schema_of(run: RunDir) -> pa.Schema:
-    """The columns of a run. Raises ConfigError if nothing of it is finished."""
+    """The columns of a run. Raises ConfigError if it has no finished rows."""
     files = run.shard_files()
     if not files:
         raise ConfigError(f"{run.path} holds no finished row", "run it first: nightjar run CONFIG")
@@ -138,7 +138,7 @@ def schema_of(run: RunDir) -> pa.Schema:
 
 
 def _leaf(schema: pa.Schema, name: str) -> pa.DataType | None:
-    """The type of a column or of a field of a struct; None where there is none to slice by."""
+    """The type of a column or of a field of a struct; None: it cannot be sliced by."""
     first, *rest = name.split(".")
     if first not in schema.names:
         return None
@@ -157,7 +157,7 @@ def _unknown(name: str, schema: pa.Schema, joined: Sequence[str]) -> ConfigError
     hint = f"did you mean {near[0]!r}? " if near else ""
     return ConfigError(
         f"no column {name!r} to slice by",
-        f"{hint}there are {', '.join(known)}, and fields of structs such as evidence.lines",
+        f"{hint}the columns are {', '.join(known)}, and fields of structs, as in evidence.lines",
     )
 
 
@@ -187,7 +187,7 @@ def _header(path: Path) -> tuple[str, ...]:
     if "uri" not in names:
         raise ConfigError(
             f"{path} has no column uri; it has {', '.join(names)}",
-            "name the column uri that holds the URIs of the run",
+            "rename the column with the URIs of the run to uri",
         )
     return names
 
@@ -195,9 +195,9 @@ def _header(path: Path) -> tuple[str, ...]:
 def joined_values(
     path: Path, names: Sequence[str], keys: Sequence[tuple[str, int]]
 ) -> dict[str, list[tuple[Any, ...]]]:
-    """The values of a table for each (uri, page); rows of the table beyond them are passed over.
+    """The values of a table for each (uri, page); other rows of the table are ignored.
 
-    Raises ConfigError where no uri fits, or where one has two rows that say different things.
+    Raises ConfigError if no uri matches, or if two rows of one page have different values.
     """
     wanted, found = {uri for uri, _ in keys}, dict[tuple[str, int | None], tuple[Any, ...]]()
     paged = "page" in _header(path)
@@ -208,11 +208,14 @@ def joined_values(
             key = row["uri"], int(row["page"]) if paged and row["page"] is not None else None
             values = tuple(row[name] for name in names)
             if found.setdefault(key, values) != values:
-                raise ConfigError(f"{path} says two things of {row['uri']}", "keep one row of each")
+                raise ConfigError(
+                    f"{path} has two rows with different values for {row['uri']}",
+                    "keep one row for each page",
+                )
     if not found:
         raise ConfigError(
-            f"no uri of {path} is one of the run's, such as {keys[0][0] if keys else 'none'}",
-            "its column uri must hold whole URIs as the run writes them",
+            f"no uri of {path} is in the run, which has {keys[0][0] if keys else 'none'}",
+            "the column uri must hold whole URIs, as the run writes them",
         )
     unknown = (None,) * len(names)
     rows = [found.get((uri, page), found.get((uri, None), unknown)) for uri, page in keys]
@@ -222,7 +225,7 @@ def joined_values(
 def _batches(path: Path, names: Sequence[str]) -> Any:
     if path.suffix.lower() == ".parquet":
         return pq.ParquetFile(path).iter_batches(columns=list(names))
-    # As text: a type guessed from the first block need not hold for the next.
+    # Read as text: a type guessed from the first block can be wrong for the next.
     convert = pacsv.ConvertOptions(
         include_columns=list(names),
         column_types=dict.fromkeys(names, pa.string()),
@@ -232,7 +235,7 @@ def _batches(path: Path, names: Sequence[str]) -> Any:
 
 
 def parts_of(column: str, values: Sequence[tuple[Any, ...]]) -> list[Slice]:
-    """The parts of one column: `values`, those of each row."""
+    """The slices of one column. `values`: the values of each row."""
     distinct = {one for row in values for one in row if one is not None}
     numbers = _as_numbers(distinct) if len(distinct) > MOST_VALUES else None
     if numbers:
@@ -272,7 +275,7 @@ def _as_numbers(values: set[Any]) -> dict[Any, float] | None:
 def _quartiles(
     numbers: Mapping[Any, float], all_of_them: Sequence[float]
 ) -> tuple[dict[Any, str], list[str]]:
-    """Value -> name of its quarter of the rows, and the quarters in order."""
+    """Value -> name of its quarter of the rows, and the names in order."""
     edges = np.quantile(all_of_them, (0, 0.25, 0.5, 0.75, 1))
     names = [f"{low:.4g} to {high:.4g}" for low, high in pairwise(edges)]
     at = {one: int(np.searchsorted(edges[1:-1], value, "left")) for one, value in numbers.items()}

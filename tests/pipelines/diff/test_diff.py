@@ -209,7 +209,7 @@ def test_classes_that_one_run_did_not_ask_for_are_not_held_against_it(tmp_path: 
     found = diff_runs(one, other, truth)
     assert (found.worse, found.better) == (0, 0)
     assert found.truth[0] == {"right": 1, "wrong": 0, "missed": 0}
-    assert found.warnings == [f"asked for by one run only, and not judged: {BLUE}, {HOUSE}"]
+    assert found.warnings == [f"classes of only one run are not compared: {BLUE}, {HOUSE}"]
     assert found.settings == ["detector.ontology.classes.bus.threshold: None -> 0.4"]
 
 
@@ -224,7 +224,9 @@ def test_what_was_reviewed_judges_both_runs(tmp_path: Path) -> None:
 def test_runs_over_other_files_are_not_compared(tmp_path: Path) -> None:
     one = run_of(tmp_path / "a", [image(1, "/x/a.jpg", [])])
     other = run_of(tmp_path / "b", [image(1, "/y/a.jpg", [])])
-    with pytest.raises(ConfigError, match=r"no uri in common; there are /x/a.jpg, /y/a.jpg"):
+    with pytest.raises(
+        ConfigError, match=r"no uri in common: one has /x/a.jpg, the other /y/a.jpg"
+    ):
         diff_runs(one, other, out=tmp_path / "d.jsonl")
     assert not (tmp_path / "d.jsonl").exists()
 

@@ -163,8 +163,8 @@ def test_two_images_of_one_truth_are_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("{", "no COCO JSON"),
-        ('{"images": []}', "no COCO JSON: KeyError"),
+        ("{", "is not a COCO JSON"),
+        ('{"images": []}', "is not a COCO JSON: KeyError"),
         ('{"images": [], "annotations": [], "categories": [{"id": 1, "name": "bus"}]}', "bus"),
     ],
 )

@@ -122,10 +122,14 @@ def test_the_last_answer_of_a_row_counts(tmp_path: Path) -> None:
         ("a.txt", "TOTAL".encode("utf-16-le"), "is not UTF-8: it holds NUL"),
         ("a.txt", b" \n", "holds text"),
         ("a.hocr", b"<p>nothing</p>", "holds no ocr_page"),
-        ("a.hocr", b"<div class='ocr_page'><p>loose</p></div>", "page 1: text, but none of it in"),
+        (
+            "a.hocr",
+            b"<div class='ocr_page'><p>loose</p></div>",
+            "page 1: there is text, but no line",
+        ),
         ("a.parquet", b"PAR1 and then nothing", "cannot read truth"),
-        ("a.docx", b"PK", "in no format of truth: .docx"),
-        ("truth", b"x", "it has no suffix"),
+        ("a.docx", b"PK", "is not a truth file: its suffix is .docx"),
+        ("truth", b"x", "its suffix is missing"),
     ],
 )
 def test_what_is_wrong_with_a_file_has_a_name(
@@ -142,16 +146,16 @@ def test_what_is_wrong_with_a_folder_has_a_name(tmp_path: Path) -> None:
         with pytest.raises(ConfigError, match=message):
             read_truth(path)
     (tmp_path / "run.json").write_text("{}")
-    with pytest.raises(ConfigError, match="nothing is reviewed"):
+    with pytest.raises(ConfigError, match="has no reviewed rows"):
         read_truth(tmp_path)
 
 
 def test_foreign_tables_and_verdicts_are_refused(tmp_path: Path) -> None:
     pq.write_table(pa.table({"row_id": [1]}), tmp_path / "a.parquet")
-    with pytest.raises(ConfigError, match="it lacks text, verdict"):
+    with pytest.raises(ConfigError, match="it lacks the columns text, verdict"):
         read_truth(tmp_path)
     reviewed(tmp_path / "a.parquet", (1, "acept", "x", ""))
-    with pytest.raises(ConfigError, match="no verdict is 'acept'"):
+    with pytest.raises(ConfigError, match="unknown verdict 'acept'"):
         read_truth(tmp_path)
 
 
@@ -187,7 +191,7 @@ def test_truth_that_cannot_be_told_apart_is_refused(tmp_path: Path) -> None:
     row = row_of(1, "a", [("x", 0.9)])
     with pytest.raises(ConfigError, match="fits two pages"):
         match([row, row | {"uri": "/other/a.jpg"}], truths(tmp_path / "1", a="x"))
-    with pytest.raises(ConfigError, match=r"names no page, and /scans/a.jpg has 2"):
+    with pytest.raises(ConfigError, match=r"names no page, and /scans/a.jpg has 2 pages"):
         match([row | {"pages": 2}], truths(tmp_path / "2", a="x"))
     with pytest.raises(ConfigError, match="no truth fits a page of the run"):
         match([row], truths(tmp_path / "3", b="x"))
