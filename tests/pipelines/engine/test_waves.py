@@ -32,8 +32,7 @@ from doubles.tiny_job import tiny_flow, tiny_rows
 from ray.data._internal.execution.streaming_executor import StreamingExecutor
 
 from pipelines.config import RayConfig
-from pipelines.engine import stream as engine
-from pipelines.engine import waves
+from pipelines.engine import cluster, pools, stream, waves
 from pipelines.engine.committer import Committer
 from pipelines.engine.progress import Committed, Progress
 from pipelines.errors import ClusterUnreachable, OutputUnwritable, RunFailed, WeightsMissing
@@ -46,7 +45,7 @@ ROWS = 160
 
 @pytest.fixture(scope="module", autouse=True)
 def cluster() -> Iterator[None]:
-    with engine.cluster(RayConfig(object_store_mb=100)):
+    with cluster.cluster(RayConfig(object_store_mb=100)):
         yield
         (raylet,) = [one for one in psutil.Process().children(True) if one.name() == "raylet"]
         family = raylet.children(recursive=True)
@@ -78,8 +77,8 @@ def wave(
     committer = Committer(
         run, "part-00000", rows["row_id"].to_numpy(), sink or SinkConfig(), progress.committed
     )
-    board = engine.start_board()
-    flow = engine.sized(flow, RayConfig())
+    board = stream.start_board()
+    flow = pools.sized(flow, RayConfig())
     starting = waves.Starting(flow, board, start_timeout_s)
     waves.run_wave(
         flow,
@@ -149,7 +148,7 @@ def test_an_open_pool_has_no_more_workers_than_there_are_batches(
     rows: int, workers: int | None
 ) -> None:
     flow = tiny_flow(CountingReader, max_size=None)
-    (stage,) = engine.sized(flow, RayConfig(), rows).stages
+    (stage,) = pools.sized(flow, RayConfig(), rows).stages
     fitting = int(ray.cluster_resources()["CPU"])
     assert stage.pool.min_size == min(workers or fitting, fitting)
 
@@ -158,7 +157,7 @@ def test_an_open_pool_is_settled_for_all_who_share_it() -> None:
     flow = tiny_flow(CountingReader, max_size=None).through(
         KillsProcessWeighingOneRow, ReaderConfig(), None
     )
-    first, second = engine.sized(flow, RayConfig()).stages
+    first, second = pools.sized(flow, RayConfig()).stages
     assert first.pool.max_size == ray.cluster_resources()["CPU"]
     assert second.pool == first.pool
 
@@ -225,7 +224,7 @@ def test_open_pools_share_what_there_is_even_if_it_is_less_than_they_want() -> N
     cpus = ray.cluster_resources()["CPU"]
     flow = tiny_flow(CountingReader, num_cpus=cpus, max_size=None)
     second = flow.through(KillsProcessWeighingOneRow, flow.stages[0].config, flow.stages[0].pool)
-    sizes = [stage.pool for stage in engine.sized(second, RayConfig()).stages]
+    sizes = [stage.pool for stage in pools.sized(second, RayConfig()).stages]
     assert [(pool.min_size, pool.num_cpus) for pool in sizes] == [(1, cpus / 2)] * 2
 
 

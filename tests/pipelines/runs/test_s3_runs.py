@@ -18,7 +18,7 @@ from doubles.troubled_s3 import TroubledS3
 from actors.failures import FAILURE, FailureKind, ItemFailure
 from pipelines.errors import OutputUnwritable, RunBusy, RunConflict, RunNotFound, RunUnreadable
 from pipelines.pages.fetch import FetchConfig, PageFetcher
-from pipelines.runs import store as run_store
+from pipelines.runs import bucket_store
 from pipelines.runs.bucket_store import BucketStore
 from pipelines.runs.directory import RunDir
 from pipelines.runs.shards import SinkConfig, done_ids, find_row, ids_of, stage_shard, totals
@@ -155,7 +155,7 @@ def test_a_commit_that_nobody_has_any_more_is_owed_again(
     run: RunDir, trouble: TroubledS3, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     dying = through(trouble, run, attempts=1)
-    monkeypatch.setattr(run_store, "_STALE_S", (0.1,))
+    monkeypatch.setattr(bucket_store, "_STALE_S", (0.1,))
     with dying.locked():
         shard = stage_shard(dying, PART, [rows([2])], SinkConfig())
         trouble.plan("COPY", "slow down")
@@ -184,7 +184,7 @@ def test_a_driver_that_was_away_too_long_commits_nothing(run: RunDir) -> None:
         with now.locked():
             assert done_ids(now, PART).tolist() == [1]
             committed(now, rows([2]))
-            with pytest.raises(RunBusy, match="was taken over by"):
+            with pytest.raises(RunBusy, match="has taken over"):
                 late.commit(shard.name)
             committed(now, rows([3]))
     assert Counter(done_ids(run, PART).tolist()) == {1: 1, 2: 1, 3: 1}
@@ -222,7 +222,7 @@ def test_a_listing_that_is_behind_is_waited_for(run: RunDir, trouble: TroubledS3
 def test_a_listing_that_stays_behind_stops_the_run_before_it_writes_rows_twice(
     run: RunDir, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(run_store, "_STALE_S", (0.1, 0.1))
+    monkeypatch.setattr(bucket_store, "_STALE_S", (0.1, 0.1))
     with run.locked():
         name = committed(run, rows([1]))
         committed(run, rows([2]))
