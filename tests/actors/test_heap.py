@@ -1,4 +1,4 @@
-"""What a forward freed is there for the next one, without asking the kernel."""
+"""Freed memory is reused by the next forward pass, without new pages from the kernel."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The ontology file: what it fills in, and every mistake by its own message."""
+"""The ontology file: its defaults, and a message for every mistake."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A reader that is handed only its own rows."""
+"""A reader gets only its own rows."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The calibration benchmark runs over a finished run, and says what came out."""
+"""The calibration benchmark runs over a finished run and writes its report."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""docling's layout model as the benchmark lays it out."""
+"""docling's layout model as the benchmark makes it."""
 
 from __future__ import annotations
 

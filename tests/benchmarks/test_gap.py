@@ -1,4 +1,4 @@
-"""Causes of a gap add up to it, whatever was measured."""
+"""The causes of a gap add up to the gap."""
 
 from __future__ import annotations
 

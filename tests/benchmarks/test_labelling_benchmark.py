@@ -1,4 +1,4 @@
-"""The labelling benchmark runs, and whom it times did the same work."""
+"""The labelling benchmark runs, and its contestants find the same boxes and masks."""
 
 from __future__ import annotations
 

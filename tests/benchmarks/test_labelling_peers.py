@@ -1,4 +1,4 @@
-"""Weights go to autodistill's format whole, under its names; our job beside it is a valid one."""
+"""All weights are converted to autodistill's format; the config of our job is valid."""
 
 from __future__ import annotations
 

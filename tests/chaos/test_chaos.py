@@ -1,4 +1,4 @@
-"""The short form of `make chaos`: a few faults, one night each, and that the suite would notice."""
+"""The short form of `make chaos`: a few faults, one night each, and checks of the suite itself."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The committed documents are what the script makes of the words in truth/, and OCR agrees."""
+"""The committed documents equal the script's output for the texts in truth/, and OCR agrees."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Its weights are not where they should be."""
+"""A model whose weights are missing."""
 
 from __future__ import annotations
 

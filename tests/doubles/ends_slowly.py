@@ -1,4 +1,4 @@
-"""Is told to end, and is not through with it for ten minutes."""
+"""Needs ten minutes to exit after it is told to."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The real renderer, but page 2 has taken over the process and answers in its own way."""
+"""The real renderer, but page 2 takes over the process and forges its replies."""
 
 from __future__ import annotations
 

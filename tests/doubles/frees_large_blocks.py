@@ -1,4 +1,4 @@
-"""Takes and frees 100 MB in each batch, as a forward does; the batch's page faults are `length`."""
+"""Takes and frees 100 MB a batch, like a forward pass; the page faults of a batch are `length`."""
 
 from __future__ import annotations
 

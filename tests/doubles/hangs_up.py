@@ -1,4 +1,4 @@
-"""A line to a server that breaks in the middle of what the server says, a few times."""
+"""A connection that breaks in the middle of the server's answer, a few times."""
 
 from __future__ import annotations
 

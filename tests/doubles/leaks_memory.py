@@ -1,4 +1,4 @@
-"""Keeps 24 MiB of every batch, as an engine does whose caches know no bound."""
+"""Keeps 24 MiB of every batch, like an engine with unbounded caches."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Breaks the contract: returns one row less than it was given, unless it was given one."""
+"""Breaks the contract: returns one row less than it got, if it got more than one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Loads for longer than anybody waits."""
+"""Loads longer than any timeout."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Raises an exception that nobody foresaw whenever the poison row is in the batch."""
+"""Raises an unexpected exception if the poison row is in the batch."""
 
 from __future__ import annotations
 

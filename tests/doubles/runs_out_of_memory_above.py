@@ -1,4 +1,4 @@
-"""A forward that a device has no memory for once it is given more than so many items."""
+"""A forward pass that runs out of device memory above a number of items."""
 
 from __future__ import annotations
 

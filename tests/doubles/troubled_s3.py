@@ -1,4 +1,4 @@
-"""A proxy in front of a real S3 server that answers badly when it is told to.
+"""A proxy in front of a real S3 server that fails on request.
 
 Troubles: "internal error" (500), "slow down" (503), "reset" (the connection breaks before the
 request is passed on), "lost answer" (it breaks after it was passed on, and done), "silence" (no

@@ -1,4 +1,4 @@
-"""The manifests against the CRDs themselves, as published: KubeRay 1.7.0, unknown fields refused.
+"""The manifests against KubeRay's published CRDs (1.7.0), with unknown fields refused.
 
 The CRDs are 3.3 MB of another project's text and are not kept here. Put the three files
 `ray-operator/config/crd/bases/ray.io_{rayjobs,rayclusters,rayservices}.yaml` of KubeRay v1.7.0

@@ -1,4 +1,4 @@
-"""What Grafana asks for is what Nightjar publishes, under the names that Ray gives it."""
+"""The dashboard's queries use metrics that Nightjar publishes, under Ray's names."""
 
 from __future__ import annotations
 

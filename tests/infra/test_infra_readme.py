@@ -1,4 +1,4 @@
-"""What infra/README.md tells people to type is there."""
+"""Commands, files and objects named in infra/README.md exist."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The Kubernetes manifests: no unknown field, no config that does not plan, no open door."""
+"""The Kubernetes manifests: known fields only, configs that can be planned, no open access."""
 
 from __future__ import annotations
 

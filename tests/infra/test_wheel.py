@@ -1,4 +1,4 @@
-"""The wheel holds everything: in an environment of its own, far from the checkout, it runs."""
+"""The wheel is complete: it runs in an environment of its own, outside the checkout."""
 
 from __future__ import annotations
 

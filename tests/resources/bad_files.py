@@ -1,4 +1,4 @@
-"""Files that a night's run meets sooner or later, made when a test asks for them.
+"""Bad files of many kinds, made on request.
 
 Every maker takes a folder, writes one file into it and returns its path. The readable ones show
 TEXT, dark on light once decoded rightly; the docstring says how a careless decoder goes wrong.

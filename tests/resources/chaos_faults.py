@@ -1,4 +1,4 @@
-"""What goes wrong at 3 am: each fault prepares a world, strikes a run in it, and is counted.
+"""Faults of the chaos suite: each prepares a run, injects the fault, and is counted.
 
 A fault says what it needs of the config (`changes`), strikes while the run is under way (`strike`,
 True if it hit), lets the world recover before the next start (`recover`), and knows what the run's

@@ -1,4 +1,4 @@
-"""A chat completions endpoint on loopback that does what a test tells it to.
+"""A chat completions endpoint on loopback, controlled by the test.
 
     with chat_server({1: "text of page 1"}) as server:
         server.script = [status(429, {"Retry-After": "1"}), said("hello")]

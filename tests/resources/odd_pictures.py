@@ -1,4 +1,4 @@
-"""One scene of the pocket world in every way that a camera, a scanner or a fool may store it."""
+"""One scene of the pocket world, stored in many unusual image formats."""
 
 from __future__ import annotations
 

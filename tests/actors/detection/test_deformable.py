@@ -1,4 +1,4 @@
-"""Our deformable attention against the library's, and by hand."""
+"""Our deformable attention against the library's and against values computed by hand."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Prompts as tokens: the library's own reading, in as few texts as fit, spans that never mix."""
+"""Prompts as tokens: equal to the library's, packed into few texts, token spans kept apart."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The fallback reader against a real HTTP endpoint that misbehaves as told."""
+"""The fallback reader against a real HTTP endpoint that misbehaves on request."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What an answer is worth: loops, agreement with a first reader, plausible lines."""
+"""Checks of a model's answer: loops, agreement with the first reader, plausible lines."""
 
 from __future__ import annotations
 

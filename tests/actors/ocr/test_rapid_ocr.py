@@ -1,4 +1,4 @@
-"""The reader with its real networks, on pages drawn here."""
+"""The reader with its real networks, on generated pages."""
 
 from __future__ import annotations
 

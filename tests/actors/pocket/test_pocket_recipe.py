@@ -1,4 +1,4 @@
-"""The pocket world is exact and reproducible, and its loss teaches what the library's does not."""
+"""The pocket world is exact and reproducible; its loss trains parts that the library's does not."""
 
 from __future__ import annotations
 

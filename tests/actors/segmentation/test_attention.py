@@ -1,4 +1,4 @@
-"""Attention by products against torch's own kernel."""
+"""Attention by matrix products against torch's own kernel."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What must hold before SAM 3 may run: weights, processor, prompts, device."""
+"""Checks before SAM 3 runs: weights, processor, prompts, device."""
 
 from __future__ import annotations
 
