@@ -28,7 +28,7 @@ def test_the_layout_model_has_its_size_and_finds_nothing(tmp_path: Path) -> None
     assert len([*(models / "RapidOcr").glob("*.onnx")]) == 3
 
 
-def test_what_is_laid_out_is_kept(tmp_path: Path) -> None:
+def test_an_existing_folder_is_kept(tmp_path: Path) -> None:
     models = tmp_path / "models"
     models.mkdir()
     (models / "mine").touch()

@@ -70,13 +70,13 @@ def test_ours_and_the_floor_find_what_the_library_finds(sections: dict[str, Any]
         assert len(shares) == {"boxes -> masks": 1}.get(title, 0 if "their" in title else 3)
 
 
-def test_what_is_found_is_there(sections: dict[str, Any]) -> None:
+def test_boxes_and_masks_agree_with_the_truth(sections: dict[str, Any]) -> None:
     section = sections["boxes, 20 classes"]
     assert section[OURS[0]]["f1"] > 0.7
     assert sections["boxes -> masks"][OURS[1]]["mask_iou"] > 0.7
 
 
-def test_the_table_has_a_row_for_everyone(folder: Path, sections: dict[str, Any]) -> None:
+def test_the_table_has_a_row_per_contestant(folder: Path, sections: dict[str, Any]) -> None:
     (path,) = folder.glob("labelling-*.md")
     lines = path.read_text().splitlines()
     rows = [line.split(" | ")[0][2:] for line in lines if line.startswith("| ")]

@@ -48,7 +48,7 @@ def shard(folder: Path, name: str, ids: list[int]) -> None:
     pq.write_table(pa.table({"row_id": ids}), folder / name)
 
 
-def test_what_is_lost_twice_or_half_visible_is_noticed(tmp_path: Path) -> None:
+def test_lost_doubled_and_partial_rows_are_noticed(tmp_path: Path) -> None:
     night = Night(tmp_path, lambda folder, source, pages: folder / "none", 3)
     shard(night.run / "manifest", "part-00000.parquet", [1, 2, 3])
     shard(night.run / "shards", "a.parquet", [1, 2])

@@ -114,7 +114,7 @@ def test_every_command_and_option_exists() -> None:
     assert not wrong
 
 
-def test_what_does_not_exist_is_found() -> None:
+def test_unknown_commands_and_options_are_found() -> None:
     assert unknown_words(["pla", "config.yaml"]) == ["pla"]
     assert unknown_words(["run", "config.yaml", "--sett", "a=b"]) == ["--sett"]
     assert unknown_words(["review", "export", "RUN", "queue/", "--limit=3", "--nothing"])[-1] == (

@@ -83,7 +83,9 @@ def test_show_and_report_need_no_import_of_the_job(finished: Path, nightjar) -> 
     assert "3 rows" in reported.out
 
 
-def test_what_needs_labels_or_texts_says_so(finished: Path, tmp_path: Path, nightjar) -> None:
+def test_commands_that_need_labels_or_texts_say_so(
+    finished: Path, tmp_path: Path, nightjar
+) -> None:
     run = RunDir(finished)
     with pytest.raises(ConfigError, match="has neither labels nor texts"):
         export_review(run, tmp_path / "review")

@@ -43,7 +43,7 @@ def exported() -> dict[str, set[str]]:
     }
 
 
-def test_every_query_names_metrics_that_there_are(dashboard: dict[str, Any]) -> None:
+def test_every_query_names_existing_metrics(dashboard: dict[str, Any]) -> None:
     for title, query in queries(dashboard):
         named = set(re.findall(r"\bray_\w+", query))
         assert named, title

@@ -56,13 +56,13 @@ def planned(entrypoint: str) -> tuple[Flow, Any]:
 
 
 @pytest.mark.parametrize("path", manifest_files(), ids=lambda p: str(p.relative_to(KUBERAY)))
-def test_a_manifest_has_no_field_that_its_kind_has_not(path: Path) -> None:
+def test_a_manifest_has_no_unknown_field(path: Path) -> None:
     for document in documents(path):
         assert read(document).kind == document["kind"]
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
-def test_what_kustomize_makes_of_them_has_none_either(variant: str) -> None:
+def test_a_variant_has_no_unknown_field(variant: str) -> None:
     for one in kustomized(variant):
         assert read(one).metadata.namespace in (None, "nightjar")
 
@@ -185,7 +185,7 @@ def test_nothing_can_be_reached_from_outside_the_cluster(variant: str) -> None:
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
-def test_pods_run_as_nobody_in_particular(variant: str) -> None:
+def test_pods_do_not_run_as_root(variant: str) -> None:
     for name, pod in pods(variant):
         assert pod["securityContext"]["runAsNonRoot"] is True, name
         for container in pod["containers"]:
@@ -239,7 +239,7 @@ def test_clusters_that_scale_have_what_the_autoscaler_needs(variant: str) -> Non
             assert all("restartPolicy" not in pod for pod in ray_pods(cluster)), "v2 takes Never"
 
 
-def test_jobs_wait_in_a_queue_that_there_is() -> None:
+def test_jobs_wait_in_the_queue_that_is_defined() -> None:
     queue = {one["kind"]: one for one in documents(KUBERAY / "kueue" / "queues.yaml")}
     local, whole = queue["LocalQueue"], queue["ClusterQueue"]
     assert local["spec"]["clusterQueue"] == whole["metadata"]["name"]

@@ -126,7 +126,7 @@ def test_two_engines_get_a_file_each(finished: Path, tmp_path: Path) -> None:
         ({"target_precision": 0.9}, "pages have no precision"),
     ],
 )
-def test_what_is_wrong_is_said_with_what_to_do(
+def test_errors_come_with_a_remedy(
     finished: Path, options: dict[str, object], message: str
 ) -> None:
     with pytest.raises(ConfigError, match=message) as caught:

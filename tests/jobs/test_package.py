@@ -67,7 +67,7 @@ def test_keys_stay_even_if_the_config_names_all_of_the_folder(folder: Path) -> N
     assert not [name for name in made.files if name.startswith(("runs", ".venv", ".git"))]
 
 
-def test_what_git_ignores_stays_here(folder: Path) -> None:
+def test_files_that_git_ignores_are_not_sent(folder: Path) -> None:
     (folder / ".git/HEAD").unlink()
     (folder / ".git").rmdir()
     subprocess.run(["git", "init", "-q", folder], check=True)
@@ -88,7 +88,9 @@ def test_the_zip_holds_the_config_as_it_was_overridden_and_is_the_same_twice(fol
 
 def test_a_large_package_is_refused_with_the_names_of_its_largest_files(folder: Path) -> None:
     config = {"job": "ocr_backfill", "detector": {"model": "weights"}}
-    with pytest.raises(ConfigError, match=r"largest files: weights/other/model.safetensors \(5.0 kB"):
+    with pytest.raises(
+        ConfigError, match=r"largest files: weights/other/model.safetensors \(5.0 kB"
+    ):
         package(folder, "night.yaml", config, max_mb=0.004)
 
 

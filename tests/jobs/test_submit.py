@@ -123,7 +123,7 @@ def test_a_submitted_run_ends_like_one_that_was_run_here(night: Night) -> None:
     assert sum((row["vlm_usage"] or {}).get("requests", 0) for row in rows) == 2
 
 
-def test_what_was_submitted_once_is_not_started_again(cluster: RayHead, night: Night) -> None:
+def test_a_second_submit_starts_nothing(cluster: RayHead, night: Night) -> None:
     again = here(submit.submit, night.config, asked(cluster.jobs))
     assert again.code == 0
     assert f"{night.name} has finished; nothing was submitted" in again.out
@@ -284,7 +284,7 @@ def test_a_dry_run_shows_everything_and_sends_nothing(
         ({"address": "ray://head:10001"}, "no address of a job server"),
     ],
 )
-def test_what_cannot_work_is_refused_before_anything_is_sent(
+def test_impossible_submits_are_refused_before_anything_is_sent(
     tmp_path: Path, changes: dict[str, Any], told: str
 ) -> None:
     config = write_config(tmp_path, tmp_path / "scans")

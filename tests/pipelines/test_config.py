@@ -111,7 +111,7 @@ def test_all_faults_come_at_once(tmp_path: Path) -> None:
     assert "sink.flush" in caught.value.message
 
 
-def test_what_is_no_config_is_refused(tmp_path: Path) -> None:
+def test_a_file_that_is_no_config_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="no config file"):
         load_job(tmp_path / "none.yaml")
     (tmp_path / "list.yaml").write_text("- 1")

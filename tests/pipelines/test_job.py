@@ -31,7 +31,7 @@ def test_a_module_at_the_top_needs_the_name_of_its_job(tmp_path: Path, monkeypat
 @pytest.mark.parametrize(
     "name", [None, 3, ["autolabel"], "paint", "a..b", "own job:JOB", "a.b:", ":JOB", "a:b:c"]
 )
-def test_what_is_neither_is_refused(name: object) -> None:
+def test_other_job_names_are_refused(name: object) -> None:
     with pytest.raises(
         ConfigError, match=r"built-in job \(ocr_backfill, autolabel\) nor an import"
     ):

@@ -59,7 +59,7 @@ def test_it_equals_the_library(shapes: list[tuple[int, int]], queries: int, batc
 
 
 @pytest.mark.parametrize("beyond", [-1e9, -1.0, 2.0, 1e9, float("inf"), float("-inf")])
-def test_what_lies_outside_of_a_level_is_zero(beyond: float) -> None:
+def test_samples_outside_of_a_level_are_zero(beyond: float) -> None:
     shapes = [(4, 5)]
     value, places, weights = inputs(shapes, 1, 2)
     places[:, 0] = beyond

@@ -106,6 +106,6 @@ def test_weights_that_are_missing_are_refused(folder: Path, tmp_path: Path) -> N
         VisionLanguage(VisionLanguageConfig(model=str(tmp_path)))
 
 
-def test_what_is_no_checkpoint_is_refused(tmp_path: Path) -> None:
+def test_a_folder_without_a_checkpoint_is_refused(tmp_path: Path) -> None:
     with pytest.raises(SetupError, match="cannot load"):
         VisionLanguage(VisionLanguageConfig(model=str(tmp_path)))

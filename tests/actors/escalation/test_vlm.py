@@ -195,7 +195,7 @@ FAULTY: dict[str, tuple[Reply, str, int]] = {
 
 
 @pytest.mark.parametrize("name", FAULTY)
-def test_what_goes_wrong_has_a_name(server: ChatServer, name: str) -> None:
+def test_every_fault_has_its_failure_kind(server: ChatServer, name: str) -> None:
     server.always, expected, requests = FAULTY[name]
     timeout_s = 0.2 if expected == "VLM_TIMEOUT" else 3.0
     row = one(server, timeout_s=timeout_s, max_tokens=200)
@@ -238,7 +238,7 @@ def test_a_loop_that_the_first_reader_saw_as_well_stands_on_the_page(server: Cha
         [said("late", delay_s=0.9)],
     ],
 )
-def test_what_passes_is_tried_again(server: ChatServer, stumbles: list[Reply]) -> None:
+def test_temporary_faults_are_retried(server: ChatServer, stumbles: list[Reply]) -> None:
     server.script = list(stumbles)
     row = one(server, timeout_s=0.7)
     assert (row["vlm_text"], kind(row)) == (TEXTS[7], None)
@@ -369,7 +369,7 @@ def test_tokens_and_money_are_counted_with_the_answer(server: ChatServer) -> Non
     assert any("budget.money" in (row["vlm_failure"] or {}).get("message", "") for row in rows)
 
 
-def test_what_an_endpoint_does_not_count_is_charged_at_its_bound(server: ChatServer) -> None:
+def test_answers_without_token_counts_are_charged_at_the_limit(server: ChatServer) -> None:
     uncounted = json.loads(BODY_OF_7) | {"usage": None}
     for usage in (None, {"prompt_tokens": -1, "completion_tokens": 2**70}, {"prompt_tokens": True}):
         server.always = Reply(json.dumps(uncounted | {"usage": usage}).encode())

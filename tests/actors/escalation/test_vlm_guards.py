@@ -230,7 +230,7 @@ def test_a_text_agrees_with_itself(parts: list[str]) -> None:
         ("Größe\0", "grösse"),
     ],
 )
-def test_what_two_readings_are_compared_by(text: str, reduced: str) -> None:
+def test_texts_are_reduced_before_comparison(text: str, reduced: str) -> None:
     assert essence(text) == reduced
 
 

@@ -108,6 +108,6 @@ def test_masks_are_compared_pixel_by_pixel() -> None:
     assert mask_ious([], values).shape == (0, 5)
 
 
-def test_who_reads_masks_needs_no_torch() -> None:
+def test_run_lengths_need_no_torch() -> None:
     code = "import sys, actors.images.rle; sys.exit('torch' in sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)

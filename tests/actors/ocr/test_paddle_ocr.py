@@ -98,9 +98,7 @@ def test_a_batch_reads_as_its_pages_alone(there: Isolated, made_by: dict[str, st
 
 
 @isolated
-def test_what_cannot_be_decoded_is_a_value_and_its_neighbours_survive(
-    there: Isolated, made_by: dict[str, str]
-) -> None:
+def test_an_undecodable_page_fails_alone(there: Isolated, made_by: dict[str, str]) -> None:
     page = encoded(drawn(TEXTS[1]))
     blank = encoded(Image.new("L", (700, 900), 240))
     out = there.ask("read", "reader", [page, b"no image at all", None, b"", blank, page])

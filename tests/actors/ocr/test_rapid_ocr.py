@@ -108,7 +108,7 @@ def test_in_f32_it_reads_what_rapidocr_reads(engine: Any) -> None:
         assert line["score"] == pytest.approx(score, abs=0.03)  # it pads to 320 columns
 
 
-def test_what_cannot_be_decoded_is_a_value_and_its_neighbours_survive(reader: RapidOcr) -> None:
+def test_an_undecodable_page_fails_alone(reader: RapidOcr) -> None:
     page = encoded(drawn(TEXTS[1]))
     out = read(reader, [page, b"no image at all", None, b"", page])
     kinds = [(row["ocr_failure"] or {}).get("kind") for row in out]

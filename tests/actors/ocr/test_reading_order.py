@@ -46,7 +46,7 @@ def test_a_heading_across_two_columns_comes_first_and_a_footer_last() -> None:
     assert reading_order(quads) == expected
 
 
-def test_three_columns() -> None:
+def test_three_columns_are_read_from_left_to_right() -> None:
     third = [(750.0, y, w, h) for _, y, w, h in LEFT]
     quads, expected = shuffled(LEFT + RIGHT + third)
     assert reading_order(quads) == expected

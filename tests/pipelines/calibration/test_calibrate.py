@@ -269,7 +269,7 @@ def test_a_page_worse_than_the_sample_fails_closed(calibration: Calibration) -> 
         ([("T\ufffdT\ufffdL", 0.999)] * 9, 0.95, "garbled_text"),
     ],
 )
-def test_what_is_missing_or_bad_is_never_accepted(
+def test_missing_or_bad_evidence_is_never_accepted(
     calibration: Calibration, lines: list[Any], covered: float | None, reason: str
 ) -> None:
     assert reason in judged(calibration, lines, 0.02, covered)[1]

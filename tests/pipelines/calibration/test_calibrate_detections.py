@@ -218,7 +218,7 @@ def test_classes_that_the_truth_does_not_name_are_left_alone(tmp_path: Path) -> 
         ("few objects", "holds 3 objects of the run's classes: too few"),
     ],
 )
-def test_what_cannot_be_calibrated_is_refused(tmp_path: Path, change: str, message: str) -> None:
+def test_runs_without_enough_truth_are_refused(tmp_path: Path, change: str, message: str) -> None:
     made = toy(images=5 if change == "few images" else 30)
     if change == "no labels":
         for row in made.rows:

@@ -130,7 +130,7 @@ def test_pages_without_doubt_native_text_and_failures_are_none_of_the_second_rea
     assert (failed["outcome"], failed["reasons"]) == ("failed", ["ENGINE_FAULT"])
 
 
-def test_what_ocr_has_not_read_has_no_doubts() -> None:
+def test_pages_without_ocr_have_no_doubts() -> None:
     assert weigh_page(page(ocr_lines=None), ROUTING) == {"evidence": None, "doubts": []}
     assert weigh_page(page(native_text="typed"), ROUTING)["doubts"] == []
     weighed = weigh_page(page(ocr_lines=[], ink_share=0.5), ROUTING)

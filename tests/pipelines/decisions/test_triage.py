@@ -145,7 +145,7 @@ def test_each_rule_sends_to_review_and_can_be_switched_off(
         (box(box=[1.5, 1.5, 198.5, 98.5]), "border_px"),
     ],
 )
-def test_what_is_just_good_enough_is_accepted(good: dict[str, Any], rule: str) -> None:
+def test_labels_at_the_limit_are_accepted(good: dict[str, Any], rule: str) -> None:
     assert judged(image([good], [mask()]))["outcome"] == "accepted", rule
 
 

@@ -61,7 +61,7 @@ def records(path: Path) -> list[dict[str, Any]]:
         ([label(STAR, LEFT, None)], [label(STAR, LEFT, 0.9)], [("rescored",)]),
     ],
 )
-def test_what_happened_to_a_label_is_named(
+def test_every_change_of_a_label_is_named(
     before: Any, after: Any, kinds: list[tuple[str, ...]]
 ) -> None:
     found = diff_labels(before, after)
@@ -213,7 +213,7 @@ def test_classes_that_one_run_did_not_ask_for_are_not_held_against_it(tmp_path: 
     assert found.settings == ["detector.ontology.classes.bus.threshold: None -> 0.4"]
 
 
-def test_what_was_reviewed_judges_both_runs(tmp_path: Path) -> None:
+def test_reviewed_rows_judge_both_runs(tmp_path: Path) -> None:
     one, other = two_runs(tmp_path)
     review(one, [(2, "accept", [label(STAR, LEFT), label(BLUE, RIGHT)]), (3, "reject", None)])
     found = diff_runs(one, other, "reviewed")

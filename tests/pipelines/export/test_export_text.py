@@ -159,7 +159,7 @@ def review(run: RunDir, row_id: int, verdict: str, text: str | None) -> None:
     write_reviewed(run, [row | nothing | {"text": text}], "me", ReviewImport())
 
 
-def test_what_a_person_said_stands_above_the_run_unless_it_is_to_be_ignored(
+def test_reviewed_text_replaces_the_run_unless_ignored(
     tmp_path: Path,
 ) -> None:
     run, _ = documents_run(tmp_path)

@@ -123,7 +123,7 @@ def test_a_password_that_is_not_there_stops_the_run() -> None:
         PageFetcher(FetchConfig(passwords_env=("NIGHTJAR_NO_SUCH_PASSWORD",)))
 
 
-def test_what_changed_since_the_plan_is_named(tmp_path: Path) -> None:
+def test_objects_changed_since_the_plan_are_named(tmp_path: Path) -> None:
     gone, changed = good_page(tmp_path, name="gone.png"), good_page(tmp_path, name="changed.png")
     table = rows((gone, 1), (changed, 1))
     gone.unlink()

@@ -55,7 +55,7 @@ def failure_of(data: bytes, page: int = 1, options: RenderOptions = OPTIONS) -> 
 
 
 @pytest.mark.parametrize("name", [n for n, bad in CONTENT.items() if bad.expected != "OK"])
-def test_what_is_wrong_with_the_content_is_named(name: str, tmp_path: Path) -> None:
+def test_every_fault_of_the_content_is_named(name: str, tmp_path: Path) -> None:
     bad = CONTENT[name]
     assert failure_of(bad.make(tmp_path).read_bytes()) is bad.expected
 
@@ -100,7 +100,7 @@ def test_a_plain_jpeg_or_png_keeps_its_bytes(kind: str, mode: str, how: dict[str
     assert page.native_reason is None
 
 
-def test_what_needs_care_is_encoded_anew(tmp_path: Path) -> None:
+def test_images_that_a_plain_viewer_shows_wrong_are_encoded_again(tmp_path: Path) -> None:
     rotated = rotated_jpeg(tmp_path).read_bytes()
     page = render_page(rotated, 1, OPTIONS)
     assert (page.width, page.height) == drawn().size  # its file is higher than wide

@@ -459,7 +459,7 @@ def test_all_faults_of_images_are_listed_and_nothing_is_written(
     assert not (images.path / "reviewed").exists()
 
 
-def test_what_was_imported_twice_is_there_once(pages: RunDir, tmp_path: Path) -> None:
+def test_a_second_import_of_the_same_answers_adds_nothing(pages: RunDir, tmp_path: Path) -> None:
     out = tmp_path / "out"
     export_review(pages, out)
     fill(out, {WEAK: {"verdict": "accept"}})
@@ -502,7 +502,7 @@ def test_an_answer_counts_on_a_clock_that_is_behind(pages: RunDir, tmp_path: Pat
     assert by_id(pages)[WEAK]["verdict"] == "accept"
 
 
-def test_what_was_reviewed_is_not_handed_out_again(pages: RunDir, tmp_path: Path) -> None:
+def test_reviewed_rows_are_not_exported_again(pages: RunDir, tmp_path: Path) -> None:
     export_review(pages, tmp_path / "first", limit=1)
     fill(tmp_path / "first", {WORST: {"verdict": "reject"}})
     import_review(pages, tmp_path / "first")

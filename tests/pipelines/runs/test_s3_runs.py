@@ -108,7 +108,7 @@ def test_readers_need_no_lease_and_see_what_is_committed(run: RunDir) -> None:
         assert reader.read_record() == {"job": "ocr_backfill"}
 
 
-def test_what_is_not_there_or_gives_no_answer_is_named(
+def test_missing_runs_and_dead_stores_are_named(
     run: RunDir, dead_endpoint: str, bucket: Bucket, trouble: TroubledS3
 ) -> None:
     with pytest.raises(RunNotFound, match=rf"no run at s3://{bucket.name}/nights/one"):
@@ -235,7 +235,7 @@ def test_a_listing_that_stays_behind_stops_the_run_before_it_writes_rows_twice(
         assert done_ids(run, PART).tolist() == [2], "what is listed counts"
 
 
-def test_whatever_requests_meet_every_row_is_there_once(run: RunDir, trouble: TroubledS3) -> None:
+def test_every_row_is_written_once_although_requests_fail(run: RunDir, trouble: TroubledS3) -> None:
     """A fifth of all requests fails in one of five ways, chosen with a seed."""
     stumbling = through(trouble, run, attempts=9)
     trouble.share, trouble.chance = 0.2, random.Random(7)

@@ -166,7 +166,7 @@ def test_bad_files_have_one_row_each(scans: Path, tmp_path: Path) -> None:
     }  # fmt: skip
 
 
-def test_what_is_no_document_is_rejected_or_skipped(scans: Path, tmp_path: Path) -> None:
+def test_files_that_are_no_documents_are_rejected_or_skipped(scans: Path, tmp_path: Path) -> None:
     good_page(scans)
     for name in ("notes.txt", "Thumbs.db", ".DS_Store", "sha256.sum"):
         (scans / name).write_text("no document")

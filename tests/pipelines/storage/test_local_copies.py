@@ -103,7 +103,9 @@ def test_half_a_download_is_no_copy(bucket: Bucket, trouble: TroubledS3, cache: 
     assert files_below(copy) == {"a": b"one", "b": b"two"}
 
 
-def test_what_is_not_there_or_leads_out_is_refused(bucket: Bucket, tmp_path: Path) -> None:
+def test_missing_objects_and_names_that_leave_the_folder_are_refused(
+    bucket: Bucket, tmp_path: Path
+) -> None:
     with pytest.raises(SetupError, match="no object at"):
         local_copy(f"s3://{bucket.name}/nothing", bucket.settings)
     bucket.put("m/../../../escaped", b"x")

@@ -105,7 +105,7 @@ def test_a_run_whose_source_goes_down_stops_and_goes_on_where_it_was(
     assert not [row for row in rows if row["fetch_failure"]]
 
 
-def test_whoever_looks_at_a_finished_run_is_told_at_once(
+def test_reading_a_finished_run_does_not_wait_for_the_store(
     tmp_path: Path, bucket: Bucket, trouble: TroubledS3
 ) -> None:
     uri = bucket.put("page.png", b"12345")

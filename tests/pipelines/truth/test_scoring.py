@@ -130,7 +130,7 @@ def test_an_object_is_found_once_and_candidates_are_no_labels(tmp_path: Path) ->
     assert (scores.labels, scores.precision, scores.recall) == (2, 0.5, 1)
 
 
-def test_what_the_ontology_does_not_ask_for_is_left_out(tmp_path: Path) -> None:
+def test_objects_outside_of_the_ontology_are_left_out(tmp_path: Path) -> None:
     truth = truth_of(
         tmp_path, {"a.jpg": [("bus", LEFT), ("dog", RIGHT)], "gone.jpg": [("dog", LEFT)]}
     )

@@ -132,7 +132,7 @@ def test_the_last_answer_of_a_row_counts(tmp_path: Path) -> None:
         ("truth", b"x", "its suffix is missing"),
     ],
 )
-def test_what_is_wrong_with_a_file_has_a_name(
+def test_every_fault_of_a_file_has_a_message(
     tmp_path: Path, name: str, content: bytes, message: str
 ) -> None:
     (tmp_path / name).write_bytes(content)
@@ -141,7 +141,7 @@ def test_what_is_wrong_with_a_file_has_a_name(
     assert caught.value.remedy
 
 
-def test_what_is_wrong_with_a_folder_has_a_name(tmp_path: Path) -> None:
+def test_every_fault_of_a_folder_has_a_message(tmp_path: Path) -> None:
     for path, message in ((tmp_path / "gone", "no truth at"), (tmp_path, "holds no truth")):
         with pytest.raises(ConfigError, match=message):
             read_truth(path)
