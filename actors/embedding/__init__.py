@@ -1,1 +1,1 @@
-"""Embeddings: one vector an image, from a timm backbone or from image statistics."""
+"""Embeddings: one vector per image, from a timm backbone or from image statistics."""

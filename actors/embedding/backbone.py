@@ -1,4 +1,4 @@
-"""Backbones of timm: decode, resize as their training did, one forward for many images."""
+"""Embeddings from timm backbones: decode, preprocess as in training, forward in batches."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from actors.failures import FailureKind, ItemFailure, SetupError
 from actors.images.batches import ahead, in_batches, parts
 from actors.images.decoding import rgb
 
-#: Images decoded while others are in the model.
+#: Images decoded ahead, while the model runs.
 WINDOW = 32
 #: (cpu, cuda); not measured on a GPU.
 IMAGES_AT_ONCE = (8, 64)
@@ -36,12 +36,13 @@ WEIGHTS = "model.safetensors"
 
 
 class Backbone:
-    """A loaded model without its head: pooled features."""
+    """A loaded model without its head; it returns pooled features."""
 
     def __init__(self, config: TimmConfig, timed: Timed) -> None:
-        """`timed` names the step that its block's wall time is booked on.
+        """`timed(step)` adds the wall time of its block to a step.
 
-        Raises SetupError: no timm, no checkpoint, a damaged or incomplete one, no such device.
+        Raises SetupError if timm, the checkpoint or the device is missing, or if the checkpoint is
+        damaged or incomplete.
         """
         timm = _timm()
         place = pick_placement(config.device, config.dtype, on_cpu=best_on_cpu())
@@ -64,7 +65,7 @@ class Backbone:
         }
 
     def vectors(self, images: Sequence[bytes]) -> list[Vector | ItemFailure]:
-        """For each encoded image its features, float32 (n,), or what is wrong with it."""
+        """The features, float32 (n,), of each encoded image, or its failure."""
         results: list[Vector | ItemFailure] = []
         for window in ahead(self._decoded, parts(images, WINDOW)):
             ready = [one for one in window if isinstance(one, Tensor)]
@@ -76,12 +77,12 @@ class Backbone:
         return results
 
     def _decoded(self, images: Sequence[bytes]) -> list[Tensor | ItemFailure]:
-        """Runs in a thread beside the model."""
+        """Decode in threads while the model runs."""
         with self._timed("decode"):
             return list(self._threads.map(self._prepared, images))
 
     def _prepared(self, image: bytes) -> Tensor | ItemFailure:
-        """float32 (3, height, width), as the model's training saw images."""
+        """float32 (3, height, width), preprocessed as in the model's training."""
         try:
             pixels: Tensor = self._transform(rgb(image))
         except ItemFailure as fault:
@@ -95,28 +96,28 @@ class Backbone:
         return list(features.float().cpu().numpy())
 
     def _tried(self, size: tuple[int, int, int], name: str) -> int:
-        """The length of a vector. Raises SetupError where the model gives none."""
+        """The length of a vector, from a trial forward. Raises SetupError if it fails."""
         try:
             (vector,) = self._forward([torch.zeros(size)])
         except (RuntimeError, ValueError) as error:
             raise SetupError(
-                f"{name!r} was loaded and does not run: {type(error).__name__}: {error}",
-                "take a checkpoint that was made for this version of timm",
+                f"the model {name!r} fails in a trial run: {type(error).__name__}: {error}",
+                "use a checkpoint for the installed version of timm",
             ) from error
         if vector.ndim != 1:
             raise SetupError(
                 f"{name!r} gives features of shape {vector.shape} per image, not a vector",
-                "take a model that pools its features",
+                "use a model with pooled features",
             )
         return len(vector)
 
 
 def _answer(vector: Vector | None) -> Vector | ItemFailure:
     if vector is None:
-        kind, why = FailureKind.OUT_OF_MEMORY, "the image does not fit the device's memory alone"
-        return ItemFailure(kind, why)
+        why = "the image does not fit into the device's memory, even in a batch of one"
+        return ItemFailure(FailureKind.OUT_OF_MEMORY, why)
     if not np.isfinite(vector).all():
-        return ItemFailure(FailureKind.ENGINE_FAULT, "the model answered NaN or infinity")
+        return ItemFailure(FailureKind.ENGINE_FAULT, "the model returned NaN or infinity")
     return vector
 
 
@@ -125,29 +126,29 @@ def _timm() -> Any:
         return importlib.import_module("timm")
     except ImportError as error:
         raise SetupError(
-            f"engine timm needs timm, which cannot be imported: {error}",
-            "pip install 'nightjar[curate]', or take engine: statistics",
+            f"engine timm: cannot import the package timm: {error}",
+            "pip install 'nightjar[curate]', or set engine: statistics",
         ) from error
 
 
 def _loaded(timm: Any, name: str, folder: Path) -> Any:
-    """The model with its weights on the CPU, without its head."""
+    """The model on the CPU, without its head. Raises SetupError."""
     if not (folder / WEIGHTS).is_file():
         raise SetupError(
             f"{name!r} has no {WEIGHTS} in {folder}",
-            "save it with timm.models.save_for_hf(model, folder), or take one from the hub",
+            "save it with timm.models.save_for_hf(model, folder), or use a checkpoint on the hub",
         )
-    remedy = "fetch the checkpoint anew: config.json and model.safetensors belong together"
+    remedy = "download config.json and model.safetensors of the checkpoint again"
     with load_faults(repr(name), folder, remedy), _missing() as missing:
         model = timm.create_model(f"local-dir:{folder}", pretrained=True, num_classes=0)
-    if missing:  # timm would go on with random weights in their place
-        raise SetupError(f"{name!r} lacks weights: {missing[0]}", "fetch the checkpoint anew")
+    if missing:  # timm would fill them with random weights
+        raise SetupError(f"{name!r} lacks weights: {missing[0]}", "download the checkpoint again")
     return model
 
 
 @contextmanager
 def _missing() -> Iterator[list[str]]:
-    """What timm only logs: weights that the file lacks (`timm/models/_builder.py` of 1.0.31)."""
+    """Collects timm's log messages about missing weights (`timm/models/_builder.py`, 1.0.31)."""
     found: list[str] = []
 
     class Listener(logging.Handler):

@@ -1,4 +1,4 @@
-"""Embed: a vector for every image, so that those that look alike can be found."""
+"""Embed: a vector for every image, for similarity search."""
 
 from __future__ import annotations
 
@@ -14,12 +14,15 @@ from actors.failures import FAILURE, ItemFailure
 
 
 class Embed(Actor[StatisticsConfig | TimmConfig]):
-    """Gives every image a vector.
+    """Computes an embedding of every image.
 
-    Reads `image`, an encoded image, upright (EXIF orientation applied), or null.
-    Writes `embedding` (see EMBEDDING), null where `image` is null or `embed_failure` says why:
-    CORRUPT_IMAGE, TOO_MANY_PIXELS, OUT_OF_MEMORY (alone in a forward), ENGINE_FAULT (the model
-    answered NaN). A failure here decides nothing about the image's labels.
+    Reads:
+        image: an encoded, upright image (EXIF orientation applied), or null.
+
+    Writes:
+        embedding: see EMBEDDING; null without an image or after a failure.
+        embed_failure: CORRUPT_IMAGE, TOO_MANY_PIXELS, OUT_OF_MEMORY (in a batch of one),
+            ENGINE_FAULT (NaN from the model). It does not change the image's labels.
     """
 
     reads = pa.schema([("image", pa.binary())])
@@ -27,7 +30,7 @@ class Embed(Actor[StatisticsConfig | TimmConfig]):
     failure_column = "embed_failure"
 
     def __init__(self, config: StatisticsConfig | TimmConfig) -> None:
-        """Raises SetupError: see `actors.embedding.backbone.Backbone`."""
+        """Raises SetupError (see `actors.embedding.backbone.Backbone`)."""
         super().__init__(config)
         self._engine = _opened(config, self.timed)
 
@@ -57,7 +60,7 @@ def _opened(config: StatisticsConfig | TimmConfig, timed: Timed) -> Engine:
 
 
 def _column(vectors: Sequence[Vector | None]) -> pa.Array:
-    """Unit length, so that float16 holds every number to 3 digits (1 in 2,048)."""
+    """Vectors scaled to unit length; float16 then has a precision of 3 digits (1 in 2,048)."""
     units = [None if one is None else _unit(one) for one in vectors]
     return pa.array(units, EMBEDDING)
 

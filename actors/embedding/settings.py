@@ -1,4 +1,4 @@
-"""Settings of the embedders. Light: the driver imports them to check a config."""
+"""Settings of the embedders. No heavy imports: the driver reads them to check a config."""
 
 from __future__ import annotations
 
@@ -17,22 +17,22 @@ from actors.hub_model import HubModel
 Vector = npt.NDArray[np.float32]
 
 
-#: The column `embedding`: unit length (L2), float16, as long as the engine makes them; null: none.
+#: The column `embedding`: float16 of unit length (L2); the engine sets the dimension. Null: none.
 EMBEDDING = pa.list_(pa.float16())
 
 
 class StatisticsConfig(Settings):
-    """Colours and edges, counted: no weights, no download.
+    """Statistics of colours and edges; they need no weights.
 
-    Two images are near each other if they look alike in colour and layout. It knows nothing about
-    what is on them: good for finding near duplicates, not for finding more of a kind.
+    Images with similar colours and layout are close. The statistics do not recognise objects: they
+    find near duplicates, but not images of the same kind.
     """
 
     engine: Literal["statistics"] = "statistics"
 
 
 class TimmConfig(HubModel):
-    """A backbone of timm, DINOv2 for instance: which weights, and how much at once."""
+    """A timm backbone, e.g. DINOv2: its checkpoint and batch sizes."""
 
     operational: ClassVar[frozenset[str]] = HubModel.operational | {
         "images_at_once",
@@ -41,19 +41,18 @@ class TimmConfig(HubModel):
 
     engine: Literal["timm"] = "timm"
     model: str = Field(
-        description="a checkpoint's directory (config.json and model.safetensors, as timm saves "
-        "them for the hub), or its id there (timm/vit_small_patch14_dinov2.lvd142m)"
+        description="a checkpoint's directory (config.json and model.safetensors, in timm's hub "
+        "format), or its id on the hub (timm/vit_small_patch14_dinov2.lvd142m)"
     )
     dtype: Dtype = Field(
         "auto",
-        description="auto: bfloat16 where the device multiplies it (cuda, CPUs with AMX or "
-        "AVX512_BF16), else float32",
+        description="auto: bfloat16 on cuda and on CPUs with AMX or AVX512_BF16, else float32",
     )
     images_at_once: int | None = Field(
-        None, ge=1, description="images of one forward; null: 8 on cpu, 64 on cuda"
+        None, ge=1, description="images per forward pass; null: 8 on cpu, 64 on cuda"
     )
     decode_threads: int = Field(
-        2, ge=1, description="images decoded at once, beside the model's forwards"
+        2, ge=1, description="threads that decode images while the model runs"
     )
 
 
@@ -64,9 +63,9 @@ Embedder = Annotated[
 
 
 class Engine(Protocol):
-    """What makes the vectors."""
+    """An embedder."""
 
     provenance: dict[str, str]
 
     def vectors(self, images: Sequence[bytes]) -> list[Vector | ItemFailure]:
-        """For each encoded image a vector of any length above 0, or what is wrong with it."""
+        """A vector of each encoded image, of any length above 0, or its failure."""

@@ -1,4 +1,4 @@
-"""Colours and edges of an image as a vector: no model, no weights."""
+"""Embeddings from statistics of colours and edges, without weights."""
 
 from __future__ import annotations
 
@@ -14,29 +14,29 @@ from actors.embedding.settings import Vector
 from actors.failures import ItemFailure
 from actors.images.decoding import rgb
 
-#: Pixels of a side: all that is looked at. JPEGs are decoded at a fraction of their size for it.
+#: Images are reduced to this side, in pixels. JPEGs are decoded at a fraction of their size.
 _SIDE = 64
-#: Cells of a side of the grid, directions of edges, and steps of each colour.
+#: Cells per side of the grid, edge directions, and bins per colour channel.
 _CELLS, _DIRECTIONS, _STEPS = 4, 8, 4
 
-#: Numbers of a vector: mean colours and edges of each cell, colours of the whole image.
+#: Length of a vector: mean colours and edges of each cell, colours of the full image.
 LENGTH = _CELLS**2 * (3 + _DIRECTIONS) + _STEPS**3
 
 Floats = npt.NDArray[np.float32]
 
 
 class Statistics:
-    """Three parts of equal weight, each of unit length.
+    """A vector of three parts with equal weight, each of unit length.
 
-    * The mean colour of each of 4 x 4 cells, about medium grey.
-    * Which way edges run in each cell: a histogram of gradient directions over a half turn,
-      weighted by their strength (after Dalal and Triggs, CVPR 2005).
-    * How often each of 4 x 4 x 4 colours occurs, square roots (after Arandjelovic and Zisserman,
-      CVPR 2012), wherever it is.
+    * The mean colour of each of 4 x 4 cells, minus medium grey.
+    * The edges of each cell: a histogram of gradient directions over 180 degrees, weighted by
+      gradient strength (after Dalal and Triggs, CVPR 2005).
+    * A histogram of 4 x 4 x 4 colours over the full image, as square roots (after Arandjelovic and
+      Zisserman, CVPR 2012).
     """
 
     def __init__(self, timed: Timed) -> None:
-        """`timed` names the step that its block's wall time is booked on."""
+        """`timed(step)` adds the wall time of its block to a step."""
         self._timed = timed
         self.provenance = {
             "model": f"colour and edge statistics, {LENGTH} numbers",
@@ -45,7 +45,7 @@ class Statistics:
         }
 
     def vectors(self, images: Sequence[bytes]) -> list[Vector | ItemFailure]:
-        """For each encoded image a float32 vector (LENGTH,), or CORRUPT_IMAGE, TOO_MANY_PIXELS."""
+        """A float32 vector (LENGTH,) per encoded image, or CORRUPT_IMAGE or TOO_MANY_PIXELS."""
         with self._timed("statistics"):
             return [_vector(image) for image in images]
 
@@ -61,7 +61,7 @@ def _vector(data: bytes) -> Vector | ItemFailure:
 
 
 def _small(data: bytes) -> Floats:
-    """float32 (64, 64, 3), RGB, 0..1; the aspect ratio is not kept."""
+    """float32 (64, 64, 3), RGB, 0..1, without keeping the aspect ratio."""
     with rgb(data, _SIDE) as image:
         small = image.resize((_SIDE, _SIDE), Image.Resampling.BOX)
     return np.asarray(small, np.float32) / np.float32(255)
@@ -96,5 +96,5 @@ def _used(pixels: Floats) -> Floats:
 
 
 def _unit(vector: Floats) -> Floats:
-    """The vector at length 1; one without any stays as it is."""
+    """The vector scaled to length 1; a zero vector is unchanged."""
     return vector / max(float(np.linalg.norm(vector)), 1e-6)

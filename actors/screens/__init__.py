@@ -1,1 +1,1 @@
-"""Screenshots: what lies on them, where, and what it means."""
+"""Elements of screenshots: their boxes, texts and captions."""

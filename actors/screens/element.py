@@ -1,4 +1,4 @@
-"""The types of what lies on a screen, in Arrow and in Python."""
+"""Elements of a screenshot, as Arrow types and as typed dicts."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ import pyarrow as pa
 
 #: One element of a screenshot.
 #:
-#: * `type`: ``icon`` (anything that can be clicked, with or without text in it) or ``text``.
+#: * `type`: ``icon`` (clickable, with or without text) or ``text``.
 #: * `box`: x0, y0, x1, y1 in pixels of the upright image, inside 0..width and 0..height.
-#: * `interactive`: whether it is thought to answer to a click: icons are, text is not.
-#: * `text`: what the OCR reader read in it; null: nothing.
-#: * `caption`: what a model says that it shows; null where it has text, or nobody was asked.
-#: * `score`: of finding it, 0..1: the icon detector's, or that of the line; null means unknown.
-#: * `content_score`: of `text` or `caption`, 0..1: the lowest of its lines, or the mean probability
-#:   of the caption's tokens; null means unknown.
+#: * `interactive`: true for icons, false for text.
+#: * `text`: text of the OCR reader inside the element; null: none.
+#: * `caption`: the captioner's description; null if the element has text or captions are off.
+#: * `score`: detection score, 0..1, of the icon detector or the text line; null means unknown.
+#: * `content_score`: score of `text` or `caption`, 0..1: the lowest score of its lines, or the mean
+#:   probability of the caption's tokens; null means unknown.
 ELEMENT = pa.struct(
     [
         ("type", pa.string()),
@@ -28,7 +28,7 @@ ELEMENT = pa.struct(
     ]
 )
 
-#: The column `elements`, in reading order. Empty: nothing found. Null: not looked at.
+#: The column `elements`, in reading order. Empty: nothing found. Null: not processed.
 ELEMENTS = pa.list_(ELEMENT)
 
 

@@ -1,9 +1,9 @@
-"""Captions of icons by Florence-2, all icons of all screenshots in true batches.
+"""Captions of icons with Florence-2, in batches over all screenshots.
 
-OmniParser ships its captioner as Microsoft's remote code saved it. That code is not run: the names
-of its weights are those of transformers' own Florence2ForConditionalGeneration, spelled differently
-(transformers' `convert_florence2_original_pytorch_to_hf.py` lists them). Pictures and words meet as
-embeddings, so no image token is needed and the vocabulary stays as it is.
+OmniParser's captioner was saved by Microsoft's remote code. We do not run that code. We rename its
+weights to those of transformers' Florence2ForConditionalGeneration (the names are listed in
+transformers' `convert_florence2_original_pytorch_to_hf.py`). Image and text embeddings are
+concatenated, so no image token is needed and the vocabulary is unchanged.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from actors.checkpoints import digest, load_faults
 from actors.failures import SetupError
 from actors.loading import whole_model
 
-#: What Florence-2 was taught to answer with a caption: the words behind its task <CAPTION>.
+#: The training prompt of Florence-2's task <CAPTION>.
 PROMPT = "What does the image describe?"
 _MEAN = np.array([0.485, 0.456, 0.406], np.float32)
 _STD = np.array([0.229, 0.224, 0.225], np.float32)
@@ -77,12 +77,12 @@ class Captioner:
     ) -> None:
         """
         Args:
-            folder: config.json and model.safetensors, in Microsoft's names or transformers'.
-            tokenizer: directory or hub id of its tokenizer; None: it lies in `folder`.
+            folder: config.json and model.safetensors, with Microsoft's or transformers' names.
+            tokenizer: directory or hub id of the tokenizer; None: `folder`.
             side: icons are resized to squares of this many pixels, a multiple of 32.
-            tokens: of a caption, at most.
-            device: float16 on cuda, as OmniParser runs it, float32 elsewhere.
-            local_files_only: never ask the hub for the tokenizer.
+            tokens: maximum tokens of a caption.
+            device: the dtype is float16 on cuda, as in OmniParser, else float32.
+            local_files_only: do not download the tokenizer.
 
         Raises SetupError.
         """
@@ -104,9 +104,9 @@ class Captioner:
 
     @torch.inference_mode()
     def __call__(self, icons: Sequence[npt.NDArray[np.uint8]]) -> list[tuple[str, float | None]]:
-        """(caption, mean probability of its tokens) of each RGB picture (h, w, 3), in one batch.
+        """(caption, mean probability of its tokens) of each RGB image (h, w, 3), in one batch.
 
-        Decoded greedily, so that an icon's caption does not depend on those beside it, but for
+        Greedy decoding makes a caption independent of the other icons in the batch, apart from
         rounding. An empty caption has no probability.
         """
         pixels = np.stack([self._square(icon) for icon in icons])
@@ -115,7 +115,7 @@ class Captioner:
         pictures = self._model.get_image_features(pixel_values=seen).pooler_output
         words = self._model.get_input_embeddings()(self._prompt).expand(len(icons), -1, -1)
         asked = torch.cat([pictures.to(words.dtype), words], dim=1)
-        # All prompts are of one length: nothing is padded, so the mask is all ones.
+        # All prompts have equal length, so there is no padding to mask.
         mask = torch.ones(asked.shape[:2], dtype=torch.long, device=self._device)
         said = self._model.generate(
             encoder_outputs=self._model.get_encoder()(inputs_embeds=asked, attention_mask=mask),
@@ -133,7 +133,7 @@ class Captioner:
         return [self._caption(*one) for one in zip(new.cpu(), probability, strict=True)]
 
     def _square(self, icon: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
-        """Squeezed into a square, as OmniParser does; ImageNet's mean and deviation."""
+        """Resize to a square, as in OmniParser, and normalise with ImageNet's statistics."""
         small = cv2.resize(icon, (self._side, self._side))
         return (np.asarray(small, np.float32) / np.float32(255) - _MEAN) / _STD
 
@@ -145,8 +145,8 @@ class Captioner:
 
 
 def _model(folder: Path) -> Any:
-    remedy = "fetch config.json, generation_config.json and model.safetensors anew"
-    with load_faults("a Florence-2", folder, remedy):
+    remedy = "download config.json, generation_config.json and model.safetensors again"
+    with load_faults("the Florence-2 captioner", folder, remedy):
         config = json.loads((folder / "config.json").read_text())
         if "dim_embed" not in config.get("vision_config", {}):
             model = whole_model(Florence2ForConditionalGeneration, folder.name, folder)
@@ -156,7 +156,10 @@ def _model(folder: Path) -> Any:
 
 
 def _converted(folder: Path, config: Mapping[str, Any]) -> Any:
-    """From Microsoft's names. Raises RuntimeError where a weight is missing or has another size."""
+    """The model from weights with Microsoft's names.
+
+    Raises RuntimeError if a weight is missing or has a wrong size.
+    """
     with torch.device("meta"):
         model: Any = Florence2ForConditionalGeneration(_own_config(config))
     state = own_names(load_file(folder / "model.safetensors"))
@@ -173,9 +176,9 @@ def _converted(folder: Path, config: Mapping[str, Any]) -> Any:
 
 
 def own_names(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Microsoft's weights under the names of transformers' Florence2ForConditionalGeneration.
+    """Microsoft's weights with the names of transformers' Florence2ForConditionalGeneration.
 
-    Raises ValueError for a bias of the words that is not zero: transformers has none.
+    Raises ValueError if the logits bias is not zero, because transformers has no such bias.
     """
     named: dict[str, Tensor] = {}
     for name, weight in state.items():
@@ -185,7 +188,7 @@ def own_names(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
             continue
         for pattern, replacement in _RENAMES:
             name = pattern.sub(replacement, name)
-        # Multiplied from the right there, a linear layer here.
+        # Microsoft multiplies from the right; transformers has a linear layer.
         transposed = name.endswith("image_projection.weight")
         named[name] = (weight.T if transposed else weight).float().contiguous()
     return named
@@ -204,8 +207,10 @@ def _own_config(config: Mapping[str, Any]) -> Florence2Config:
 
 
 def _tokenizer(folder: Path, name: str | None, local_files_only: bool) -> Any:
-    """The words' tokenizer alone: no config that could name code. Its file may leave the marks of
-    a sentence to the library, so they are said here; they are BART's."""
+    """The tokenizer from its file, without a config that could name remote code.
+
+    The file may lack the special tokens, so BART's are set here. Raises SetupError.
+    """
     try:
         return PreTrainedTokenizerFast.from_pretrained(
             name or folder,
@@ -217,7 +222,8 @@ def _tokenizer(folder: Path, name: str | None, local_files_only: bool) -> Any:
         )
     except (OSError, ValueError, KeyError) as error:
         raise SetupError(
-            f"no tokenizer of Florence-2 in {name or folder}: {type(error).__name__}: {error}",
-            "OmniParser's weights come without one: set `tokenizer` to a directory with that of "
-            "microsoft/Florence-2-base (tokenizer.json), or to its hub id",
+            f"cannot load Florence-2's tokenizer from {name or folder}: "
+            f"{type(error).__name__}: {error}",
+            "OmniParser's weights do not include a tokenizer: set `tokenizer` to "
+            "microsoft/Florence-2-base, or to a directory with its tokenizer.json",
         ) from error

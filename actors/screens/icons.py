@@ -1,8 +1,8 @@
 """Icon detectors: OmniParser's third (TorchScript, YOLOv9-E, MIT) and ultralytics checkpoints.
 
-A TorchScript file is a program: `torch.jit.load` brings back its code and a forward runs it. It is
-confined to torch's own operators, but those can read and write files. So it is treated as weights
-are: a local file that somebody has chosen, or a pinned commit (`actors.screens.weights`).
+A TorchScript file contains code, which a forward runs. The code can call only torch's operators,
+but these can read and write files. We therefore accept only local files and pinned commits
+(`actors.screens.weights`).
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ from actors.checkpoints import digest
 from actors.failures import SetupError
 from actors.images.letterbox import GREY, Letterbox, stacked
 
-_JIT: Any = torch.jit  # it does not export by name all that it documents
-#: Cells of the three levels, pixels of the model's input.
+_JIT: Any = torch.jit  # untyped, because it does not export all of its documented names
+#: Cell sizes of the three levels, in pixels of the model's input.
 _STRIDES = (8, 16, 32)
 
 Canvas = npt.NDArray[np.uint8]
@@ -33,8 +33,13 @@ Canvas = npt.NDArray[np.uint8]
 
 @dataclass(frozen=True)
 class Found:
-    """Candidates on one canvas, on the CPU. `boxes`: float32 (n, 4), x0, y0, x1, y1, pixels of the
-    canvas; `scores`: float32 (n,), 0..1. `finite`: whether the model answered numbers."""
+    """Candidates on one canvas, on the CPU.
+
+    Attributes:
+        boxes: float32 (n, 4), x0, y0, x1, y1, pixels of the canvas.
+        scores: float32 (n,), 0..1.
+        finite: whether the output has neither NaN nor infinity.
+    """
 
     boxes: Tensor
     scores: Tensor
@@ -47,21 +52,21 @@ class IconModel(Protocol):
     provenance: dict[str, str]
 
     def canvas(self, image: Image.Image) -> tuple[Letterbox, Canvas]:
-        """The model's input of an RGB image."""
+        """The model's input for an RGB image."""
 
     def __call__(self, canvases: Sequence[Canvas]) -> list[Found]:
-        """Candidates on each of several canvases of one size."""
+        """Candidates on each canvas; all canvases have one size."""
 
 
 def load_icons(path: Path, size: int, min_score: float, device: torch.device) -> IconModel:
-    """The detector in `path`, whichever of the two formats it has. Raises SetupError."""
+    """The detector in `path`, in either format. Raises SetupError."""
     if _is_torchscript(path):
         return TorchScriptIcons(path, size, min_score, device)
     return UltralyticsIcons(path, size, min_score, device)
 
 
 def _is_torchscript(path: Path) -> bool:
-    """Both are zip files; only a TorchScript archive has a folder of code."""
+    """Whether `path` is TorchScript. Both formats are zip files; only TorchScript has code/."""
     try:
         with zipfile.ZipFile(path) as archive:
             return any("/code/" in name for name in archive.namelist())
@@ -72,22 +77,22 @@ def _is_torchscript(path: Path) -> bool:
 class TorchScriptIcons:
     """YOLOv9-E as OmniParser published it in July 2026.
 
-    Its input: float32 (n, 3, s, s), RGB, 0..1. Its output: for each level the logits of the classes
-    (n, c, h, w) and the distances of the box's sides from the cell's centre, in cells (n, 4, h, w):
-    left, top, right, bottom (`util/yolov9.py` of microsoft/OmniParser, commit 3540212).
+    Input: float32 (n, 3, s, s), RGB, 0..1. Output for each level: class logits (n, c, h, w), and
+    distances from the cell's centre to the box's left, top, right and bottom side, in cells
+    (n, 4, h, w). Source: `util/yolov9.py` of microsoft/OmniParser, commit 3540212.
     """
 
     def __init__(self, path: Path, size: int, min_score: float, device: torch.device) -> None:
-        """Raises SetupError: damaged, or answers something else."""
+        """Raises SetupError if the file is damaged or its output has another form."""
         self._size, self._min_score, self._device = size, min_score, device
         try:
             self._model: Any = torch.jit.load(str(path), map_location=device).eval()
             self([np.full((size, size, 3), GREY, np.uint8)] * 2)
         except (RuntimeError, ValueError, TypeError, IndexError, AttributeError) as error:
             raise SetupError(
-                f"{path} is no icon detector in TorchScript: {type(error).__name__}: "
+                f"{path} is not a TorchScript icon detector: {type(error).__name__}: "
                 f"{str(error)[:500]}",
-                "fetch icon_detect_v3/model.pt of microsoft/OmniParser-v2.0 anew",
+                "download icon_detect_v3/model.pt of microsoft/OmniParser-v2.0 again",
             ) from error
         self.provenance = {
             "detector": path.name,
@@ -97,7 +102,7 @@ class TorchScriptIcons:
         }
 
     def canvas(self, image: Image.Image) -> tuple[Letterbox, Canvas]:
-        """A square; resized by Lanczos, rounded down and centred as the model was trained."""
+        """A square canvas: Lanczos, sizes rounded down, centred, as in the model's training."""
         gain = min(self._size / image.width, self._size / image.height)
         width, height = (max(1, int(side * gain)) for side in image.size)
         left, top = (self._size - width) // 2, (self._size - height) // 2
@@ -112,11 +117,11 @@ class TorchScriptIcons:
     @torch.inference_mode()
     def __call__(self, canvases: Sequence[Canvas]) -> list[Found]:
         pixels = stacked(canvases, self._device).float().div_(255)
-        # Without its optimiser, as OmniParser runs it: it would compile anew for every batch size.
+        # The optimiser is off, as in OmniParser, because it recompiles for every batch size.
         with _JIT.optimized_execution(False):
             outputs = list(self._model(pixels))
         if len(outputs) != 2 * len(_STRIDES):
-            raise ValueError(f"{len(outputs)} outputs, not {2 * len(_STRIDES)}")
+            raise ValueError(f"the model has {len(outputs)} outputs, expected {2 * len(_STRIDES)}")
         levels = [
             _decoded(outputs[2 * i], outputs[2 * i + 1], stride)
             for i, stride in enumerate(_STRIDES)
@@ -128,7 +133,7 @@ class TorchScriptIcons:
 
 
 def _decoded(logits: Tensor, distances: Tensor, stride: int) -> tuple[Tensor, Tensor]:
-    """Best score (n, h * w) and box (n, h * w, 4) of every cell."""
+    """Best score (n, h * w) and box (n, h * w, 4) of each cell."""
     height, width = logits.shape[2:]
     scores = logits.float().sigmoid().amax(1).flatten(1)
     rows = torch.arange(height, device=logits.device) + 0.5
@@ -146,17 +151,17 @@ def _kept(boxes: Tensor, scores: Tensor, min_score: float) -> Found:
 
 
 class UltralyticsIcons:
-    """The older detectors (AGPL-3.0), by the loader and the forward of `actors.detection.yolo`."""
+    """OmniParser's older detectors (AGPL-3.0), with the code of `actors.detection.yolo`."""
 
     def __init__(self, path: Path, size: int, min_score: float, device: torch.device) -> None:
-        """Raises SetupError: see `actors.detection.closed_set.checkpoint.load_yolo`."""
+        """Raises SetupError (see `actors.detection.closed_set.checkpoint.load_yolo`)."""
         from actors.detection.closed_set.checkpoint import load_yolo
         from actors.detection.closed_set.forward import Forward
 
         checkpoint = load_yolo(str(path), with_masks=False, nms_free=False)
         if size % checkpoint.stride:
             raise SetupError(
-                f"image_size {size} is no multiple of {checkpoint.stride} px, the stride of {path}",
+                f"image_size {size} is not a multiple of {checkpoint.stride}, the stride of {path}",
                 f"set image_size: {-(-size // checkpoint.stride) * checkpoint.stride}",
             )
         self._size, self._stride = size, checkpoint.stride
@@ -171,7 +176,7 @@ class UltralyticsIcons:
         }
 
     def canvas(self, image: Image.Image) -> tuple[Letterbox, Canvas]:
-        """A rectangle with sides that are multiples of the stride, as ultralytics makes it."""
+        """A rectangle whose sides are multiples of the stride, as in ultralytics."""
         frame = Letterbox.of(image.height, image.width, self._size, self._stride)
         pixels = torch.from_numpy(np.array(image)).permute(2, 0, 1)
         return frame, frame.filled(pixels)
@@ -183,8 +188,11 @@ class UltralyticsIcons:
 def strongest(
     found: Found, frame: Letterbox, max_iou: float, most: int
 ) -> tuple[npt.NDArray[np.float32], list[float]]:
-    """Boxes (n, 4), pixels of the image and inside it, and scores, best first: NMS over all
-    classes; boxes with sides under one pixel are left out."""
+    """Boxes and scores after NMS over all classes, best first.
+
+    Boxes are (n, 4), in pixels of the image and inside it. Boxes with a side under one pixel are
+    dropped.
+    """
     kept = nms(found.boxes, found.scores, max_iou)[:most]
     boxes = frame.clipped(frame.in_image(found.boxes[kept]))
     large = ((boxes[:, 2:] - boxes[:, :2]) >= 1).all(1)

@@ -1,8 +1,8 @@
-"""Icons and lines of text into elements, by OmniParser's rules.
+"""Merges icons and text lines into elements, with OmniParser's rules.
 
 Source: `remove_overlap_new` in `util/utils.py` of microsoft/OmniParser (MIT), commit 3540212, with
-its thresholds. One difference: there an icon that holds a line and itself lies in another one is
-dropped together with its line, whose text is then nowhere; here the line stays.
+its thresholds. One difference: if an icon with a text line lies inside another icon, OmniParser
+drops both icon and line; we drop only the icon.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from actors.lines import LineValue
 from actors.ocr.reading_order import reading_order
 from actors.screens.element import ElementValue
 
-#: A box lies in another if this share of its area does.
+#: Minimum share of a box's area inside another box, for the box to count as inside.
 _INSIDE = 0.8
 
 Boxes = npt.NDArray[np.float32]
@@ -28,17 +28,17 @@ def merged(
     lines: Sequence[LineValue],
     max_overlap: float,
 ) -> list[ElementValue]:
-    """The elements in reading order, captions not yet there.
+    """The elements in reading order, still without captions.
 
-    1. Of two icons that overlap by more than `max_overlap`, the smaller stays. Overlap is the
+    1. If two icons overlap by more than `max_overlap`, only the smaller is kept. The overlap is the
        largest of intersection / union, / first area, / second area.
-    2. An icon that lies in a line of text is that text: it goes.
-    3. A line that lies in an icon is the icon's text, and no element of its own.
+    2. An icon inside a text line is dropped.
+    3. A text line inside an icon becomes the icon's text instead of a separate element.
 
     Args:
         icons: (n, 4), x0, y0, x1, y1, pixels.
         scores: (n,), of the icons.
-        lines: those without a text play no part.
+        lines: lines with empty text are ignored.
         max_overlap: 0..1.
     """
     read = [line for line in lines if line["text"]]
@@ -100,7 +100,7 @@ def _intersections(ones: Boxes, others: Boxes) -> Boxes:
 
 
 def _share_inside(ones: Boxes, others: Boxes) -> Boxes:
-    """(n, m): how much (0..1) of each of `ones` lies in each of `others`."""
+    """(n, m): share (0..1) of each of `ones` inside each of `others`."""
     share: Boxes = _intersections(ones, others) / _areas(ones)[:, None]
     return share
 
@@ -108,6 +108,6 @@ def _share_inside(ones: Boxes, others: Boxes) -> Boxes:
 def _covers_smaller(icons: Boxes, max_overlap: float) -> npt.NDArray[np.bool_]:
     """(n,): whether a smaller box overlaps it by more than `max_overlap`."""
     shared, areas = _intersections(icons, icons), _areas(icons)
-    smaller = np.minimum(areas[:, None], areas[None, :])  # dividing by it is the largest of three
+    smaller = np.minimum(areas[:, None], areas[None, :])  # gives the largest of the three ratios
     larger = areas[:, None] > areas[None, :]
     return np.any((shared / smaller > max_overlap) & larger, axis=1)

@@ -1,12 +1,11 @@
-"""OmniParser: screenshots in, what lies on them out: icons with captions, and text.
+"""OmniParser: finds the elements of screenshots, i.e. icons with captions, and text.
 
-OmniParser (Lu et al. 2024, arXiv 2408.00203) is no package but a recipe: a detector of what can be
-clicked, an OCR reader, rules that join the two (`actors.screens.merging`), and a captioner for
-icons without text. Here the lines come from our own reader and every score is kept; OmniParser's
-own output drops them.
+OmniParser (Lu et al. 2024, arXiv 2408.00203) is a method, not a package: a detector of clickable
+regions, an OCR reader, merging rules (`actors.screens.merging`), and a captioner for icons without
+text. This actor takes the lines from our own reader. It keeps all scores, which OmniParser drops.
 
 LICENCE: OmniParser's code, captioner and third detector are MIT. Its older detectors are
-ultralytics checkpoints under AGPL-3.0, run by the extra `yolo`; see `actors.detection.yolo`.
+ultralytics checkpoints under AGPL-3.0 and need the extra `yolo`; see `actors.detection.yolo`.
 """
 
 from __future__ import annotations
@@ -23,16 +22,19 @@ from actors.screens.settings import OmniParserConfig
 
 
 class OmniParser(Actor[OmniParserConfig]):
-    """Finds the elements of the pages whose `surface` is ``screenshot``; all others get nulls.
+    """Finds the elements of pages with `surface` ``screenshot``; all other pages get nulls.
 
-    Reads `image`, an encoded image, upright (EXIF orientation applied), or null; and `lines`, what
-    a reader found on it, null or empty: no text.
-    Writes `elements` (see `actors.screens.element`), null where `image` is null or `parse_failure`
-    says why: CORRUPT_IMAGE, TOO_MANY_PIXELS, OUT_OF_MEMORY (alone in a forward), ENGINE_FAULT (the
-    detector answered NaN).
+    Reads:
+        image: an encoded, upright image (EXIF orientation applied), or null.
+        lines: text lines of a reader; null or empty: no text.
 
-    No accuracy is claimed here: with the published weights it is that of OmniParser's paper as far
-    as our OCR reader equals theirs.
+    Writes:
+        elements: see `actors.screens.element`; null without an image or after a failure.
+        parse_failure: CORRUPT_IMAGE, TOO_MANY_PIXELS, OUT_OF_MEMORY (in a batch of one),
+            ENGINE_FAULT (NaN from the detector).
+
+    We have not measured its accuracy. OmniParser's paper reports accuracy with the published
+    weights and another OCR reader.
     """
 
     reads = pa.schema([("image", pa.binary()), ("lines", LINES), ("surface", pa.string())])
@@ -40,7 +42,7 @@ class OmniParser(Actor[OmniParserConfig]):
     failure_column = "parse_failure"
 
     def __init__(self, config: OmniParserConfig) -> None:
-        """Raises SetupError: see `actors.screens.parser.ScreenParser`."""
+        """Raises SetupError (see `actors.screens.parser.ScreenParser`)."""
         super().__init__(config)
         from actors.screens.parser import ScreenParser
 

@@ -1,4 +1,4 @@
-"""From encoded screenshots and their lines to elements: detect, merge, caption."""
+"""Turns encoded screenshots and their text lines into elements: detect, merge, caption."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from actors.screens.weights import CAPTIONERS, DETECTORS, first_there, weights_f
 if TYPE_CHECKING:
     from actors.screens.settings import OmniParserConfig
 
-#: (cpu, cuda). On a CPU a batch buys the detector nothing (see
+#: (cpu, cuda). On a CPU larger batches do not speed up the detector (see
 #: `actors.detection.closed_set.detector`).
 IMAGES_AT_ONCE, CAPTIONS_AT_ONCE = (1, 16), (8, 128)
 
@@ -36,7 +36,7 @@ Elements = list[ElementValue]
 
 @dataclass
 class _Screen:
-    """One screenshot on its way."""
+    """The state of one screenshot during parsing."""
 
     lines: Sequence[LineValue]
     image: Image.Image | None = None
@@ -52,9 +52,9 @@ class ScreenParser:
     def __init__(
         self, config: OmniParserConfig, timed: Callable[[str], AbstractContextManager[None]]
     ) -> None:
-        """`timed` names the step that its block's wall time is booked on.
+        """`timed(step)` adds the wall time of its block to a step.
 
-        Raises SetupError: files missing, damaged, of another kind, or not pinned.
+        Raises SetupError if files are missing, damaged, of another type or not pinned.
         """
         self._config, self._timed = config, timed
         device = pick_device(config.device)
@@ -82,7 +82,7 @@ class ScreenParser:
     def parse(
         self, screenshots: Sequence[tuple[bytes, Sequence[LineValue]]]
     ) -> list[Elements | ItemFailure]:
-        """Elements of each (encoded image, lines), or what is wrong with it."""
+        """The elements of each (encoded image, lines), or its failure."""
         screens = [_Screen(lines) for _, lines in screenshots]
         with self._timed("decode"):
             for screen, (data, _) in zip(screens, screenshots, strict=True):
@@ -103,7 +103,7 @@ class ScreenParser:
         screen.frame, screen.canvas = self._icons.canvas(screen.image)
 
     def _detect(self, screens: Sequence[_Screen]) -> None:
-        """Screens of one canvas size go together."""
+        """Detect and merge, in batches of equal canvas size."""
         alike: dict[tuple[int, ...], list[_Screen]] = {}
         for screen in screens:
             if screen.canvas is not None:
@@ -117,17 +117,17 @@ class ScreenParser:
     def _merge(self, screen: _Screen, found: Found | None) -> None:
         config, frame = self._config, screen.frame
         if found is None or frame is None:
-            what = "the screenshot does not fit the device's memory alone"
+            what = "the screenshot does not fit into the device's memory, even in a batch of one"
             screen.fault = ItemFailure(FailureKind.OUT_OF_MEMORY, what)
         elif not found.finite:
-            what = "the detector answered NaN or infinity"
+            what = "the detector returned NaN or infinity"
             screen.fault = ItemFailure(FailureKind.ENGINE_FAULT, what)
         else:
             boxes, scores = strongest(found, frame, config.nms_iou, config.max_icons)
             screen.elements = merged(boxes, scores, screen.lines, config.max_overlap)
 
     def _describe(self, screens: Sequence[_Screen], captioner: Captioner) -> None:
-        """Icons without text, of all screens, in full batches."""
+        """Caption the icons without text, in batches over all screenshots."""
         silent = [
             (screen, one)
             for screen in screens
@@ -138,14 +138,14 @@ class ScreenParser:
         answers = in_batches(captioner, crops, self._captions_at_once)
         for (screen, one), answer in zip(silent, answers, strict=True):
             if answer is None:
-                what = "an icon does not fit the captioner's memory alone"
+                what = "an icon does not fit into the captioner's memory, even in a batch of one"
                 screen.fault = ItemFailure(FailureKind.OUT_OF_MEMORY, what)
                 continue
             one["caption"], one["content_score"] = answer[0] or None, answer[1]
 
 
 def _crop(screen: _Screen, box: Sequence[float]) -> Canvas:
-    """RGB pixels of a box, every pixel that it touches."""
+    """RGB pixels of a box, including all pixels that it touches."""
     assert screen.image is not None
     x0, y0, x1, y1 = box
     cut = screen.image.crop((math.floor(x0), math.floor(y0), math.ceil(x1), math.ceil(y1)))

@@ -1,1 +1,1 @@
-"""Surfaces: is a picture a scene, a document or a screenshot?"""
+"""Surfaces: classifies images as scene, document or screenshot."""

@@ -1,4 +1,4 @@
-"""Settings of the surface classifiers. Light: the driver imports them to check a config."""
+"""Settings of the surface classifiers. No heavy imports: the driver reads them, too."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ SurfaceName = Literal["scene", "document", "screenshot"]
 SURFACES: tuple[SurfaceName, ...] = ("scene", "document", "screenshot")
 
 
-#: A surface and how sure it is, 0..1.
+#: A surface and its score, 0..1.
 Guess = tuple[SurfaceName, float]
 
 
@@ -44,34 +44,36 @@ PROMPTS: dict[SurfaceName, tuple[str, ...]] = {
 
 
 class SurfaceStatistics(Settings):
-    """Flatness, colours and edges, counted: no weights, no download. See
-    `actors.surfaces.statistics` for what it was fitted on and how often it is right."""
+    """A classifier on statistics of flatness, colours and edges; it needs no weights.
+
+    Training data and accuracy: `actors.surfaces.statistics`.
+    """
 
     engine: Literal["statistics"] = "statistics"
 
 
 class SurfaceZeroShot(HubModel):
-    """CLIP or SigLIP, asked which of some sentences fits best (Radford et al. 2021)."""
+    """Zero-shot classification by sentences with CLIP or SigLIP (Radford et al. 2021)."""
 
     operational: ClassVar[frozenset[str]] = HubModel.operational | {"images_at_once"}
 
     engine: Literal["zero_shot"]
     model: str = Field(
-        description="a checkpoint's directory, or its id on the hub: "
-        "google/siglip2-base-patch16-224, openai/clip-vit-base-patch32"
+        description="a checkpoint's directory, or its id on the hub, e.g. "
+        "google/siglip2-base-patch16-224 or openai/clip-vit-base-patch32"
     )
     prompts: dict[SurfaceName, tuple[str, ...]] = Field(
-        PROMPTS, description="sentences for each surface; the best of them speaks for it"
+        PROMPTS, description="sentences for each surface; the best sentence gives its score"
     )
     images_at_once: int | None = Field(
-        None, ge=1, description="images of one forward; null: 8 on cpu, 64 on cuda"
+        None, ge=1, description="images per forward pass; null: 8 on cpu, 64 on cuda"
     )
 
     @model_validator(mode="after")
     def _every_surface_has_a_prompt(self) -> Self:
         missing = [name for name in SURFACES if not self.prompts.get(name)]
         if missing:
-            raise ValueError(f"prompts has none for {', '.join(missing)}")
+            raise ValueError(f"prompts has no sentence for {', '.join(missing)}")
         return self
 
 
@@ -82,9 +84,9 @@ Classifier = Annotated[
 
 
 class Engine(Protocol):
-    """What guesses."""
+    """A surface classifier."""
 
     provenance: dict[str, str]
 
     def guesses(self, images: Sequence[bytes]) -> list[Guess | ItemFailure]:
-        """For each encoded image its surface, or what is wrong with it."""
+        """The surface of each encoded image, or its failure."""

@@ -1,5 +1,4 @@
-"""What kind of picture a page is: a scene, a document or a screenshot, so that the reader that is
-best at it gets it."""
+"""Classifies pages as scene, document or screenshot, to choose the best reader for each."""
 
 from __future__ import annotations
 
@@ -13,13 +12,17 @@ from actors.surfaces.settings import Engine, Guess, SurfaceStatistics, SurfaceZe
 
 
 class Surface(Actor[SurfaceStatistics | SurfaceZeroShot]):
-    """Guesses the surface of pages that no rule has named.
+    """Classifies the surface of pages without a surface from a rule.
 
-    Reads `image`, an encoded image, upright, or null; and `ruled_surface`, not null where a rule of
-    the source knows better: such rows pass without work.
-    Writes `guessed_surface` (one of SURFACES) and `guess_score`, 0..1, null where nothing was
-    guessed or `surface_failure` says why: CORRUPT_IMAGE, TOO_MANY_PIXELS, OUT_OF_MEMORY,
-    ENGINE_FAULT (the model answered NaN). A failure here decides nothing about the page.
+    Reads:
+        image: an encoded, upright image, or null.
+        ruled_surface: the surface from a rule of the source; such rows are not classified.
+
+    Writes:
+        guessed_surface: one of SURFACES; null for unclassified rows and after a failure.
+        guess_score: 0..1; null like `guessed_surface`.
+        surface_failure: CORRUPT_IMAGE, TOO_MANY_PIXELS, OUT_OF_MEMORY, ENGINE_FAULT (NaN from the
+            model). It does not change the page's outcome.
     """
 
     reads = pa.schema([("image", pa.binary()), ("ruled_surface", pa.string())])
@@ -33,7 +36,7 @@ class Surface(Actor[SurfaceStatistics | SurfaceZeroShot]):
     failure_column = "surface_failure"
 
     def __init__(self, config: SurfaceStatistics | SurfaceZeroShot) -> None:
-        """Raises SetupError: see `actors.surfaces.zero_shot.ZeroShot`."""
+        """Raises SetupError (see `actors.surfaces.zero_shot.ZeroShot`)."""
         super().__init__(config)
         self._engine = _opened(config, self.timed)
 
@@ -54,7 +57,7 @@ class Surface(Actor[SurfaceStatistics | SurfaceZeroShot]):
 
 
 def _values(answer: Guess | ItemFailure | None) -> tuple[str | None, float | None, Any]:
-    """The written columns of one row."""
+    """The output columns of one row."""
     if isinstance(answer, ItemFailure):
         return None, None, answer.as_value()
     return (*answer, None) if answer else (None, None, None)

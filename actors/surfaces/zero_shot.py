@@ -1,4 +1,4 @@
-"""CLIP and SigLIP as a classifier: which of some sentences is nearest to a picture."""
+"""Zero-shot classification with CLIP or SigLIP: the sentence closest to an image decides."""
 
 from __future__ import annotations
 
@@ -19,20 +19,22 @@ from actors.images.decoding import rgb
 from actors.loading import Family
 from actors.surfaces.settings import SURFACES, Guess, SurfaceZeroShot
 
-#: Images decoded and prepared at once.
+#: Images decoded and preprocessed together.
 _WINDOW = 64
 #: (cpu, cuda); not measured on a GPU.
 IMAGES_AT_ONCE = (8, 64)
-FAMILY = Family(AutoModel, AutoProcessor, "name a checkpoint of CLIP or SigLIP, with its processor")
+FAMILY = Family(
+    AutoModel, AutoProcessor, "set `model` to a CLIP or SigLIP checkpoint with a processor"
+)
 
 
 class ZeroShot:
-    """A loaded model, and what it makes of the sentences."""
+    """A loaded model with the embeddings of the sentences."""
 
     def __init__(self, config: SurfaceZeroShot, timed: Timed) -> None:
-        """`timed` names the step that its block's wall time is booked on.
+        """`timed(step)` adds the wall time of its block to a step.
 
-        Raises SetupError: no checkpoint, damaged, incomplete, or no model of pictures and text.
+        Raises SetupError if the checkpoint is missing, damaged, incomplete or of another type.
         """
         self._timed = timed
         place = pick_placement(config.device, config.dtype)
@@ -48,7 +50,7 @@ class ZeroShot:
         self.provenance = loaded.provenance | place.provenance(transformers)
 
     def guesses(self, images: Sequence[bytes]) -> list[Guess | ItemFailure]:
-        """For each encoded image its surface, or what is wrong with it."""
+        """The surface of each encoded image, or its failure."""
         results: list[Guess | ItemFailure] = []
         for window in parts(images, _WINDOW):
             with self._timed("decode"):
@@ -63,7 +65,7 @@ class ZeroShot:
 
     @torch.inference_mode()
     def _sentences(self, prompts: Sequence[str]) -> Tensor:
-        """(n, d), unit length. Padded to the full length, as SigLIP was trained."""
+        """Embeddings (n, d) of unit length. Prompts are padded to full length, as SigLIP needs."""
         inputs = self._processor(
             text=list(prompts), padding="max_length", truncation=True, return_tensors="pt"
         )
@@ -73,7 +75,7 @@ class ZeroShot:
 
     @torch.inference_mode()
     def _forward(self, pictures: Sequence[Image.Image]) -> list[Tensor]:
-        """Probability of each surface (3,)."""
+        """Probabilities (3,) of the surfaces, per image."""
         inputs = self._processor(images=list(pictures), return_tensors="pt")
         dtype = next(self._model.parameters()).dtype
         pixels = inputs["pixel_values"].to(self._device, dtype)
@@ -98,9 +100,9 @@ def _picture(image: bytes) -> Image.Image | ItemFailure:
 
 def _guess(probability: Tensor | None) -> Guess | ItemFailure:
     if probability is None:
-        kind, why = FailureKind.OUT_OF_MEMORY, "the image does not fit the device's memory alone"
-        return ItemFailure(kind, why)
+        why = "the image does not fit into the device's memory, even in a batch of one"
+        return ItemFailure(FailureKind.OUT_OF_MEMORY, why)
     if not probability.isfinite().all():
-        return ItemFailure(FailureKind.ENGINE_FAULT, "the model answered NaN or infinity")
+        return ItemFailure(FailureKind.ENGINE_FAULT, "the model returned NaN or infinity")
     best = int(probability.argmax())
     return SURFACES[best], float(probability[best])

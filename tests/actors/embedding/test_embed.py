@@ -220,7 +220,7 @@ def test_setup_names_what_is_wrong(checkpoint: Path, tmp_path: Path) -> None:
 
 def test_missing_library_is_named(checkpoint: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "timm", None)  # what Python does for "not there"
-    with pytest.raises(SetupError, match="engine timm needs timm") as caught:
+    with pytest.raises(SetupError, match="engine timm: cannot import the package timm") as caught:
         actor(checkpoint)
     assert "nightjar[curate]" in caught.value.remedy
 

@@ -140,5 +140,5 @@ def test_no_model_and_no_sentence_are_known_at_once(tmp_path: Path) -> None:
         Surface(SurfaceZeroShot(engine="zero_shot", model="./nowhere"))
     with pytest.raises(SetupError, match="cannot load"):
         Surface(SurfaceZeroShot(engine="zero_shot", model=str(tmp_path)))
-    with pytest.raises(ValidationError, match="none for document, screenshot"):
+    with pytest.raises(ValidationError, match="no sentence for document, screenshot"):
         SurfaceZeroShot(engine="zero_shot", model="x/y", prompts={"scene": ("a",)})
