@@ -1,9 +1,14 @@
-"""What a person's changes to a FiftyOne sample say, as an answer of `pipelines.review.items`.
+"""Turn a person's changes to FiftyOne samples into answers of `pipelines.review.items`.
 
-Touched is a sample with the tag `accept` or `reject`, and one whose labels, lines or text are not
-as they were curated; nothing else is an answer. The tag `reject` stands above all; what was changed
-is `correct`, with or without `accept`. On single labels the same tags count: `reject` takes a
-label away, `accept` makes a label of a candidate.
+| sample | verdict |
+|---|---|
+| tag `reject` | reject |
+| labels, lines or text changed since it was curated | correct |
+| tag `accept`, unchanged | accept |
+| otherwise | no answer |
+
+The same tags work on single labels: `reject` removes a label, `accept` turns a candidate into a
+label.
 """
 
 from __future__ import annotations
@@ -19,21 +24,21 @@ from pipelines.curation.changes import ACCEPT, REJECT, changed_parts, elements, 
 from pipelines.curation.masks import mask_of
 from pipelines.review.items import Filled
 
-#: Fields that hold what was read on a page, in the order of `readings_of`.
+#: Fields with the readings of a page, in the order of `readings_of`.
 _READINGS = ("text", "vlm_text")
 
 
 @dataclass
 class SampleAnswers:
-    """What people said about the samples of one run.
+    """Answers to the samples of one run.
 
     Attributes:
-        filled: row id -> their answer.
-        masks: row id -> for each of a corrected image's instances its mask as it is now, or None.
-            What was accepted is as it was curated: one click on 100,000 samples holds no mask.
-        from_lines: row ids whose text was put together from lines that were changed.
-        faults: (row id, what is wrong).
-        untouched: samples.
+        filled: row id -> answer.
+        masks: row id -> present mask (or None) of each instance of a corrected image. Accepted
+            images are unchanged and need none, so that accepting 100,000 samples takes no memory.
+        from_lines: row ids whose text was joined from changed lines.
+        faults: (row id, error).
+        untouched: number of samples without an answer.
     """
 
     filled: dict[int, Filled] = field(default_factory=dict)
@@ -44,11 +49,11 @@ class SampleAnswers:
 
 
 def answers_of(samples: Iterable[Any], labelled: bool) -> SampleAnswers:
-    """Look at samples one by one; only what was touched is held.
+    """Read the samples one by one; only those with an answer are held in memory.
 
     Args:
         samples: of one run.
-        labelled: whether they are images with labels; else pages.
+        labelled: True for images with labels, False for pages.
     """
     answers = SampleAnswers()
     for sample in samples:
@@ -58,7 +63,7 @@ def answers_of(samples: Iterable[Any], labelled: bool) -> SampleAnswers:
         if verdict is None:
             answers.untouched += 1
         elif verdict == "both":
-            answers.faults.append((row_id, f"the tags {ACCEPT} and {REJECT} at once"))
+            answers.faults.append((row_id, f"has both tags, {ACCEPT} and {REJECT}"))
         else:
             item: dict[str, Any] = {"row_id": row_id, "verdict": verdict}
             item["note"] = sample["note"] or None
@@ -89,7 +94,7 @@ def _fill(answers: SampleAnswers, item: dict[str, Any]) -> None:
 
 
 def _image_item(answers: SampleAnswers, row_id: int, sample: Any) -> dict[str, Any]:
-    """Labels and size; their masks go to `answers`."""
+    """Labels and size of a corrected image. Its masks go to `answers`."""
     kept, size = _kept(sample), sample["metadata"]
     instances = [_instance(one, row_id, size) for one in kept]
     _no_place_twice(instances)
@@ -100,7 +105,7 @@ def _image_item(answers: SampleAnswers, row_id: int, sample: Any) -> dict[str, A
 def _page_item(
     answers: SampleAnswers, row_id: int, sample: Any, verdict: str, changed: set[str]
 ) -> dict[str, Any]:
-    """The readings that an `accept` saw, or the text of a `correct`."""
+    """The readings of an accepted page, or the text of a corrected one."""
     if verdict == "accept":
         return {"readings": [{"text": sample[name]} for name in _READINGS if sample[name]]}
     if "text" in changed:
@@ -116,7 +121,7 @@ def _kept(sample: Any) -> list[Any]:
 
 
 def _instance(label: Any, row_id: int, size: Any) -> dict[str, Any]:
-    """A label as `pipelines.review.items.FilledInstance`: pixels, what is outside is cut off."""
+    """A label as `pipelines.review.items.FilledInstance`: in pixels, clipped to the image."""
     x, y, width, height = label.bounding_box or (0.0, 0.0, 0.0, 0.0)
     box = (x, y, x + width, y + height)
     sides = (size.width, size.height) * 2
@@ -129,7 +134,7 @@ def _instance(label: Any, row_id: int, size: Any) -> dict[str, Any]:
 
 
 def _no_place_twice(instances: Sequence[dict[str, Any]]) -> None:
-    """A label that was copied in the app is a new one."""
+    """Drop repeated ids: a label that was copied in the app is a new label."""
     seen: set[int | None] = set()
     for one in instances:
         if one["id"] in seen:

@@ -1,7 +1,7 @@
-"""What of a FiftyOne sample is no longer as it was curated: a person's work.
+"""Detect the changes that people made to a FiftyOne sample since it was curated.
 
-Every label's id is made of its row's id and its place in the row, so that a label keeps its
-identity however often a row is curated and whatever the app does to its attributes.
+A label's id is made of its row's id and its index in the row. So a label keeps its identity when
+the row is curated again and when the app changes its attributes.
 """
 
 from __future__ import annotations
@@ -16,33 +16,33 @@ import numpy as np
 from actors.images.rle import Bits
 from pipelines.curation.masks import mask_of
 
-#: Tags that are a person's verdict: on a sample, or on one label of it.
+#: Tags with a person's verdict on a sample or on a single label.
 ACCEPT, REJECT = "accept", "reject"
 VERDICTS = frozenset({ACCEPT, REJECT})
 
-#: What a person may change, by the kind of run.
+#: Fields that a person may change, by kind of run.
 IMAGE_PARTS = ("instances", "candidates")
 PAGE_PARTS = ("text", "lines")
 
 
 def label_id(row_id: int, place: int) -> str:
-    """The id of a label: 24 hex digits, 8 bytes of row id and 4 of its place in the row."""
+    """The id of a label: 24 hex digits, 8 bytes of row id and 4 bytes of index in the row."""
     return (row_id & (1 << 64) - 1).to_bytes(8, "big").hex() + place.to_bytes(4, "big").hex()
 
 
 def place_of(label: Any, row_id: int) -> int | None:
-    """Which of its row's labels this one is; None for one that a person drew."""
+    """Index of a label in its row; None for a label that a person drew."""
     return int(label.id[16:], 16) if label.id[:16] == label_id(row_id, 0)[:16] else None
 
 
 def parts_digests(read: Callable[[str], Any], labelled: bool) -> list[str]:
-    """One digest for each part that a person may change, of IMAGE_PARTS or PAGE_PARTS.
+    """One digest for each of IMAGE_PARTS or PAGE_PARTS.
 
-    Places within a label's list count for nothing, nor does where a line was drawn.
+    The order of labels and the positions of lines are ignored.
 
     Args:
-        read: name of a field -> its value.
-        labelled: whether the sample is an image with labels; else a page.
+        read: field name -> value.
+        labelled: True for an image with labels, False for a page.
     """
     if labelled:
         states = [_state_of(elements(read(name)), _detection_state) for name in IMAGE_PARTS]
@@ -52,7 +52,7 @@ def parts_digests(read: Callable[[str], Any], labelled: bool) -> list[str]:
 
 
 def changed_parts(sample: Any, labelled: bool) -> set[str]:
-    """Which parts of a sample are not as they were curated."""
+    """The parts of a sample that have changed since it was curated."""
     parts = IMAGE_PARTS if labelled else PAGE_PARTS
     before = (sample["as_curated"] or "").split()
     now = parts_digests(lambda name: sample[name], labelled)
@@ -67,7 +67,7 @@ def is_touched(sample: Any, labelled: bool) -> bool:
 
 
 def elements(labels: Any) -> list[Any]:
-    """The labels in a Detections or Polylines; none in None."""
+    """The labels in a Detections or Polylines; empty for None."""
     if labels is None:
         return []
     return list(labels[labels._LABEL_LIST_FIELD])
@@ -96,6 +96,6 @@ def _line_state(line: Any) -> list[Any]:
 
 
 def line_text(line: Any) -> str | None:
-    """The attribute `text` of a line; None for one that a person drew and did not write."""
+    """The attribute `text` of a line; None for a new line without text."""
     text: str | None = line.text if line.has_attribute("text") else None
     return text

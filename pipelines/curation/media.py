@@ -1,8 +1,8 @@
-"""The picture of each row, as a file that FiftyOne and a browser can show.
+"""The picture of each row, as a local file that a browser can show.
 
-A local file that holds one upright picture is named where it lies. Everything else (pages of
-documents, members of archives, objects on s3://, pictures that a browser may turn) is fetched once
-more, as its run fetched it, into RUN/media, or into the cache of this machine for a run on s3://.
+A local file with one upright picture is used in place. All other pictures (pages of documents,
+members of archives, objects on s3://, pictures with an EXIF rotation) are fetched again as in the
+run, into RUN/media; for a run on s3:// into a cache on this machine.
 """
 
 from __future__ import annotations
@@ -26,21 +26,22 @@ from pipelines.storage.walk import etag_of
 
 MediaMode = Literal["local", "download"]
 
-#: What a browser shows as it is; of a GIF it would play all frames.
+#: Kinds that a browser shows correctly. Not GIF: it would play all frames.
 _SHOWN = {"jpeg": (".jpg", ".jpeg"), "png": (".png",), "webp": (".webp",), "bmp": (".bmp",)}
 
 _ORIENTATION = 0x0112  # EXIF tag
 _PLACEHOLDER = (640, 480)  # pixels
 _PNG = b"\x89PNG\r\n\x1a\n"
 
-#: Each reads documents ahead (256 MB by default) and holds a child process that renders.
+#: Each reader reads documents ahead (256 MB by default) and has a child process for rendering.
 _MOST_READERS = 4
 
 
 class Media(NamedTuple):
-    """A picture. `failure`: kind and message where there is none; `path` then is a placeholder.
+    """A picture.
 
-    `width`, `height`: pixels; None where the row knows them.
+    `width`, `height`: pixels; None if the row has them. `failure`: kind and message if the picture
+    cannot be fetched; `path` is then a placeholder.
     """
 
     path: str
@@ -50,10 +51,10 @@ class Media(NamedTuple):
 
 
 class MediaStore:
-    """Finds or makes the pictures of rows."""
+    """Finds or fetches the pictures of rows."""
 
     def __init__(self, run: RunDir, mode: MediaMode) -> None:
-        """`mode`: `local` names local pictures where they lie, `download` copies all of them."""
+        """`mode`: `local` uses local pictures in place, `download` copies all pictures."""
         self._run = run
         self._mode = mode
         self._folder = _folder_of(run)
@@ -64,9 +65,9 @@ class MediaStore:
 
         Args:
             rows: the columns of `pipelines.sources.manifest.MANIFEST`, `width`, `height` and
-                `fetch_failure`. Pages of one document that stand together are read once.
+                `fetch_failure`. Adjacent pages of one document are read once.
 
-        Raises ConfigError (a password that is not in the environment), OutputUnwritable.
+        Raises ConfigError (a password is not in the environment), OutputUnwritable.
         """
         found = [self._at_hand(row) for row in rows]
         missing = [row for row, media in zip(rows, found, strict=True) if media is None]
@@ -83,12 +84,12 @@ class MediaStore:
         return None
 
     def _cached(self, row: Mapping[str, Any], suffix: str) -> Path:
-        """A row id is a hash of address, version and page: what lies there never grows old."""
+        """Path of a fetched picture. It never goes stale: the row id is a hash of the version."""
         row_id: int = row["row_id"]
         return self._folder / f"{row_id & 0xFF:02x}" / f"{row_id}{suffix}"
 
     def _fetched(self, rows: Sequence[dict[str, Any]]) -> list[Media]:
-        """In as many processes as there are cores, each with rows that stand together."""
+        """Fetch in parallel, one process per core; each gets adjacent rows."""
         if not rows:
             return []
         count = min(len(rows), os.cpu_count() or 1, _MOST_READERS)
@@ -114,7 +115,7 @@ class MediaStore:
         return Media(str(path), page["width"], page["height"])
 
     def _placeholder(self, fault: Mapping[str, str]) -> Media:
-        """One picture for all that lack theirs for the same reason."""
+        """One placeholder for all rows with the same kind of failure."""
         path = self._folder / f"{fault['kind']}.png"
         if not path.exists():
             self._folder.mkdir(parents=True, exist_ok=True)
@@ -128,7 +129,7 @@ class MediaStore:
 
 
 def _folder_of(run: RunDir) -> Path:
-    """RUN/media; for a run in a bucket a folder of this machine, as the app shows local files."""
+    """RUN/media; for a run in a bucket a local cache, because the app shows local files only."""
     if isinstance(run.path, Path):
         return (run.path / "media").resolve()
     digest = hashlib.blake2b(str(run.path).encode(), digest_size=8).hexdigest()
@@ -136,10 +137,9 @@ def _folder_of(run: RunDir) -> Path:
 
 
 def whole_picture(row: Mapping[str, Any]) -> Path | None:
-    """The local file that is this row's picture, as the run saw it, upright; else None.
+    """The local file that shows this row's picture upright and unchanged; else None.
 
-    Only its header is read. A file that has changed since is none, nor is one that the run could
-    not read.
+    Reads only the header. None also for a file that the run could not read.
     """
     uri, member = split_member(row["uri"])
     path = Path(uri)
@@ -149,12 +149,12 @@ def whole_picture(row: Mapping[str, Any]) -> Path | None:
     try:
         same = not row["etag"] or etag_of(path.stat()) == row["etag"]
         return path if same and _is_upright(path, row["kind"]) else None
-    except Exception:  # Pillow has many for damaged files; the reader finds the name of this one
+    except Exception:  # Pillow raises many types for damaged files; the reader names the failure
         return None
 
 
 def _size(row: Mapping[str, Any], path: Path) -> tuple[int, int]:
-    """Of a cached picture; of a row that failed its run does not know it."""
+    """Size of a cached picture. A failed row does not have it."""
     if row["width"] and row["height"]:
         return row["width"], row["height"]
     with Image.open(path) as image:
@@ -162,7 +162,7 @@ def _size(row: Mapping[str, Any], path: Path) -> tuple[int, int]:
 
 
 def _is_upright(path: Path, kind: str) -> bool:
-    """Looked for in front of the pixels only: to be sure of a PNG, Pillow would decode it all."""
+    """Checks only EXIF in front of the pixels: behind them, Pillow would decode all of a PNG."""
     with Image.open(path, formats=[kind.upper()]) as image:
         exif = image.getexif() if kind != "png" or "exif" in image.info else {}
         return exif.get(_ORIENTATION, 1) == 1

@@ -1,6 +1,6 @@
-"""What people changed in a FiftyOne dataset -> RUN/reviewed, as `nightjar review import` writes it.
+"""Write the changes in a FiftyOne dataset to RUN/reviewed, like `nightjar review import`.
 
-Only samples that somebody touched come back, see `pipelines.curation.answers`.
+Only samples with an answer are written, see `pipelines.curation.answers`.
 """
 
 from __future__ import annotations
@@ -25,15 +25,15 @@ from pipelines.review.items import Filled
 from pipelines.review.judge import REVIEWER
 from pipelines.runs.directory import RunDir
 
-#: Faults that a message lists; the rest is counted.
+#: Most errors that a message lists; the others are counted.
 _LISTED = 20
 
-OnSamples = Callable[[int, int], None]  #: samples looked at, of how many
+OnSamples = Callable[[int, int], None]  #: (samples read, total)
 
 
 @dataclass
 class Pulled:
-    """What came back into one run. `counts.waiting`: samples that nobody touched."""
+    """Answers pulled into one run. `counts.waiting`: samples without an answer."""
 
     run: RunDir
     counts: ReviewImport
@@ -45,19 +45,19 @@ def pull(
     reviewer: str | None = None,
     on_samples: OnSamples = lambda done, total: None,
 ) -> list[Pulled]:
-    """Take what people changed into the folder `reviewed` of the run that each sample is from.
+    """Write the answers of each sample to the folder `reviewed` of its run.
 
-    The dataset stays as it is; pulled again, only what was changed since is written.
+    The dataset is not changed. A second pull writes only newer changes.
 
     Args:
         name: of the dataset.
-        run: take the samples of this run only; or where the one run of the dataset lies now.
-        reviewer: who has looked; $USER without it.
+        run: only samples of this run; or the new path if the dataset's only run was moved.
+        reviewer: name to record; default: $USER.
         on_samples: called after every 256 samples.
 
     Raises:
-        ConfigError: no FiftyOne, no such dataset, or answers are wrong, named by row; then nothing
-            is written.
+        ConfigError: no FiftyOne, no such dataset, or some answers are wrong; it lists them by
+            row, and nothing is written.
         RunNotFound, OutputUnwritable.
     """
     fo = fiftyone()
@@ -75,7 +75,7 @@ def pull(
 
 
 def _runs(dataset: Any, name: str, run: RunDir | None) -> list[tuple[str, RunDir]]:
-    """(what samples call their run, where it lies)."""
+    """(path of the run as stored in the samples, the run)."""
     stored: list[str] = dataset.distinct("run")
     if run is None:
         return [(path, RunDir(path)) for path in stored]
@@ -85,7 +85,8 @@ def _runs(dataset: Any, name: str, run: RunDir | None) -> list[tuple[str, RunDir
     if len(stored) == 1:
         return [(stored[0], run)]
     raise ConfigError(
-        f"no sample of {name!r} is from {path}", f"its runs are {', '.join(stored) or 'none'}"
+        f"no sample of {name!r} comes from {path}",
+        f"runs of this dataset: {', '.join(stored) or 'none'}",
     )
 
 
@@ -98,7 +99,7 @@ def _samples(fo: Any, dataset: Any, run: str, labelled: bool) -> Iterator[Any]:
 
 
 class _Counter:
-    """Calls back after every 256 samples, and at the end."""
+    """Calls `on_samples` after every 256 samples and at the end."""
 
     def __init__(self, total: int, on_samples: OnSamples) -> None:
         self._total = total
@@ -114,7 +115,7 @@ class _Counter:
 
 
 def _judged(run: RunDir, answers: SampleAnswers) -> CheckedAnswers:
-    """The answers held against the run, with masks that people drew."""
+    """The answers checked against the run, with the masks that people drew."""
     judged = checked_answers(run, answers.filled, np.array(list(answers.filled), np.int64))
     faults = [(row_id, f"row {row_id}: {fault}") for row_id, fault in answers.faults]
     judged.faults += faults
@@ -124,7 +125,7 @@ def _judged(run: RunDir, answers: SampleAnswers) -> CheckedAnswers:
             if row["verdict"] == "correct" and row["instances"] is not None:
                 _draw(row["instances"], answers.filled[row_id], answers.masks[row_id], found)
         elif row_id in answers.from_lines and _joined(found) != found["text"]:
-            fault = "lines were changed, of which its text is not made: correct the field text"
+            fault = "lines were changed, but the text is not made of lines: edit the field text"
             judged.faults.append((row_id, f"row {row_id}: {fault}"))
     return judged
 
@@ -139,7 +140,7 @@ def _draw(
     masks: Sequence[Bits | None],
     found: FinishedImage,
 ) -> None:
-    """Put masks that are not those of the run into the labels; nobody has measured these."""
+    """Put changed masks into the labels and clear their measured values."""
     before = found["instances"] or []
     width, height = found["width"] or item.width, found["height"] or item.height
     for label, one, mask in zip(labels, item.instances or (), masks, strict=True):
@@ -162,8 +163,8 @@ def _refuse(faults: Sequence[tuple[int, str]], name: str) -> None:
     if len(faults) > _LISTED:
         listed.append(f"  and {len(faults) - _LISTED:,} more")
     raise ConfigError(
-        f"the dataset {name!r}, nothing was taken in:\n" + "\n".join(listed),
-        f"mend these samples in the app (nightjar app {name}; row_id finds them) and pull again",
+        f"the dataset {name!r} has errors, nothing was pulled:\n" + "\n".join(listed),
+        f"correct these samples in the app (nightjar app {name}; search row_id) and pull again",
     )
 
 

@@ -1,4 +1,4 @@
-"""One row of a run -> the fields of a FiftyOne sample."""
+"""Convert a row of a run to the fields of a FiftyOne sample."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from pipelines.curation.masks import cropped
 from pipelines.curation.media import Media
 from pipelines.decisions.triage import Reason
 
-#: The label of every line: the app lists all values of a label, and every line has another text.
+#: The label of every line. Not its text: the app lists all values of a label in the sidebar.
 LINE = "line"
 
-#: Raised when samples are built differently: all rows are then taken for changed.
+#: Increase when samples are built differently: all rows then count as changed.
 FORMAT = 1
 
-#: Columns that a sample is made of; what a run lacks is left out.
+#: Columns used for a sample. Older runs lack some of them.
 COLUMNS = (
     *("row_id", "uri", "page", "pages", "etag", "bytes", "kind", "width", "height"),
     *("outcome", "reasons", "fetch_failure", "detect_failure", "segment_failure", "ocr_failure"),
@@ -30,22 +30,22 @@ COLUMNS = (
 
 
 def key_of(row_id: int) -> str:
-    """A row id as FiftyOne holds it: text, since JavaScript's numbers end at 53 bits."""
+    """A row id as FiftyOne stores it: a string, because JavaScript's numbers hold 53 bits."""
     return str(row_id)
 
 
 def row_digest(row: Mapping[str, Any], gain: float) -> str:
-    """Stands for everything that a sample is made of, but for its picture."""
+    """Digest of all inputs of a sample except its picture."""
     made_of = (FORMAT, sorted(row.items()), gain)
     return hashlib.blake2b(repr(made_of).encode(), digest_size=8).hexdigest()
 
 
 def sample_values(fo: Any, row: Mapping[str, Any], gain: float, media: Media) -> dict[str, Any]:
-    """The fields of one sample, but for those that say where it came from.
+    """The fields of one sample, without `run` and `row_digest`.
 
     Args:
         fo: the module fiftyone.
-        row: the `COLUMNS` that its run has.
+        row: those of `COLUMNS` that its run has.
         gain: see `pipelines.review.gain`.
         media: its picture.
     """
@@ -70,7 +70,7 @@ def sample_values(fo: Any, row: Mapping[str, Any], gain: float, media: Media) ->
 
 
 def media_values(fo: Any, row: Mapping[str, Any], media: Media) -> dict[str, Any]:
-    """The fields that name a sample's picture."""
+    """The fields of a sample's picture."""
     width, height = row["width"] or media.width, row["height"] or media.height
     return {
         "filepath": media.path,
@@ -80,13 +80,13 @@ def media_values(fo: Any, row: Mapping[str, Any], media: Media) -> dict[str, Any
 
 
 def mask_bytes(values: Mapping[str, Any]) -> int:
-    """What the masks among a sample's fields take in memory, bytes."""
+    """Memory of the masks among a sample's fields, in bytes."""
     labels = [one for name in IMAGE_PARTS for one in elements(values.get(name))]
     return sum(one.mask.nbytes for one in labels if one.mask is not None)
 
 
 def own_tags(row: Mapping[str, Any]) -> list[str]:
-    """Outcome and reasons: what Nightjar tags a sample with."""
+    """The tags that Nightjar gives a sample: outcome and reasons."""
     return [row["outcome"], *(row["reasons"] or ())]
 
 
@@ -100,7 +100,7 @@ def failures_of(row: Mapping[str, Any]) -> list[str]:
 
 
 def _labels(fo: Any, row: Mapping[str, Any]) -> dict[str, Any]:
-    """`instances` and `candidates`; None where the image was not labelled."""
+    """`instances` and `candidates`; None if the image was not labelled."""
     if row["instances"] is None:
         return dict.fromkeys(IMAGE_PARTS)
     kept: list[Any] = []

@@ -1,13 +1,12 @@
-"""What embeddings say about a dataset: how unique a sample is, which are near duplicates, what is
-alike.
+"""Uniqueness, near duplicates and the similarity index of a dataset, from its embeddings.
 
-The index for "sort by similarity" is FiftyOne's own (scikit-learn). The figures are not: its
-uniqueness (fiftyone-brain 0.25, up to 15,000 samples) leaves out the nearest neighbour, so that of
-two twins among strangers each was the most unique sample (ran), and its duplicates are found about
-the mean of all embeddings, so that no threshold means the same in two datasets.
+Only the index for "sort by similarity" is FiftyOne's (scikit-learn). Its other figures
+(fiftyone-brain 0.25, up to 15,000 samples) are wrong or not comparable: uniqueness leaves out the
+nearest neighbour, so that two twins were rated as the most unique samples; near duplicates are
+computed from centred embeddings, so that a threshold has a different meaning in each dataset.
 
-All embeddings are in memory (4 bytes a number: 100,000 of 384 are 150 MB), and the comparisons grow
-with the square of the samples.
+All embeddings are in memory (100,000 of 384 float32 take 150 MB). The time grows with the square of
+the number of samples.
 """
 
 from __future__ import annotations
@@ -27,9 +26,9 @@ SIMILAR = "similar"
 UNIQUENESS = "uniqueness"
 DUPLICATE_OF = "near_duplicate_of"
 
-#: Of the nearest, the second and the third other sample: FiftyOne's own.
+#: Weights of the three nearest neighbours, as in FiftyOne.
 _WEIGHTS = (0.6, 0.3, 0.1)
-#: Rows that are compared with all others at once: 100 MB for 100,000 of them.
+#: Rows that are compared with all others at once: takes 100 MB for 100,000 rows.
 _BLOCK = 256
 
 Floats = npt.NDArray[np.float32]
@@ -37,40 +36,40 @@ Floats = npt.NDArray[np.float32]
 
 @dataclass(frozen=True)
 class BrainSummary:
-    """Samples with an embedding, and those of them that are near duplicates of another."""
+    """Number of samples with an embedding, and of near duplicates among them."""
 
     embedded: int
     duplicates: int
 
 
 def compute(fo: Any, dataset: Any, near: float) -> BrainSummary:
-    """Fill `uniqueness` and `near_duplicate_of`, save the view, make the similarity index.
+    """Set `uniqueness` and `near_duplicate_of`, save a view, build the similarity index.
 
     Args:
         fo: the module fiftyone.
         dataset: with the field `embedding`; samples without one are left out.
-        near: cosine distance (0: the same direction) up to which two are near duplicates.
+        near: largest cosine distance of near duplicates (0: same direction).
 
-    Raises ConfigError: fewer than two embeddings, or they are of different lengths.
+    Raises ConfigError for fewer than two embeddings or embeddings of different lengths.
     """
     embedded = dataset.exists("embedding")
     ids, rows, found = embedded.values(["id", "row_id", "embedding"])
     if len({len(vector) for vector in found}) > 1:
         raise ConfigError(
-            f"the embeddings of {dataset.name!r} are of different models",
-            "give each run a dataset of its own with --name",
+            f"the embeddings of {dataset.name!r} come from different models",
+            "put each run into its own dataset with --name",
         )
     if len(found) < 2:
         raise ConfigError(
-            f"{len(found)} samples of {dataset.name!r} have an embedding",
-            "run autolabel with an embedder in its config, and curate again",
+            f"{len(found)} samples of {dataset.name!r} have an embedding, at least 2 are needed",
+            "run autolabel with an embedder in its config, then curate again",
         )
     vectors = _units(np.stack(found))
     twins = {ids[one]: rows[other] for one, other in near_duplicates(vectors, near).items()}
     _fill(dataset, fo.FloatField, UNIQUENESS, dict(zip(ids, uniqueness(vectors), strict=True)))
     _fill(dataset, fo.StringField, DUPLICATE_OF, twins)
     view = dataset.exists(DUPLICATE_OF).sort_by(DUPLICATE_OF)
-    dataset.save_view(DUPLICATES, view, description="alike but for little", overwrite=True)
+    dataset.save_view(DUPLICATES, view, description="almost equal images", overwrite=True)
     _index(dataset, embedded)
     return BrainSummary(len(ids), len(twins))
 
@@ -82,31 +81,31 @@ def _units(vectors: npt.NDArray[Any]) -> Floats:
 
 
 def uniqueness(vectors: Floats) -> list[float]:
-    """How far each vector is from its nearest others, 0..1: 1 is the farthest of all.
+    """Distance of each vector to its nearest neighbours, 0..1; 1 for the most distant vector.
 
-    The mean cosine distance of the three nearest, weighted 0.6, 0.3, 0.1, out of the largest such
-    mean. Twins are near 0 to each other.
+    The weighted mean cosine distance (0.6, 0.3, 0.1) to the three nearest vectors, divided by the
+    largest such mean. Twins are near 0.
 
     Args:
         vectors: (n, length), of unit length, n >= 2.
     """
-    from sklearn.neighbors import NearestNeighbors  # 3 s that curate without --brain does not pay
+    from sklearn.neighbors import NearestNeighbors  # takes 3 s; only --brain needs it
 
     count = min(len(_WEIGHTS), len(vectors) - 1)
     nearest = NearestNeighbors(n_neighbors=count, metric="cosine", algorithm="brute")
-    distances, _ = nearest.fit(vectors).kneighbors()  # without a query nobody is his own neighbour
+    distances, _ = nearest.fit(vectors).kneighbors()  # without a query: excludes the vector itself
     weighted = distances @ np.array(_WEIGHTS[:count]) / sum(_WEIGHTS[:count])
     return [float(one) for one in np.maximum(weighted, 0) / max(weighted.max(), 1e-6)]
 
 
 def near_duplicates(vectors: Floats, near: float) -> dict[int, int]:
-    """Which vectors are near one that stands before them and is no duplicate itself.
+    """Vectors that are near an earlier vector which is no duplicate itself.
 
     Args:
         vectors: (n, length), of unit length.
-        near: cosine distance up to which two are duplicates.
+        near: largest cosine distance of duplicates.
 
-    Returns place -> place of the nearest that stays.
+    Returns index of the duplicate -> index of the nearest vector that stays.
     """
     found: dict[int, int] = {}
     stays: list[int] = []
@@ -114,7 +113,7 @@ def near_duplicates(vectors: Floats, near: float) -> dict[int, int]:
         block = vectors[start : start + _BLOCK]
         before, columns = 1 - block @ vectors[stays].T, np.array(stays, np.int64)
         within = 1 - block @ block.T
-        alone = np.zeros(len(block), bool)  # those of the block that stay
+        alone = np.zeros(len(block), bool)  # vectors of the block that stay
         for row in range(len(block)):
             distances = np.concatenate([before[row], within[row, alone]])
             places = np.concatenate([columns, start + np.flatnonzero(alone)])
@@ -128,7 +127,7 @@ def near_duplicates(vectors: Floats, near: float) -> dict[int, int]:
 
 
 def _fill(dataset: Any, kind: Any, name: str, values: dict[str, Any]) -> None:
-    """Set a field of these samples, by id, and of no others."""
+    """Set a field of the samples with these ids and clear it in all others."""
     dataset.add_sample_field(name, kind)
     dataset.clear_sample_field(name)
     if values:

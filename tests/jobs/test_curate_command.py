@@ -79,8 +79,8 @@ def test_the_summary_says_what_was_done(fo: Any, named: str, run: RunDir) -> Non
     pull(console, named, None, "Ada")
     pull(console, named, run.path, "Ada")
     said = " ".join(console.export_text().split())
-    assert "new 3 changed 0 as before 0" in said
-    assert "new 0 changed 0 as before 1" in said
+    assert "new 3 changed 0 unchanged 0" in said
+    assert "new 0 changed 0 unchanged 1" in said
     assert "new 0 changed 1 as before 1 without a picture: OBJECT_MISSING 1" in said
     assert "reject 1 new 1 replace an earlier answer 0" in said
     assert "known already 1 nothing new; no file written" in said
@@ -122,13 +122,13 @@ def test_without_fiftyone_the_command_says_what_to_install(
     monkeypatch.setenv("PYTHONPATH", str(broken.parent))
     ended = nightjar("curate", "run")
     assert ended.code == 2, ended.err
-    assert "curation needs fiftyone" in ended.err
+    assert "cannot import fiftyone" in ended.err
     assert "pip install 'nightjar[curate]'" in ended.err
     monkeypatch.setitem(sys.modules, "fiftyone", None)
     console = Console(file=io.StringIO())
-    with pytest.raises(ConfigError, match="curation needs fiftyone"):
+    with pytest.raises(ConfigError, match="cannot import fiftyone"):
         pull(console, "run", None, None)
-    with pytest.raises(ConfigError, match="curation needs fiftyone"):
+    with pytest.raises(ConfigError, match="cannot import fiftyone"):
         open_app(console, "run", free_port())
 
 
