@@ -1,4 +1,4 @@
-"""Relative links of every Markdown page lead somewhere: to a file, and to a heading of a page."""
+"""Relative links of every Markdown page lead to an existing file and heading."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Commands in README and docs work as they stand there.
+"""The commands in README and docs work as printed.
 
 A block whose info string is `sh check` is executed, command by command, in a folder with `configs/`
 and both finished quickstart runs. Of any other `sh` block each `nightjar` command and option must

@@ -1,4 +1,4 @@
-"""docs/reference/ is what the code says, and leaves nothing without a meaning."""
+"""docs/reference/ agrees with the code, and every entry has a meaning."""
 
 from __future__ import annotations
 

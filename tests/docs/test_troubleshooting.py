@@ -1,4 +1,4 @@
-"""docs/troubleshooting.md has every way in which a run, a row or a decision can end."""
+"""docs/troubleshooting.md covers all exit codes, outcomes, reasons and failure kinds."""
 
 from __future__ import annotations
 

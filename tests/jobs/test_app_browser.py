@@ -1,4 +1,4 @@
-"""The FiftyOne app in a real browser: what a reviewer sees, clicks, and gets back."""
+"""The FiftyOne app in a real browser: what a reviewer sees, clicks and gets back."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`nightjar bench` finds the benchmarks of the checkout, runs one, and says what went wrong."""
+"""`nightjar bench` lists the benchmarks of the checkout, runs one, and names errors."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`nightjar calibrate` as people meet it: pages and labels, what it writes, what it refuses."""
+"""`nightjar calibrate` on pages and labels: its output, its files, its refusals."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The command as people meet it: its messages and exit codes. Nothing here starts Ray."""
+"""Messages and exit codes of the command line. Nothing here starts Ray."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`nightjar evaluate` and `nightjar diff` as people meet them."""
+"""`nightjar evaluate` and `nightjar diff` as commands."""
 
 from __future__ import annotations
 

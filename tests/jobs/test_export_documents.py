@@ -1,4 +1,4 @@
-"""`nightjar export` of OCR runs, as a process: killed and gone on with, announced, refused."""
+"""`nightjar export` of OCR runs as a process: killed and continued, dry runs, refusals."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Run directories that a version of 2026-11-30 wrote, before the modules moved.
+"""Run directories of version 2026-11-30, written before the modules moved.
 
 `tests/resources/old_runs/pages` is the OCR quickstart in four waves, two of them without shards, as
 if it had been killed; `labels` is the whole labelling quickstart. Their records call the renderer

@@ -1,4 +1,4 @@
-"""What of a working directory goes to the cluster, and what stays."""
+"""Which files of a working directory go to the cluster."""
 
 from __future__ import annotations
 

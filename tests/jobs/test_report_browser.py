@@ -1,4 +1,4 @@
-"""The report in a real browser: filters, keyboard, phone width, dark, and not one complaint."""
+"""The report in a real browser: filters, keyboard, phone width, dark mode, no errors."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`nightjar review` as people meet it, and the picture of one row, which shares its fetching."""
+"""`nightjar review` as a command, and the image of one row, which shares its fetching."""
 
 from __future__ import annotations
 

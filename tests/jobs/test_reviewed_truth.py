@@ -1,4 +1,4 @@
-"""What people changed in FiftyOne, pulled back, is truth for calibrate, evaluate and export."""
+"""Corrections from FiftyOne are truth for calibrate, evaluate and export."""
 
 from __future__ import annotations
 

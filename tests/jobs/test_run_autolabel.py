@@ -1,4 +1,4 @@
-"""The labelling job through the real command, Ray and pocket models: samples, odd and bad files."""
+"""The labelling job through the real command, Ray and pocket models, on good and bad files."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every bad file of the corpus in one real run: each ends by name, and none is lost."""
+"""All bad files of the corpus in one real run: each fails by name, and no row is lost."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The cascade through the real command, Ray and OCR, with an endpoint that a test speaks for."""
+"""The cascade through the real command, Ray and OCR, with an endpoint that the test controls."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One real run from a bucket, with an endpoint that quotes keys: who listens, and who tells."""
+"""A real run from a bucket: listening sockets, and secrets in files and logs."""
 
 from __future__ import annotations
 

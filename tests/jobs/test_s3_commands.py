@@ -1,4 +1,4 @@
-"""The commands that read a run, on a run that lies in a bucket. Nothing here starts Ray."""
+"""Commands that read a run, on a run in a bucket. Nothing here starts Ray."""
 
 from __future__ import annotations
 

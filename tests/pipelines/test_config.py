@@ -1,4 +1,4 @@
-"""Strict configs, and what of them may change between two sessions of one run."""
+"""Strict configs, and keys that may change between two sessions of one run."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How a config names its job: a built-in name, or the import path of one's own."""
+"""How a config names its job: a built-in name or an import path."""
 
 from __future__ import annotations
 

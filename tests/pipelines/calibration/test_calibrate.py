@@ -1,4 +1,4 @@
-"""A calibration finds what the scores know, invents nothing, leaks nothing, and fails closed."""
+"""Calibration: finds relations in the scores, invents none, leaks nothing, fails closed."""
 
 from __future__ import annotations
 

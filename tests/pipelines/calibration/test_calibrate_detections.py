@@ -1,4 +1,4 @@
-"""Thresholds that keep what they promise on images that they have not seen."""
+"""Thresholds of classes hold on images that the calibration has not seen."""
 
 from __future__ import annotations
 

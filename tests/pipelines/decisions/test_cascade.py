@@ -1,4 +1,4 @@
-"""The cascade of readers: its config, and where a page ends that two readers have read."""
+"""The cascade of readers: its config, and outcomes of pages with two readings."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whether the second reader is believed: the rules alone, with real readers, and in chaos."""
+"""When the second reading is accepted: rules alone, with real readers, with random faults."""
 
 from __future__ import annotations
 

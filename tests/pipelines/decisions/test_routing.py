@@ -1,4 +1,4 @@
-"""Fail closed: what is not proven good goes to review."""
+"""Fail closed: a page without proof of quality goes to review."""
 
 from __future__ import annotations
 

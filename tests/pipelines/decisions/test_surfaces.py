@@ -1,4 +1,4 @@
-"""Rules and guesses become the surface of a page, and the surface its reader."""
+"""Rules and guesses give the surface of a page; the surface selects its reader."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where labelled images end: every rule, each switched off, and evidence that is missing."""
+"""Outcomes of labelled images: every rule, each switched off, and missing evidence."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What changed between two runs: known changes are named, and nothing else is."""
+"""Differences of two runs: all known changes are reported, and no others."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Joining a cluster that somebody else has started."""
+"""Joining a running cluster."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is counted for Prometheus; that it arrives there is shown in tests/jobs/test_submit.py."""
+"""Metrics for Prometheus as counted; tests/jobs/test_submit.py checks that they arrive."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Rows in = rows out through real Ray, whatever the model does."""
+"""Rows in = rows out through real Ray, with models that misbehave."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ ROWS = 160
 
 
 @pytest.fixture(scope="module", autouse=True)
-def cluster() -> Iterator[None]:
+def running_cluster() -> Iterator[None]:
     with cluster.cluster(RayConfig(object_store_mb=100)):
         yield
         (raylet,) = [one for one in psutil.Process().children(True) if one.name() == "raylet"]

@@ -1,4 +1,4 @@
-"""The adapter around a model: no exception, exit or death of it loses a row."""
+"""The adapter around a model: no exception, exit or crash of the model loses a row."""
 
 from __future__ import annotations
 

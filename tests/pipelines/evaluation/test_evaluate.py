@@ -1,4 +1,4 @@
-"""Evaluations against the figures of pycocotools and jiwer, or against sums done by hand."""
+"""Evaluations against pycocotools and jiwer, or against values computed by hand."""
 
 from __future__ import annotations
 

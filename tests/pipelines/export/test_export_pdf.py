@@ -1,4 +1,4 @@
-"""Searchable PDFs, opened with pdfium: the text where it was read, the picture as it was."""
+"""Searchable PDFs, opened with pdfium: text at its position, unchanged images."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Documents of OCR runs as text, Markdown, JSON lines, hOCR and ALTO, read back by their rules."""
+"""Documents as text, Markdown, JSON lines, hOCR and ALTO, read back and validated."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The error rate of a page is of what was read, not of how its lines are ordered or split."""
+"""The error rate of a page does not depend on order or splitting of its lines."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""When the text layer of a PDF page may stand for the page."""
+"""When the text layer of a PDF page is used in place of OCR."""
 
 from __future__ import annotations
 

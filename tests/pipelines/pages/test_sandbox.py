@@ -1,4 +1,4 @@
-"""Whatever a page does to its process, the next page is rendered and the parent is unharmed."""
+"""A page that harms its process does not harm the next page or the parent."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The review queue: what is exported in which order, what comes back, and what is refused."""
+"""The review queue: order of the export, import of answers, refusals."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A night whose source and run directory are in a bucket: refused twice, killed once, whole.
+"""A run with source and run directory in a bucket: two refusals, one kill, no row lost.
 
 Two minutes of Ray's starts; `test_s3_runs` kills drivers without Ray in the normal suite.
 """

@@ -1,4 +1,4 @@
-"""A run whose directory is a bucket: what a reader sees, and what no fault may do to it."""
+"""A run directory in a bucket: the view of readers, and robustness against faults."""
 
 from __future__ import annotations
 

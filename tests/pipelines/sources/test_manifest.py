@@ -1,4 +1,4 @@
-"""From a source to a frozen manifest: every file has its rows, once, and what it says is so."""
+"""From a source to a frozen manifest: every file has its rows, exactly once."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a source lists: folders, globs, buckets, lists of URIs; and how it says that it cannot."""
+"""Listing a source: folders, globs, buckets, lists of URIs; and its errors."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Hostile and broken archives: limited, named, and never in the way of their sound members."""
+"""Hostile and broken archives: limited and named; good members are still read."""
 
 from __future__ import annotations
 

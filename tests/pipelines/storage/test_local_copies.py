@@ -1,4 +1,4 @@
-"""Models and calibrations on s3:// become local files, once a machine, whole or not at all."""
+"""Models and calibrations on s3:// become local files, once per machine, complete or absent."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A store that is down is waited for, and then the run stops: no row fails for it."""
+"""A store that is down: the run waits, then stops; no row fails."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Reading and writing objects: local, S3, archive members; and what each fault is called."""
+"""Reading and writing objects: local, S3, archive members; names of faults."""
 
 from __future__ import annotations
 

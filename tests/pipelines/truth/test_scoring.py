@@ -1,4 +1,4 @@
-"""Labels against truth, on shards written by hand whose figures can be worked out by hand."""
+"""Labels against truth, on small shards with figures computed by hand."""
 
 from __future__ import annotations
 

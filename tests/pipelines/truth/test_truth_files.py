@@ -1,4 +1,4 @@
-"""Truth in every format, under every name, and what is wrong with it said by name."""
+"""Truth in every format, under every name, and messages for its faults."""
 
 from __future__ import annotations
 
