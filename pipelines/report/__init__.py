@@ -1,11 +1,11 @@
-"""A finished run as one HTML file: counts over all rows, and a bounded sample to look at.
+"""A finished run as one HTML file: counts over all rows, and a gallery of a bounded sample.
 
     scan.py        one pass over the shards: tally.py counts, sample.py chooses rows
-    cards.py       the chosen rows: pictures.py fetches them again, shapes.py draws what was found
-    charts.py      histograms, lines, and night.py's rows per second, as coordinates
-    facts.py       versions, weights, config; calibrated.py, evaluated.py: figures, if there are any
-    write.py       all of it through page.html.j2 into one file
+    cards.py       the chosen rows: pictures.py fetches their pictures, shapes.py draws the findings
+    charts.py      histograms, curves, and the throughput of night.py, as coordinates
+    facts.py       versions, weights, config; calibrated.py, evaluated.py: results of other commands
+    write.py       renders everything with page.html.j2 into one file
 
-Nothing here grows with the rows of the run but the reading. All that comes from a run is taken for
-hostile: the template escapes it, and a content security policy forbids the page to load anything.
+Memory and file size do not grow with the number of rows. All content of a run is treated as
+hostile: the template escapes it, and a content security policy blocks all loading.
 """

@@ -1,4 +1,4 @@
-"""The calibrations that lie in a run. One that cannot be read is named, with why."""
+"""The calibration files of a run. A file that cannot be read is shown with its error."""
 
 from __future__ import annotations
 
@@ -17,18 +17,20 @@ from pipelines.runs.directory import RunDir
 from pipelines.storage.paths import RunPath, listed
 
 _FILES = 8
-_LEAST = 0.5  # the score from which on lines are drawn; few are weaker
-_PICTURE = 1200  # pixels of its longer side; as drawn 1,500
+_LEAST = 0.5  # left end of the score axis; few lines score less
+_PICTURE = 1200  # pixels of the longer side; the original has 1,500
 
 
 @dataclass(frozen=True)
 class Calibrated:
-    """One file of RUN/calibration. `fault`: why it could not be read; then the rest is empty.
+    """One file of RUN/calibration.
 
     Attributes:
-        summary: in a sentence. held_out: what it did to files that it had not seen.
-        lines: line score -> wrong characters, if it has a model of the lines.
-        picture: as drawn by `nightjar calibrate`.
+        fault: error on reading; then all other fields are empty.
+        summary: one sentence.
+        held_out: results on held-out files.
+        lines: line score -> share of wrong characters, if the calibration has a model of lines.
+        picture: the plot of `nightjar calibrate`.
     """
 
     name: str
@@ -40,7 +42,7 @@ class Calibrated:
 
 
 def calibrations(run: RunDir) -> list[Calibrated]:
-    """Of all JSON files in RUN/calibration, by name."""
+    """The first 8 JSON files in RUN/calibration, by name."""
     files = listed(run.path / "calibration", "*.json")
     return [_calibrated(path) for path in files[:_FILES]]
 
@@ -50,11 +52,11 @@ def _calibrated(path: RunPath) -> Calibrated:
         made = load_calibration(path)
     except (ValueError, RecursionError) as error:
         return Calibrated(path.name, fault=str(error))
-    floor = "no floor meets it" if made.floor is None else f"the floor is {made.floor:.4g}"
+    floor = "no floor" if made.floor is None else f"floor {made.floor:.4g}"
     return Calibrated(
         path.name,
-        summary=f"{made.engine}: {made.pages:,} pages of {made.files:,} files; for an error rate "
-        f"of {100 * made.target_cer:g} % {floor}",
+        summary=f"{made.engine}: {made.pages:,} pages of {made.files:,} files; target CER "
+        f"{100 * made.target_cer:g} %: {floor}",
         held_out=_held_out(made.held_out),
         lines=_lines(made),
         picture=picture(path.with_suffix(".png")),
@@ -64,11 +66,11 @@ def _calibrated(path: RunPath) -> Calibrated:
 def _held_out(held: HeldOut) -> Table:
     rows = [
         ["pages accepted", _interval(held.share_accepted)],
-        ["error rate of these", _interval(held.cer)],
-        ["error rate of as many pages, taken by mean score", _interval(held.naive_cer)],
-        ["error rate of all pages", _interval(held.cer_of_all)],
+        ["CER of accepted pages", _interval(held.cer)],
+        ["CER of the same number of pages with the best mean scores", _interval(held.naive_cer)],
+        ["CER of all pages", _interval(held.cer_of_all)],
     ]
-    return Table(("on files that it had not seen", "95 % interval"), rows)
+    return Table(("on held-out files", "95 % interval"), rows)
 
 
 def _interval(figure: Interval | None) -> str:
@@ -89,17 +91,17 @@ def _lines(made: Calibration) -> Chart | None:
         drawn[name] = [(float(x), float(y)) for x, y in zip(scores, shares, strict=True)]
         shortest = longest + 1
     return curves(
-        "What a line's score is worth",
+        "Wrong characters by line score",
         drawn,
-        x_name="score of the line",
-        y_name="share of its characters that are wrong",
-        summary="expected share of wrong characters by line score, a line for each length",
+        x_name="line score",
+        y_name="share of wrong characters",
+        summary="expected share of wrong characters in a line, by its score and length",
         left=_LEAST,
     )
 
 
 def picture(path: RunPath) -> Thumbnail | None:
-    """A PNG, decoded and written anew: nothing but pixels gets into the report."""
+    """A PNG as a thumbnail. It is decoded and encoded again, so that only pixels get through."""
     try:
         image = Image.open(io.BytesIO(path.read_bytes()), formats=["PNG"]).convert("RGB")
         image.thumbnail((_PICTURE, _PICTURE), Image.Resampling.LANCZOS)

@@ -1,4 +1,4 @@
-"""One card of the gallery: a row, what was found on it, and what speaks against it."""
+"""One card of the gallery: a row with its labels or lines, reasons and failures."""
 
 from __future__ import annotations
 
@@ -27,14 +27,13 @@ from pipelines.report.views import bare
 from pipelines.sources.manifest import MANIFEST
 from pipelines.storage.paths import RunPath
 
-#: Columns that a card is made of, besides the failures; what a run lacks is left out.
+#: Columns used for a card, besides the failures. Older runs lack some of them.
 COLUMNS = (
     *MANIFEST.names,
     *("width", "height", "outcome", "reasons", "instances"),
     *("text", "text_source", "lines", "lines_source", "evidence", "vlm_text", "vlm_model"),
 )
-#: Of a table of labels or lines, of a text, of a failure's message (a traceback ends with the most
-#: telling line, so both ends are kept).
+#: Most rows of a table of labels or lines; most characters of a text and of a failure's message.
 _ROWS, _TEXT, _MESSAGE = 20, 1500, 600
 _EVIDENCE = {
     "mean_score": "mean line score",
@@ -43,13 +42,13 @@ _EVIDENCE = {
     "ink_covered": "ink inside lines",
     "text_outside": "text outside lines",
     "garbled": "garbled characters",
-    "expected_cer": "expected error rate",
+    "expected_cer": "expected CER",
 }
 
 
 @dataclass(frozen=True)
 class Failure:
-    """A value of FAILURE, and the stage that gave it."""
+    """A value of FAILURE with its stage."""
 
     stage: str
     kind: str
@@ -58,7 +57,7 @@ class Failure:
 
 @dataclass(frozen=True)
 class LabelRow:
-    """One label in words."""
+    """One label as a row of the card's table."""
 
     name: str
     score: str
@@ -68,7 +67,7 @@ class LabelRow:
 
 @dataclass(frozen=True)
 class LineRow:
-    """One line in words."""
+    """One line as a row of the card's table."""
 
     score: str
     band: Band
@@ -77,15 +76,17 @@ class LineRow:
 
 @dataclass
 class Card:
-    """What the gallery shows of a row.
+    """A row as the gallery shows it.
 
     Attributes:
-        name, folder: of its URI. command: shows all that is known of it.
-        reasons: without values, kinds of failures among them: what the gallery filters by.
-        classes: of its labels, candidates left out.
+        name, folder: parts of its URI.
+        command: the command that shows the whole row.
+        reasons: names without values, and kinds of failures; used as a filter.
+        classes: of its labels, without candidates; used as a filter.
         weakest: lowest score of its labels or lines, 0..1; 1 without any.
-        picture: or why there is none; set once it was fetched.
-        summary: one phrase about what was found. left_out: what is not drawn of it.
+        picture: the picture, or the reason why there is none.
+        summary: short description of the findings.
+        left_out: note about shapes that are not drawn.
     """
 
     row_id: int
@@ -111,9 +112,12 @@ class Card:
 
 
 def card_of(row: AnyRow, run: RunPath, colours: Mapping[str, int]) -> Card:
-    """The card of a row with the `COLUMNS` and failures that its shard has.
+    """The card of a row.
 
-    `run`: the directory, for the command. `colours`: class -> place in the palette.
+    Args:
+        row: those of `COLUMNS` that its shard has, and its failures.
+        run: the run directory, for the command.
+        colours: class -> index in the palette.
     """
     folder, _, name = str(row["uri"]).rpartition("/")
     failures = failures_of(row)
@@ -150,7 +154,7 @@ def failures_of(row: Mapping[str, Any]) -> list[Failure]:
 
 
 def shortened(message: str, most: int = _MESSAGE) -> str:
-    """Head and tail of a long text."""
+    """Head and tail of a long text. The tail matters: a traceback ends with its error."""
     if len(message) <= most:
         return message
     return f"{message[: most // 3]} [...] {message[-2 * most // 3 :]}"
@@ -167,7 +171,7 @@ def _add_labels(card: Card, labels: Sequence[Label], colours: Mapping[str, int])
             str(label["class"]),
             score_text(label["score"]),
             _share(label["mask_iou"]) if label["mask"] else "no mask",
-            ", ".join(label["reasons"] or ()) or "nothing against it",
+            ", ".join(label["reasons"] or ()) or "no reason for review",
         )
         for label in rows
     ]
@@ -185,7 +189,7 @@ def _add_reading(card: Card, row: FinishedPage) -> None:
     if second is not None and second != text:
         card.texts = [*card.texts, (row.get("vlm_model") or "vlm", shortened(second, _TEXT))]
     if lines is None:
-        card.summary = "no reading" if text is None else f"{_plural(len(text), 'character')}"
+        card.summary = "no text" if text is None else f"{_plural(len(text), 'character')}"
         return
     card.shapes = line_shapes(lines)
     scored = [line for line in lines if weakness(line) >= 0]
@@ -197,7 +201,7 @@ def _add_reading(card: Card, row: FinishedPage) -> None:
     card.evidence = [*_evidence(row.get("evidence") or {})]
     card.summary = _plural(len(lines), "line")
     if scored:
-        card.summary += f", the weakest {card.weakest:.2f}"
+        card.summary += f", lowest score {card.weakest:.2f}"
     card.left_out = _left_out(len(lines), MOST_LINES)
 
 
@@ -216,4 +220,4 @@ def _plural(count: int, name: str) -> str:
 
 
 def _left_out(count: int, most: int) -> str:
-    return f"{most} of {count:,} are drawn, the weakest" if count > most else ""
+    return f"Only the {most} weakest of {count:,} are drawn" if count > most else ""

@@ -1,4 +1,4 @@
-"""Charts as coordinates; page.html.j2 draws them as SVG. Each has its numbers as a table too."""
+"""Charts as coordinates; page.html.j2 draws them as SVG. Each chart also has a table of numbers."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from pipelines.report.tally import BINS
 from pipelines.report.views import Floats, Ints
 
 _LEFT, _RIGHT, _TOP, _BOTTOM = 52.0, 14.0, 30.0, 40.0
-#: What a histogram may show: first and last bin of the tally, and bins to a bar. Line scores crowd
-#: above 0.9, error rates near 0.
+#: Ranges of a histogram: first bin, last bin, bins per bar. Most line scores are above 0.9, most
+#: error rates near 0.
 _WINDOWS = ((0, 100, 5), (50, 100, 2), (0, 50, 2), (80, 100, 1), (0, 20, 1))
 Window = tuple[int, int, int]
 Points = Sequence[tuple[float, float]]
@@ -25,17 +25,17 @@ N = TypeVar("N", np.int64, np.float64)
 
 @dataclass(frozen=True)
 class Size:
-    """Of the drawing, in its own units; it is scaled to the page."""
+    """Size of a drawing in SVG units; the page scales it."""
 
     width: float = 640
     height: float = 240
 
     def x(self, share: float) -> float:
-        """Of a share 0..1 of the horizontal axis."""
+        """Coordinate of a share 0..1 of the horizontal axis."""
         return round(_LEFT + share * (self.width - _LEFT - _RIGHT), 1)
 
     def y(self, share: float) -> float:
-        """Of a share 0..1 of the vertical axis, which points up."""
+        """Coordinate of a share 0..1 of the vertical axis, which points up."""
         return round(self.height - _BOTTOM - share * (self.height - _TOP - _BOTTOM), 1)
 
 
@@ -56,7 +56,7 @@ class Bar:
 
 @dataclass(frozen=True)
 class Mark:
-    """A line across the plot, upright, with words."""
+    """A vertical line with a caption."""
 
     x: float
     words: str
@@ -72,7 +72,7 @@ class ChartLine:
 
 @dataclass(frozen=True)
 class Table:
-    """The numbers of a chart, or any other: words and numbers, ready to print."""
+    """A table of formatted cells, of a chart or alone."""
 
     head: Sequence[str]
     rows: Sequence[Sequence[str]]
@@ -83,9 +83,11 @@ class Chart:
     """One drawing.
 
     Attributes:
-        title: what it shows. summary: what one sees in it, in a sentence.
+        title: heading.
+        summary: the result in one sentence.
+        x_name, y_name: names of the axes.
+        x_ticks, y_ticks: (coordinate, caption).
         legend: (css class, name); empty for one series.
-        x_name, y_name: of the axes. x_ticks, y_ticks: (place, words).
     """
 
     title: str
@@ -115,57 +117,64 @@ def histogram(
     floor: tuple[float, str] | None = None,
     zoom: bool = False,
 ) -> Chart:
-    """Counts in 20 bars, the series on top of each other; the unknown are in words and table only.
+    """A histogram of 20 bars with stacked series. Unknown scores are only in summary and table.
 
     Args:
         title: of the chart.
-        series: bottom first.
-        of: what is counted, in the plural.
-        x_name: of the axis.
+        series: bottom series first.
+        of: name of the counted things, plural.
+        x_name: name of the horizontal axis.
         size: of the drawing.
-        floor: a score to mark, and what it is.
-        zoom: show the narrowest of `_WINDOWS` that holds nearly all; else 0 to 1.
+        floor: a score to mark, and its caption.
+        zoom: show the narrowest of `_WINDOWS` that covers 98 %; else 0 to 1.
     """
     total = np.sum([counts for _, _, counts in series], axis=0, initial=0) * np.ones(BINS + 1)
     window = _window(total[:BINS]) if zoom else _WINDOWS[0]
-    drawn = [(name, css, _within(counts, window)) for name, css, counts in series]
-    stacked = _within(total[:BINS], window)
-    top, ticks = _scale(float(stacked.max()), size, whole=True)
-    bars = []
-    below = np.zeros(len(stacked))
-    for name, css, counts in drawn:
-        for place in np.flatnonzero(counts).tolist():
-            words = f"{_bin(place, window)}: {counts[place]:,} {name}"
-            edges = size.x(place / len(stacked)), size.x((place + 1) / len(stacked))
-            bars.append(_bar(edges, below[place] / top, counts[place] / top, size, css, words))
-        below = below + counts
-    low, high = window[0] / BINS, window[1] / BINS
-    parts = 5 if window[1] - window[0] == 50 else 4
+    top, ticks = _scale(float(_within(total[:BINS], window).max()), size, whole=True)
     return Chart(
         title=title,
         summary=_in_words(total, of, window),
         size=size,
         x_name=x_name,
         y_name=of,
-        x_ticks=[
-            (size.x(n / parts), f"{low + n / parts * (high - low):g}") for n in range(parts + 1)
-        ],
+        x_ticks=_bin_ticks(window, size),
         y_ticks=ticks,
         table=_numbers(series, x_name, window),
-        bars=bars,
+        bars=_stacked(series, window, top, size),
         marks=[Mark(size.x(floor[0]), floor[1])] if floor else (),
         legend=[(css, name) for name, css, _ in series] if len(series) > 1 else (),
     )
 
 
+def _stacked(series: Series, window: Window, top: float, size: Size) -> list[Bar]:
+    """The bars of all series, each series on top of the one before."""
+    count = (window[1] - window[0]) // window[2]
+    below = np.zeros(count)
+    bars = []
+    for name, css, all_counts in series:
+        counts = _within(all_counts, window)
+        for place in np.flatnonzero(counts).tolist():
+            words = f"{_bin(place, window)}: {counts[place]:,} {name}"
+            edges = size.x(place / count), size.x((place + 1) / count)
+            bars.append(_bar(edges, below[place] / top, counts[place] / top, size, css, words))
+        below = below + counts
+    return bars
+
+
+def _bin_ticks(window: Window, size: Size) -> list[tuple[float, str]]:
+    low, high = window[0] / BINS, window[1] / BINS
+    parts = 5 if window[1] - window[0] == 50 else 4
+    return [(size.x(n / parts), f"{low + n / parts * (high - low):g}") for n in range(parts + 1)]
+
+
 def _window(counts: Floats) -> Window:
-    """The last of `_WINDOWS` that holds 98 % of the counts."""
+    """The last of `_WINDOWS` that covers 98 % of the counts."""
     enough = 0.98 * counts.sum()
     return [one for one in _WINDOWS if counts[one[0] : one[1]].sum() >= enough][-1]
 
 
 def _within(counts: npt.NDArray[N], window: Window) -> npt.NDArray[N]:
-    """Counts of the bars inside the window."""
+    """Counts of the window's bars."""
     low, high, step = window
     found: npt.NDArray[N] = counts[low:high].reshape(-1, step).sum(axis=1)
     return found
@@ -175,7 +184,7 @@ def _bar(
     edges: tuple[float, float], low: float, tall: float, size: Size, css: str, title: str
 ) -> Bar:
     foot, width = size.y(low), round(edges[1] - edges[0] - 1, 1)
-    height = max(foot - size.y(low + tall), 1.0)  # one of a million is still to be seen
+    height = max(foot - size.y(low + tall), 1.0)  # one row of a million stays visible
     return Bar(edges[0] + 0.5, foot - height, width, round(height, 1), css, title)
 
 
@@ -189,16 +198,16 @@ def _in_words(total: Floats, of: str, window: Window) -> str:
     words = [f"{known:,} {of}"]
     if known:
         half = int(np.searchsorted(np.cumsum(total[:BINS]), known / 2))
-        words[0] += f", the median between {half / BINS:.2f} and {(half + 1) / BINS:.2f}"
+        words[0] += f", median between {half / BINS:.2f} and {(half + 1) / BINS:.2f}"
     if outside := known - int(total[window[0] : window[1]].sum()):
-        words.append(f"{outside:,} outside of what is drawn")
+        words.append(f"{outside:,} outside the drawn range")
     if unknown:
         words.append(f"{unknown:,} without a score")
     return "; ".join(words)
 
 
 def _numbers(series: Series, x_name: str, window: Window) -> Table:
-    """A row for each bar that is there, for what lies outside, and for what has no score."""
+    """A row for each bar, for counts outside the window, and for unknown scores; no empty rows."""
     low, high, step = window
     columns = [counts for _, _, counts in series]
     rows = [
@@ -217,7 +226,7 @@ def _numbers(series: Series, x_name: str, window: Window) -> Table:
 
 
 def throughput(night: Night, unit: str) -> Chart:
-    """Rows per second over the working hours, a bar per stretch of time."""
+    """Rows per second over the working time, one bar per interval."""
     size, total = LARGE, float(night.edges[-1])
     top, ticks = _scale(float(night.rates.max(initial=0)), size)
     bars, rows = [], []
@@ -233,10 +242,10 @@ def throughput(night: Night, unit: str) -> Chart:
     starts = night.starts[1:13].tolist()
     return Chart(
         title=f"{unit}s per second",
-        summary=f"{stretches:,} stretch{'' if stretches == 1 else 'es'} of work, "
-        f"{peak:,.2f} {unit}s/s at the most",
+        summary=f"{stretches:,} working period{'' if stretches == 1 else 's'}, "
+        f"peak {peak:,.2f} {unit}s/s",
         size=size,
-        x_name="time of work, UTC; pauses left out",
+        x_name="working time, UTC; without pauses",
         y_name=f"{unit}s/s",
         x_ticks=[(size.x(n / 4), f"{night.clock(n / 4 * total):{clock_of}}") for n in range(5)],
         y_ticks=ticks,
@@ -258,7 +267,7 @@ def curves(
     summary: str,
     left: float = 0.0,
 ) -> Chart:
-    """Lines through points; x from `left` to 1, y from 0 to above the data."""
+    """Curves through points; x from `left` to 1, y from 0 to above the data."""
     size = LARGE
     top, ticks = _scale(max((y for points in lines.values() for _, y in points), default=1), size)
     drawn = [
@@ -286,7 +295,7 @@ def curves(
 def _scale(
     most: float, size: Size, *, whole: bool = False
 ) -> tuple[float, list[tuple[float, str]]]:
-    """The top of the vertical axis, not below `most`, and its ticks; `whole`: no half of one."""
+    """Top of the vertical axis, at least `most`, and its ticks. `whole`: only whole numbers."""
     if not most > 0 or not math.isfinite(most):
         return 1.0, [(size.y(0), "0")]
     if whole and most <= 2:

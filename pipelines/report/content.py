@@ -1,4 +1,4 @@
-"""Everything that the page says about a run, as the template reads it."""
+"""The context of the template: everything that the page shows of a run."""
 
 from __future__ import annotations
 
@@ -21,23 +21,23 @@ from pipelines.report.tally import Histograms, Tally
 from pipelines.runs.directory import RunDir
 from pipelines.runs.session import SessionRecord
 
-#: Outcome -> what it means, in the order of the bars; whatever a later version adds comes last.
+#: Outcome -> its meaning, in the order of the bars. Unknown outcomes come last.
 OUTCOMES = {
-    "accepted": "labelled, nothing speaks against it",
-    "empty": "looked at, nothing of the ontology found",
-    "native_text": "the document's own text layer",
-    "ocr": "read by the OCR engine and accepted",
-    "vlm": "OCR was in doubt; the second reader was believed",
-    "review": "there is a result that nobody should trust unseen",
-    "failed": "no result; a failure says why",
+    "accepted": "labelled, no reason for review",
+    "empty": "no object of the ontology found",
+    "native_text": "text layer of the document",
+    "ocr": "OCR result accepted",
+    "vlm": "OCR result doubtful, text of the vision-language model accepted",
+    "review": "a result that a person must check",
+    "failed": "no result; see the failure",
 }
-_CHARTS = 24  #: classes with a histogram; the table has the first 200
-_CLASSES = 200
-_COMMITS = 3  #: with fewer, rows per second are those of the table of sessions
+_CHARTS = 24  #: most classes with a histogram
+_CLASSES = 200  #: most classes in the table
+_COMMITS = 3  #: with fewer shards there is no chart of the throughput
 
 
 def ordered(outcomes: Iterable[str]) -> list[str]:
-    """The outcomes that are there, in the order of `OUTCOMES`."""
+    """These outcomes in the order of `OUTCOMES`."""
     there = set(outcomes)
     return [name for name in (*OUTCOMES, *sorted(there - set(OUTCOMES))) if name in there]
 
@@ -49,12 +49,18 @@ def content(
     cards: Sequence[Card],
     examples: Mapping[str, Any],
 ) -> dict[str, Any]:
-    """What the template is given."""
+    """The context of the template.
+
+    Args:
+        run, record: the run and its run.json.
+        found: counts of its shards.
+        cards: of the gallery.
+        examples: failure kind -> rows with it.
+    """
     sessions: Sequence[SessionRecord] = record.get("sessions") or []
     summary = facts.manifest_of(run)
     labelled = found.labelled or record.get("job") == "autolabel"
     unit = str(record.get("unit") or ("image" if labelled else "page"))
-    worked, enough = night(sessions, found.commits), len(found.commits) >= _COMMITS
     return {
         "run": run.path.resolve().name,
         "path": str(run.path),
@@ -63,19 +69,11 @@ def content(
         "written": facts.clock(datetime.now(UTC).isoformat()),
         "unit": unit,
         "found": found,
-        "tally": found.tally,
         "planned": summary.pages if summary else None,
-        "outcomes": ordered(found.tally.outcomes),
         "meaning": OUTCOMES,
-        "reasons": _reasons(found.tally),
-        "failures": found.tally.failures.most_common(),
         "examples": examples,
-        "score_charts": [*_score_charts(found.tally, record)],
-        "classes": _by_count(found.tally)[:_CLASSES],
-        "night": worked,
-        "throughput": throughput(worked, unit) if worked and enough else None,
-        "sessions": facts.sessions_table(sessions),
-        "stages": facts.stages_table(sessions, unit),
+        **_counts(found.tally, record),
+        **_times(sessions, found, unit),
         "calibrations": calibrations(run),
         "evaluation": evaluation(run),
         "cards": cards,
@@ -88,8 +86,31 @@ def content(
     }
 
 
+def _counts(tally: Tally, record: Mapping[str, Any]) -> dict[str, Any]:
+    """Outcomes, reasons, failures, classes and scores."""
+    return {
+        "tally": tally,
+        "outcomes": ordered(tally.outcomes),
+        "reasons": _reasons(tally),
+        "failures": tally.failures.most_common(),
+        "score_charts": [*_score_charts(tally, record)],
+        "classes": _by_count(tally)[:_CLASSES],
+    }
+
+
+def _times(sessions: Sequence[SessionRecord], found: Scan, unit: str) -> dict[str, Any]:
+    """Throughput, sessions and stages."""
+    worked, enough = night(sessions, found.commits), len(found.commits) >= _COMMITS
+    return {
+        "night": worked,
+        "throughput": throughput(worked, unit) if worked and enough else None,
+        "sessions": facts.sessions_table(sessions),
+        "stages": facts.stages_table(sessions, unit),
+    }
+
+
 def _filters(cards: Sequence[Card]) -> dict[str, Any]:
-    """What the gallery can be filtered by; cards name the places in these lists."""
+    """The filters of the gallery. Cards refer to indices in these lists."""
     return {
         "filter_outcomes": ordered(card.outcome for card in cards),
         "filter_classes": sorted({name for card in cards for name in card.classes}),
@@ -98,7 +119,7 @@ def _filters(cards: Sequence[Card]) -> dict[str, Any]:
 
 
 def _reasons(tally: Tally) -> list[tuple[str, int, list[tuple[str, int]]]]:
-    """Reason, rows, and rows by outcome; the most frequent first."""
+    """(reason, rows, rows by outcome), most frequent reason first."""
     found: dict[str, list[tuple[str, int]]] = {}
     for (outcome, reason), count in tally.reasons.most_common():
         found.setdefault(reason, []).append((outcome, count))
@@ -127,7 +148,7 @@ def _score_charts(tally: Tally, record: Mapping[str, Any]) -> Iterator[Chart]:
     for title, of, x_name, histograms in (
         ("Line scores", "lines", "score", tally.lines),
         ("Mean line score of a page", "pages", "mean score", tally.means),
-        ("Expected error rate of a page", "pages", "expected error rate", tally.expected),
+        ("Expected CER of a page", "pages", "expected CER", tally.expected),
     ):
         if histograms:
             yield histogram(title, _by_outcome(histograms), of=of, x_name=x_name, zoom=True)
@@ -138,7 +159,7 @@ def _by_outcome(histograms: Histograms) -> list[tuple[str, str, Any]]:
 
 
 def _thresholds(record: Mapping[str, Any]) -> dict[str, float]:
-    """Class -> threshold, where the config of the run is one that this version reads."""
+    """Class -> threshold; empty if this version cannot read the config of the run."""
     try:
         ontology = Ontology.model_validate(record["config"]["detector"]["ontology"])
     except (KeyError, TypeError, ValidationError):

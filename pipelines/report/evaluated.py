@@ -1,7 +1,7 @@
-"""What `nightjar evaluate` has left in a run, shown as it stands.
+"""The results of `nightjar evaluate` in a run, as tables.
 
-Nothing is certain about its keys, which belong to another command: every object of plain values
-becomes a table under the keys that lead to it, objects of one shape its rows.
+This module does not know the keys of evaluation.json. Each object of plain values becomes a table
+titled with the path of its keys; objects with the same keys become the rows of one table.
 """
 
 from __future__ import annotations
@@ -19,18 +19,18 @@ from pipelines.runs.directory import RunDir
 from pipelines.storage.paths import listed
 
 _MOST_BYTES = 8 << 20  # of a JSON file; an evaluation of 1,200 classes has 1 MB
-#: Of an evaluation: tables, rows of each, columns.
+#: Most tables of an evaluation, rows of a table, columns.
 _TABLES, _ROWS, _COLUMNS = 40, 60, 12
-_FEW = 12  #: values of a list that is shown in one cell
-_FILES = 8  #: pictures
-#: Keys at the top that the report says elsewhere.
+_FEW = 12  #: most values of a list in one cell
+_FILES = 8  #: most pictures
+#: Top-level keys that the report does not repeat.
 _ABOUT = ("version", "job", "run", "seed", "metadata")
-_ROW_ID = 10**12  #: integers from here on are names
+_ROW_ID = 10**12  #: integers from here on are ids, printed without separators
 
 
 @dataclass(frozen=True)
 class Figures:
-    """One group of an evaluation's figures, under the keys that lead to it."""
+    """One table of an evaluation. `name`: the path of its keys."""
 
     name: str
     table: Table
@@ -38,10 +38,7 @@ class Figures:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """RUN/evaluation: evaluation.json as tables, and its pictures by name.
-
-    `fault`: why it could not be read.
-    """
+    """RUN/evaluation: evaluation.json as tables, pictures by name. `fault`: error on reading."""
 
     figures: Sequence[Figures] = ()
     pictures: Sequence[tuple[str, Thumbnail]] = ()
@@ -49,12 +46,12 @@ class Evaluation:
 
 
 def evaluation(run: RunDir) -> Evaluation:
-    """What RUN/evaluation holds; empty where there is none."""
+    """The content of RUN/evaluation; empty if there is none."""
     folder = run.path / "evaluation"
     path = folder / "evaluation.json"
     try:
         if path.stat().st_size > _MOST_BYTES:
-            return Evaluation(fault=f"{path} has more than {_MOST_BYTES >> 20} MB")
+            return Evaluation(fault=f"{path} is larger than {_MOST_BYTES >> 20} MB")
         raw = json.loads(path.read_text())
         figures = [one for one, _ in zip(_figures(raw, ()), range(_TABLES), strict=False)]
     except FileNotFoundError:
@@ -67,7 +64,7 @@ def evaluation(run: RunDir) -> Evaluation:
 
 
 def _figures(value: Any, at: tuple[str, ...]) -> Iterator[Figures]:
-    """A table of the plain values of an object, then those of its parts. Curves are left out."""
+    """A table of the plain values of an object, then the tables of its parts, without curves."""
     listed = isinstance(value, list)
     if listed:
         value = dict(enumerate(value))
@@ -94,9 +91,9 @@ def _figures(value: Any, at: tuple[str, ...]) -> Iterator[Figures]:
 
 
 def _records(value: Mapping[Any, Any], *, named: bool = True) -> Table | None:
-    """Two objects or more that share their keys, one a row; None where it is anything else.
+    """A table of two or more objects with the same keys, one per row; else None.
 
-    `named`: their own keys say something; else they are numbers of a list.
+    `named`: show the key of each object as its first cell; not for the items of a list.
     """
     flat = [_flat(item) for item in value.values() if isinstance(item, dict)]
     records = [one for one in flat if one]
@@ -113,7 +110,7 @@ def _records(value: Mapping[Any, Any], *, named: bool = True) -> Table | None:
 
 
 def _flat(value: Any, at: tuple[str, ...] = ()) -> dict[tuple[str, ...], Any] | None:
-    """Path -> plain value of everything in an object; None if something in it is not plain."""
+    """Path -> plain value of an object; None if it contains anything else."""
     if _is_plain(value):
         return {at: value}
     if not isinstance(value, dict) or len(at) > 2:
@@ -128,14 +125,14 @@ def _flat(value: Any, at: tuple[str, ...] = ()) -> dict[tuple[str, ...], Any] | 
 
 
 def _is_plain(value: object) -> bool:
-    """A text, number or interval, or a few of the first two."""
+    """A text, number or interval, or a short list of texts or numbers."""
     if isinstance(value, list):
         return len(value) <= _FEW and all(isinstance(one, str | int | float) for one in value)
     return value is None or isinstance(value, str | int | float | bool) or _is_interval(value)
 
 
 def _holds_curve(value: object) -> bool:
-    """A list that is no table, or an object with one: a curve or a matrix, for pictures."""
+    """A list that is no table, or an object with one: a curve or matrix, shown as a picture."""
     if isinstance(value, list):
         return not all(isinstance(one, dict) for one in value)
     return isinstance(value, dict) and any(
@@ -151,7 +148,7 @@ def _is_interval(value: object) -> bool:
 
 
 def shown(value: Any) -> str:
-    """A figure for people: four digits."""
+    """A value as text: four significant digits."""
     if isinstance(value, dict):
         between = f" ({shown(value['low'])} to {shown(value['high'])})"
         return shown(value["value"]) + (between if value["low"] is not None else "")

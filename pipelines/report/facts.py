@@ -1,4 +1,4 @@
-"""How a run was made: its versions, models, config and sessions, as tables to print."""
+"""Provenance of a run as tables: versions, models, config, source and sessions."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from pipelines.runs.directory import RunDir
 from pipelines.runs.session import SessionRecord
 from pipelines.sources.manifest import ManifestSummary, load_summary
 
-_SESSIONS = 30  #: the last ones
-#: A user and password in a URL, and values of keys that sound like secrets. Configs hold names of
-#: environment variables instead, but a report is handed around.
+_SESSIONS = 30  #: most sessions; the last ones are shown
+#: User and password in a URL, and values of keys with the name of a secret. Configs should name
+#: environment variables instead, but a report is passed on to others.
 _IN_URL = re.compile(r"(?<=://)[^/@\s]+@")
 _SECRET = re.compile(r"(secret|password|passwd|token|api_?key|credential)s?$", re.IGNORECASE)
 
 
 def sessions_table(sessions: Sequence[SessionRecord]) -> Table:
-    """The last sessions, one a row."""
-    head = ("started (UTC)", "ended", "rows", "rows/s", "start-up s", "first commit s", "died")
+    """The last sessions, one per row."""
+    head = ("started (UTC)", "ended", "rows", "rows/s", "start-up s", "first commit s", "deaths")
     rows = []
     for session in sessions[-_SESSIONS:]:
         stages = (session.get("stages") or {}).values()
@@ -43,7 +43,7 @@ def sessions_table(sessions: Sequence[SessionRecord]) -> Table:
 
 
 def stages_table(sessions: Sequence[SessionRecord], unit: str) -> Table:
-    """Where the time went, over all sessions."""
+    """Time by stage, over all sessions."""
     rows: Counter[str] = Counter()
     busy: defaultdict[str, float] = defaultdict(float)
     failures: Counter[str] = Counter()
@@ -55,7 +55,7 @@ def stages_table(sessions: Sequence[SessionRecord], unit: str) -> Table:
             failures[name] += sum((stage.get("failures") or {}).values())
             steps.setdefault(name, Counter()).update(stage.get("seconds") or {})
     return Table(
-        ("stage", f"{unit}s", "busy s", f"ms/{unit}", "failures", "of which, in seconds"),
+        ("stage", f"{unit}s", "busy s", f"ms/{unit}", "failures", "steps, s"),
         [
             [
                 name,
@@ -71,7 +71,7 @@ def stages_table(sessions: Sequence[SessionRecord], unit: str) -> Table:
 
 
 def models_table(sessions: Sequence[SessionRecord]) -> Table:
-    """What every stage has run, by the last session that says so: weights with their digests."""
+    """Models of each stage with digests of their weights, from the last session with a record."""
     said = [one["models"] for one in sessions if one.get("models")]
     models: Mapping[str, Mapping[str, Any]] = said[-1] if said else {}
     rows = [
@@ -83,7 +83,7 @@ def models_table(sessions: Sequence[SessionRecord]) -> Table:
 
 
 def versions_table(sessions: Sequence[SessionRecord]) -> Table:
-    """Of the packages; several where sessions differ."""
+    """Versions of packages; several if sessions differ."""
     seen: dict[str, dict[str, None]] = {}
     for session in sessions:
         for name, version in (session.get("versions") or {}).items():
@@ -92,7 +92,7 @@ def versions_table(sessions: Sequence[SessionRecord]) -> Table:
 
 
 def manifest_of(run: RunDir) -> ManifestSummary | None:
-    """What was listed; None where that cannot be told."""
+    """Summary of the manifest; None if it cannot be read."""
     try:
         return load_summary(run.manifest)
     except NightjarError:
@@ -100,7 +100,7 @@ def manifest_of(run: RunDir) -> ManifestSummary | None:
 
 
 def source_table(summary: ManifestSummary | None) -> Table:
-    """The source as it was listed."""
+    """The listed source."""
     if summary is None:
         return Table(("", ""), [])
     kinds = ", ".join(f"{count:,} {kind}" for kind, count in sorted(summary.kinds.items()))
@@ -108,9 +108,9 @@ def source_table(summary: ManifestSummary | None) -> Table:
         "files": summary.files,
         "rows": summary.pages,
         "bytes": summary.bytes,
-        "files of no known kind, left out": summary.skipped,
-        "listed twice, taken once": summary.duplicates,
-        **{f"passed over: {why}": count for why, count in summary.passed_over.items()},
+        "files of an unknown kind, skipped": summary.skipped,
+        "listed twice, processed once": summary.duplicates,
+        **{f"skipped: {why}": count for why, count in summary.passed_over.items()},
         **{f"cannot be opened: {why}": count for why, count in summary.uncounted.items()},
     }
     path = masked(str(summary.source.get("path", "")), "path")
@@ -119,13 +119,13 @@ def source_table(summary: ManifestSummary | None) -> Table:
 
 
 def config_text(record: Mapping[str, Any]) -> str:
-    """The config as resolved, as YAML, without secrets."""
+    """The resolved config as YAML, without secrets."""
     text: str = yaml.safe_dump(masked(record.get("config") or {}), sort_keys=False)
     return text
 
 
 def masked(value: Any, key: str = "") -> Any:
-    """`value` without passwords in URLs, and without texts whose key names a secret."""
+    """`value` without passwords in URLs and without values of keys that name a secret."""
     if isinstance(value, dict):
         return {name: masked(item, str(name)) for name, item in value.items()}
     if isinstance(value, list):
@@ -136,7 +136,7 @@ def masked(value: Any, key: str = "") -> Any:
 
 
 def clock(moment: object) -> str:
-    """An ISO time for people; what is none stays as it is."""
+    """An ISO time without fraction and zone. Other texts are only shortened."""
     return str(moment or "")[:19].replace("T", " ")
 
 

@@ -1,7 +1,7 @@
-"""Rows per second over the hours that a run has worked.
+"""Throughput of a run over its working time.
 
-The commits say more than the record: a session that was killed has shards and no record. Time
-between sessions is left out of the axis.
+Computed from the times of the shards, because a killed session has shards but no record. Pauses
+between sessions are left out of the axis.
 """
 
 from __future__ import annotations
@@ -16,18 +16,18 @@ from pipelines.report.scan import Commit
 from pipelines.report.views import Floats
 from pipelines.runs.session import SessionRecord
 
-#: A session's times are whole seconds.
+#: Tolerance: the times of a session are whole seconds.
 _SLACK_S = 2.0
-#: Commits without a session that lie closer than this are of one.
+#: Commits without a session belong together if they are closer than this.
 _PAUSE_S = 1800.0
-#: How long its first rows took, where no record says it: a shard is written once a minute.
+#: Assumed time before the first commit without a record: a shard is written once a minute.
 _LEAD_S = 60.0
 _BINS = 60
 
 
 @dataclass(frozen=True)
 class Span:
-    """A stretch of work, seconds since 1970. `recorded`: run.json knows it."""
+    """A working period, in seconds since 1970. `recorded`: it has a session in run.json."""
 
     start: float
     end: float
@@ -39,10 +39,11 @@ class Night:
     """Rows per second over working time.
 
     Attributes:
-        spans: in order of time.
-        edges: (n + 1,) seconds of work; rates: (n,) rows per second between them.
-        by_commits: False: the shards' times say nothing (they were copied), the rates are the
-            means of the sessions.
+        spans: by time.
+        edges: (n + 1,) seconds of working time.
+        rates: (n,) rows per second between the edges.
+        by_commits: False if the times of the shards are useless because the shards were copied;
+            the rates are then the means of the sessions.
     """
 
     spans: list[Span]
@@ -51,7 +52,7 @@ class Night:
     by_commits: bool
 
     def clock(self, second: float) -> datetime:
-        """UTC at a second of work."""
+        """UTC time at a second of working time."""
         for span in self.spans:
             length = span.end - span.start
             if second <= length or span is self.spans[-1]:
@@ -61,13 +62,13 @@ class Night:
 
     @property
     def starts(self) -> Floats:
-        """(spans,) seconds of work at which each begins."""
+        """(spans,) second of working time at which each period begins."""
         lengths = [span.end - span.start for span in self.spans]
         return np.concatenate([[0.0], np.cumsum(lengths)[:-1]])
 
 
 def night(sessions: Sequence[SessionRecord], commits: Sequence[Commit]) -> Night | None:
-    """None where neither sessions nor commits say anything.
+    """The throughput of a run; None without usable sessions and commits.
 
     Args:
         sessions: of run.json.
@@ -114,7 +115,7 @@ def _clusters(commits: Sequence[Commit]) -> list[Span]:
 
 
 def _cumulative(spans: Sequence[Span], commits: Sequence[Commit]) -> tuple[Floats, Floats]:
-    """Seconds of work, not falling, and the rows that are committed by then."""
+    """Ascending seconds of working time, and the rows committed until then."""
     times, seconds, offset = [], [], 0.0
     for span in spans:
         times += [span.start, span.end]
@@ -129,7 +130,7 @@ def _cumulative(spans: Sequence[Span], commits: Sequence[Commit]) -> tuple[Float
     y = np.concatenate([before, done, [done[-1]]])
     order = np.lexsort((y, x))
     x, y = x[order], np.maximum.accumulate(y[order])
-    last = np.append(np.diff(x) > 0, True)  # of equal seconds the most rows
+    last = np.append(np.diff(x) > 0, True)  # for equal seconds the largest count
     return x[last], y[last]
 
 

@@ -1,7 +1,7 @@
 "use strict";
-// The page is whole without this: it filters the gallery, enlarges cards and draws or hides layers.
+// The page works without this script, which filters the gallery, enlarges cards and hides layers.
 (() => {
-  const PAGE = 60; // cards at once; "Show more" adds as many
+  const PAGE = 60; // cards at first, and with each "Show more"
   document.documentElement.classList.add("js");
   const form = document.getElementById("filters");
   const viewer = document.getElementById("viewer");
@@ -40,7 +40,7 @@
     more.hidden = matching.length <= room;
     more.textContent = "Show " + Math.min(PAGE, matching.length - room) + " more";
     const all = matching.length === cards.length ? "" : " of " + cards.length;
-    const cut = matching.length > room ? ", the first " + room + " are shown" : "";
+    const cut = matching.length > room ? ", first " + room + " shown" : "";
     shown.textContent = matching.length + all + " samples" + (all ? " match" : "") + cut;
   }
 
@@ -67,7 +67,7 @@
     if (next) next.querySelector("button").focus();
   });
 
-  // "show" beside a count: the gallery with that filter alone.
+  // A "show" link beside a count sets that filter and clears the others.
   document.addEventListener("click", (event) => {
     const link = event.target.closest("a.show");
     if (!link) return;

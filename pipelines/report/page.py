@@ -1,4 +1,4 @@
-"""The template, filled: what comes from a run is escaped, and nothing but our own script runs."""
+"""Render the template. Content of a run is escaped, and only our own script can run."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from typing import Any
 import jinja2
 from markupsafe import Markup
 
-#: Characters that could hide or reorder what is written (Unicode's "Trojan source" controls), and
-#: those that HTML cannot hold. They are shown as their code points.
+#: Characters that hide or reorder text (Unicode's "Trojan source" controls), and characters that
+#: HTML does not allow. They are shown as code points.
 _HIDING = [*range(0x202A, 0x202F), *range(0x2066, 0x206A), 0x200E, 0x200F, 0x061C, 0xFEFF]
 _CONTROLS = [*range(0x09), 0x0B, 0x0C, *range(0x0E, 0x20), *range(0x7F, 0xA0)]
 _VISIBLE = {code: f"<U+{code:04X}>" for code in [*_HIDING, *_CONTROLS, *range(0xD800, 0xE000)]}
 
 
 def render(context: Mapping[str, Any]) -> str:
-    """The page. Style and script are ours alone; their hashes are all that its policy lets run."""
+    """The page as HTML. Its policy allows only our style and script, by their hashes."""
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("pipelines.report", ""),
         autoescape=True,
@@ -49,12 +49,12 @@ def _digest(text: str) -> str:
 
 
 def visible(value: Any) -> Any:
-    """Text with the characters that hide or reorder others written as code points."""
+    """Text with characters that hide or reorder text replaced by their code points."""
     return value.translate(_VISIBLE) if type(value) is str else value
 
 
 def share(part: float, whole: float) -> str:
-    """`12.3 %`; what is there is never 0 %, what is missing never 100 %."""
+    """`12.3 %`. A count above 0 is never shown as 0 %, an incomplete count never as 100 %."""
     percent = 100 * part / whole if whole else 0.0
     if 0 < percent < 0.05:
         return "< 0.1 %"
@@ -64,7 +64,7 @@ def share(part: float, whole: float) -> str:
 
 
 def size(count: float) -> str:
-    """Bytes for people: `15.8 kB`, `2.3 GB`."""
+    """A number of bytes: `15.8 kB`, `2.3 GB`."""
     for unit in ("bytes", "kB", "MB", "GB"):
         if count < 1000:
             return f"{count:,.1f} {unit}" if unit != "bytes" else f"{count:,.0f} {unit}"

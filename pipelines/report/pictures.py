@@ -1,4 +1,4 @@
-"""Thumbnails of chosen rows as data URLs, of bounded size and in bounded time."""
+"""Thumbnails of the chosen rows as data URLs, with limits of size and time."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from pipelines.errors import NightjarError
 from pipelines.runs.directory import RunDir
 from pipelines.runs.refetch import RefetchedPage, Refetcher
 
-#: Pages fetched together: of one document they are read once, and time is looked at in between.
+#: Pages fetched together; pages of one document are then read once. Time is checked in between.
 _PAGES = 4
-#: Longer side in pixels and WebP quality, from a few samples to many.
+#: Longer side in pixels and WebP quality, from largest to smallest.
 _STEPS = ((1280, 80), (1024, 75), (800, 70), (640, 65), (512, 60), (384, 50), (256, 40), (144, 30))
-#: Bytes that a thumbnail of each step has about, where to start; measured on receipts and scenes.
+#: Typical bytes of a thumbnail of each step, to start near the limit; from receipts and scenes.
 _LIKELY = (120_000, 80_000, 45_000, 28_000, 18_000, 9_000, 4_000, 0)
 _BASE64 = 4 / 3
 
@@ -37,12 +37,12 @@ class Thumbnail:
 
 @dataclass(frozen=True)
 class NoPicture:
-    """Why there is none."""
+    """The reason for a missing picture."""
 
     why: str
 
 
-TIME_IS_UP = NoPicture("not fetched: the time for pictures was up")
+TIME_IS_UP = NoPicture("Not fetched: time limit for pictures reached.")
 
 
 def pictures(
@@ -51,10 +51,10 @@ def pictures(
     """A picture of each row, in order.
 
     Args:
-        run: whose `fetch` settings are used.
-        rows: one that the run could not fetch is not tried again.
-        most_bytes: of all data URLs together.
-        until: of `time.monotonic()`; whatever hangs, rows after that get none.
+        run: its `fetch` settings are used.
+        rows: rows that the run could not fetch are not tried again.
+        most_bytes: limit for all data URLs together.
+        until: time limit as `time.monotonic()`; later rows get no picture, even if a fetch hangs.
     """
     wanted = [row for row in rows if not row.get("fetch_failure")]
     pages = _Fetching(run, wanted, until)
@@ -62,7 +62,7 @@ def pictures(
     for row in rows:
         fault = row.get("fetch_failure")
         if fault:
-            yield NoPicture(f"{fault['kind']}: it could not be fetched")
+            yield NoPicture(f"{fault['kind']}: it could not be fetched in the run.")
             continue
         made = _made(pages.next(), int(left / to_come / _BASE64))
         left -= len(made.url) if isinstance(made, Thumbnail) else 0
@@ -83,12 +83,12 @@ def _made(page: RefetchedPage | NoPicture, most_bytes: int) -> Thumbnail | NoPic
 
 
 def thumbnail(data: bytes, most_bytes: int) -> Thumbnail | NoPicture:
-    """A WebP of at most `most_bytes` of the JPEG or PNG file `data`; smaller until it fits.
+    """The JPEG or PNG file `data` as a WebP of at most `most_bytes`, as large as fits.
 
-    Raises OSError, ValueError or Image.DecompressionBombError for what is no picture.
+    Raises OSError, ValueError or Image.DecompressionBombError if it cannot be decoded.
     """
     file = Image.open(io.BytesIO(data), formats=["JPEG", "PNG"])
-    file.draft(None, (_STEPS[0][0], _STEPS[0][0]))  # a JPEG is decoded at a half, quarter, eighth
+    file.draft(None, (_STEPS[0][0], _STEPS[0][0]))  # decodes a JPEG at 1/2, 1/4 or 1/8
     image = file.convert("L" if file.mode in ("1", "L", "I", "I;16") else "RGB")
     first = next(place for place, likely in enumerate(_LIKELY) if likely <= most_bytes)
     for side, quality in _STEPS[first:]:
@@ -99,11 +99,11 @@ def thumbnail(data: bytes, most_bytes: int) -> Thumbnail | NoPicture:
         if made.tell() <= most_bytes:
             url = "data:image/webp;base64," + base64.b64encode(made.getvalue()).decode()
             return Thumbnail(url, small.width, small.height)
-    return NoPicture("left out: the pictures of this report are at their limit of size")
+    return NoPicture("Left out: size limit for the pictures of a report reached.")
 
 
 class _Fetching:
-    """Fetches in a thread of its own, so that a store that hangs does not hold the report."""
+    """Fetches in a daemon thread, so that a source that hangs does not block the report."""
 
     def __init__(self, run: RunDir, rows: Sequence[AnyRow], until: float) -> None:
         self._until = until
@@ -112,7 +112,7 @@ class _Fetching:
             threading.Thread(target=self._pump, args=(run, rows), daemon=True).start()
 
     def next(self) -> RefetchedPage | NoPicture:
-        """The page of the next row; without it once time is up."""
+        """The page of the next row, or `TIME_IS_UP`."""
         try:
             return self._pages.get(timeout=max(self._until - time.monotonic(), 0.001))
         except queue.Empty:
@@ -128,13 +128,13 @@ class _Fetching:
                         return
         except NightjarError as error:
             why = error.message
-        except Exception as error:  # a config of another version, a store that is gone
+        except Exception as error:  # a config of another version, a source that is gone
             why = f"{type(error).__name__}: {error}"
-        while why and self._put(NoPicture(f"it cannot be fetched: {why}")):
+        while why and self._put(NoPicture(f"It cannot be fetched: {why}")):
             pass
 
     def _put(self, page: RefetchedPage | NoPicture) -> bool:
-        """False once nobody waits for it any more."""
+        """Hand over a page. False after the time limit."""
         while time.monotonic() < self._until:
             try:
                 self._pages.put(page, timeout=0.2)

@@ -1,9 +1,9 @@
-"""A stratified sample of rows, chosen while they stream by: every outcome, reason, class, failure.
+"""A stratified sample of rows in one pass: strata are outcomes, reasons, classes and failures.
 
-Of each stratum the rows with the smallest hash are kept (bottom-k sampling): whatever the order of
-the shards, the same rows. Rows of a few shards, picked by the hash of their names, come before all
-others, since a row costs the reading of its shard: of 10^6 rows in 500 shards the sample lies in
-some 40 of them instead of 170.
+Each stratum keeps the rows with the smallest hash (bottom-k sampling), so the order of the shards
+does not matter. Rows of 32 shards, picked by a hash of their names, are preferred, because reading
+a row means reading its shard: for 10^6 rows in 500 shards the sample is spread over 40 shards
+instead of 170.
 """
 
 from __future__ import annotations
@@ -22,21 +22,21 @@ from pipelines.report.views import Coded, Ints, View
 from pipelines.runs.shards import failure_columns
 from pipelines.storage.paths import RunPath, parquet
 
-#: Kept of each reason, class and failure within an outcome. Of failed rows there is seldom a
-#: picture to look at: they get few places, and those that are left over.
+#: Rows kept of each reason, class and failure within an outcome. Failed rows get fewer places,
+#: because they seldom have a picture.
 PER_VALUE, PER_FAILURE = 16, 3
-#: Shards whose rows come first.
+#: Preferred shards.
 _PREFERRED = 32
-#: Entries that wait before strata are cut again.
+#: Entries collected before the strata are cut again.
 _PENDING = 100_000
-#: Rows of a shard in memory at once when the chosen ones are read: pages with texts are 10 KB each.
+#: Rows in memory at once when the chosen rows are read: a page with text takes 10 kB.
 _ROWS = 256
 
-#: Share of the sample that goes to each kind of stratum, in this order; outcomes take the rest.
+#: Share of the sample for each kind of stratum, in this order; outcomes take the rest.
 _SHARES = (("outcome", 0.5), ("reason", 0.2), ("failure", 0.1), ("class", 0.2))
 
 
-Rows = dict[tuple[int, int], None]  #: (shard, row id), in the order in which they were taken
+Rows = dict[tuple[int, int], None]  #: (shard, row id), in the order of selection
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ class Stratum:
 
 
 class Sampler:
-    """Takes views of all shards; `chosen` names the rows. 24 bytes for each row that is kept."""
+    """Collects views of all shards; `chosen` returns the sample. Takes 32 bytes per kept row."""
 
     def __init__(self, size: int, shards: Sequence[RunPath]) -> None:
         self._size = size
@@ -63,7 +63,7 @@ class Sampler:
         self._pending: list[Ints] = []
 
     def add(self, shard: int, rows: View) -> None:
-        """Offer the rows of a batch of shard number `shard`."""
+        """Add a batch of rows of shard number `shard`."""
         priority = _mixed(rows.row_ids) >> np.uint64(2)
         if self._late[shard]:
             priority |= np.uint64(1 << 62)
@@ -81,7 +81,7 @@ class Sampler:
             return
         width, count = len(values.names), len(rows.row_ids)
         combined = rows.outcomes.codes[values.rows] * width + values.codes
-        once = np.unique(combined * count + values.rows)  # a class twice on a row is one row
+        once = np.unique(combined * count + values.rows)  # two labels of one class are one row
         combined, places = once // count, once % count
         found, inverse, sizes = np.unique(combined, return_inverse=True, return_counts=True)
         strata = [
@@ -104,7 +104,7 @@ class Sampler:
         return self._codes[stratum]
 
     def _smallest(self, entries: Ints) -> Ints:
-        """Of each stratum the entries of lowest priority; sorted."""
+        """The entries with the smallest hash of each stratum, sorted."""
         entries = entries[np.lexsort((entries[:, 1], entries[:, 0]))]
         strata = entries[:, 0]
         first = np.searchsorted(strata, strata)
@@ -132,7 +132,7 @@ class Sampler:
         return [(shard, row_id) for shard, row_id in rows]
 
     def _members(self, kind: str, *, failed: bool = True) -> list[list[list[int]]]:
-        """Shard and row id of what is kept of each stratum, the rarest stratum first."""
+        """[shard, row id] of the kept rows of each stratum, rarest stratum first."""
         codes = [
             code
             for stratum, code in self._codes.items()
@@ -144,7 +144,7 @@ class Sampler:
 
     @staticmethod
     def _take(members: list[list[list[int]]], taken: Rows, room: int) -> None:
-        """Fill `taken` up to `room`: one of each stratum in turn."""
+        """Fill `taken` up to `room` rows, taking one row of each stratum in turn."""
         for turn in range(max(map(len, members), default=0)):
             for rows in members:
                 if len(taken) >= room:
@@ -157,7 +157,7 @@ class Sampler:
 def read_chosen(
     shards: Sequence[RunPath], chosen: Collection[tuple[int, int]], columns: Collection[str]
 ) -> Iterator[list[AnyRow]]:
-    """The chosen rows, a list per shard: `columns`, as far as it has them, and all failures."""
+    """The chosen rows, one list per shard: those of `columns` that it has, and all failures."""
     for number in sorted({shard for shard, _ in chosen}):
         ids = pa.array([row_id for shard, row_id in chosen if shard == number], pa.int64())
         file = parquet(shards[number])
@@ -174,7 +174,7 @@ def _hash(name: str) -> int:
 
 
 def _mixed(ids: Ints) -> npt.NDArray[np.uint64]:
-    """The finaliser of splitmix64: row ids are hashes already, those of other tools may not be."""
+    """The finaliser of splitmix64: row ids of other tools may not be hashes."""
     value = ids.astype(np.int64).view(np.uint64)
     with np.errstate(over="ignore"):
         value = (value ^ (value >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)

@@ -1,4 +1,4 @@
-"""One pass over the shards of a run, in bounded time: counts, commit times, chosen rows."""
+"""One pass over the shards of a run with a time limit: counts, commit times, chosen rows."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from pipelines.report.views import columns_of, view
 from pipelines.runs.directory import RunDir
 from pipelines.storage.paths import RunPath, parquet
 
-#: Rows in memory as Arrow: scores of 2,048 pages of 50 lines are 0.4 MB.
+#: Rows in memory as Arrow: the scores of 2,048 pages of 50 lines take 0.4 MB.
 _ROWS = 2048
 
-OnShard = Callable[[int, int], None]  #: shards done, of how many
+OnShard = Callable[[int, int], None]  #: (shards done, total)
 
 
 @dataclass(frozen=True)
 class Commit:
-    """When a shard became visible (seconds since 1970, by the file system), and its rows."""
+    """Modification time of a shard (seconds since 1970) and its rows."""
 
     at: float
     rows: int
@@ -29,15 +29,17 @@ class Commit:
 
 @dataclass(frozen=True)
 class Scan:
-    """What one pass has found.
+    """Results of one pass.
 
     Attributes:
-        shards: all committed files. read: how many of them were, in an order made by hashing.
+        shards: all committed shards.
+        read: number of shards read.
         bytes: of all shards.
-        labelled: the run holds images with labels; else pages with text.
-        commits: of all shards, by time; one that was not read has the mean of the others' rows.
-        tally: of the rows that were read.
-        chosen: (shard, row id) of the gallery; failures: of examples of each kind of failure.
+        labelled: True for images with labels, False for pages with text.
+        commits: of all shards, by time. A shard that was not read counts with the mean rows.
+        tally: counts of the rows read.
+        chosen: (shard, row id) of the gallery.
+        failures: (shard, row id) of examples of each kind of failure.
     """
 
     shards: list[RunPath]
@@ -51,12 +53,12 @@ class Scan:
 
     @property
     def whole(self) -> bool:
-        """Whether the counts are of all rows."""
+        """True if all shards were read."""
         return self.read == len(self.shards)
 
     @property
     def rows(self) -> int:
-        """In all shards; an estimate unless it is `whole`."""
+        """Rows of all shards; an estimate unless `whole`."""
         return sum(commit.rows for commit in self.commits)
 
 
@@ -68,15 +70,15 @@ def scan(
     failures: int = 3,
     on_shard: OnShard = lambda done, total: None,
 ) -> Scan:
-    """Read shards until `time.monotonic()` is `until`, at least one.
+    """Read shards until the time limit, at least one.
 
-    A shard's place in the order is a hash of its name: what was read when time ran out is a sample
-    of the run, not its first hours.
+    Shards are read in the order of a hash of their names, so that the rows read before the limit
+    are a sample of the whole run.
 
     Args:
         run: its shards are only read.
-        samples: rows to choose at most.
-        until: see above.
+        samples: most rows to choose.
+        until: time limit as `time.monotonic()`.
         failures: examples of each kind of failure in each outcome.
         on_shard: called after every shard.
     """
@@ -95,19 +97,25 @@ def scan(
                 tally.add(rows)
                 sampler.add(number, rows)
         on_shard(len(rows_of), len(shards))
-    status = [path.stat() for path in shards]
-    mean = round(tally.rows / max(len(rows_of), 1))
-    commits = [Commit(one.st_mtime, rows_of.get(n, mean)) for n, one in enumerate(status)]
+    size, commits = _commits(shards, rows_of)
     return Scan(
         shards=shards,
         read=len(rows_of),
-        bytes=sum(one.st_size for one in status),
+        bytes=size,
         labelled=labelled,
-        commits=sorted(commits, key=lambda commit: commit.at),
+        commits=commits,
         tally=tally,
         chosen=sampler.chosen(),
         failures=sampler.examples("failure", failures),
     )
+
+
+def _commits(shards: list[RunPath], rows_of: dict[int, int]) -> tuple[int, list[Commit]]:
+    """Bytes of all shards, and their commits by time. `rows_of`: of the shards that were read."""
+    status = [path.stat() for path in shards]
+    mean = round(sum(rows_of.values()) / max(len(rows_of), 1))
+    commits = [Commit(one.st_mtime, rows_of.get(n, mean)) for n, one in enumerate(status)]
+    return sum(one.st_size for one in status), sorted(commits, key=lambda commit: commit.at)
 
 
 def _order(path: RunPath) -> bytes:

@@ -1,4 +1,4 @@
-"""What was found on a page or an image, as shapes of an SVG over its picture."""
+"""Labels and lines as SVG shapes, drawn over their picture."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from actors.lines import LineValue
 from pipelines.decisions.triage import Label, Reason
 from pipelines.report.svg_paths import mask_path, number, points
 
-#: Shapes drawn on one picture; the most doubtful come first.
+#: Most shapes on one picture; doubtful ones come first.
 MOST_LABELS, MOST_LINES = 60, 150
-#: Colours of classes; the caption says which class it is.
+#: Number of colours for classes; captions name the class.
 PALETTE = 8
-#: Characters of a line's text that its tooltip shows.
+#: Most characters of a line's text in its tooltip.
 _TEXT = 60
 
 
@@ -27,7 +27,7 @@ class Band:
     below: float
 
 
-#: From "nobody should trust this" to "sure"; as `nightjar show --image` draws them.
+#: From unreliable to reliable, as in `nightjar show --image`.
 BANDS = (
     Band("b0", "below 0.60", 0.6),
     Band("b1", "0.60 to 0.80", 0.8),
@@ -44,9 +44,10 @@ class Shape:
 
     Attributes:
         css: classes of the group.
-        title: what the pointer shows.
-        box: x, y, width, height; path: of the mask; line: points of the polygon. Pixels of the
-            upright image, None where there is none.
+        title: tooltip.
+        box: x, y, width, height, in pixels of the upright image; or None.
+        path: SVG path of the mask, or None.
+        line: points of the polygon, or None.
         caption: text beside the box.
     """
 
@@ -66,21 +67,21 @@ def band_of(score: float | None) -> Band:
 
 
 def score_text(score: float | None) -> str:
-    """Two digits, or words."""
+    """A score with two digits, or "no score"."""
     return "no score" if score is None or not math.isfinite(score) else f"{score:.2f}"
 
 
 def label_shapes(labels: Sequence[Label], colours: Mapping[str, int]) -> tuple[Shape, ...]:
     """Shapes of labels, at most `MOST_LABELS`, doubtful ones first.
 
-    `colours`: class -> its place in the palette.
+    `colours`: class -> index in the palette.
     """
     ordered = sorted(labels, key=lambda label: (is_candidate(label), not label["reasons"]))
     return tuple(_label(label, colours) for label in ordered[:MOST_LABELS])
 
 
 def is_candidate(label: Label) -> bool:
-    """Whether it is below its class's threshold: written, but no label."""
+    """True for a label below the threshold of its class."""
     return Reason.BELOW_THRESHOLD in (label["reasons"] or ())
 
 
@@ -107,13 +108,13 @@ def _box(box: Sequence[float] | None) -> tuple[str, str, str, str] | None:
 
 
 def line_shapes(lines: Sequence[LineValue]) -> tuple[Shape, ...]:
-    """Shapes of lines, at most `MOST_LINES`, the weakest first."""
+    """Shapes of lines, at most `MOST_LINES`, lowest score first."""
     ordered = sorted(lines, key=weakness)
     return tuple(_line(line) for line in ordered[:MOST_LINES])
 
 
 def weakness(found: LineValue | Label) -> float:
-    """The score; unknown is weakest."""
+    """The score, to sort by; -1 if unknown."""
     score = found["score"]
     return -1.0 if score is None or not math.isfinite(score) else float(score)
 

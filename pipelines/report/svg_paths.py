@@ -1,7 +1,7 @@
 """A COCO mask as an SVG path, at the resolution of a thumbnail.
 
-The mask is never decoded: its run lengths are looked up at the points of a small grid. A mask of 12
-megapixels costs as much as one of 12 thousand, and a wrong `size` allocates nothing.
+The mask is never decoded: its run lengths are sampled on a small grid. The cost does not depend on
+the size of the mask, and a wrong `size` allocates nothing.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from actors.images.rle import Ints, RleValue, lengths_of
 
 #: Points of the grid along the longer side of the mask.
 _GRID = 96
-#: Bytes of run lengths that are looked at; 20 times those of a mask of 4,000 x 3,000 pixels.
+#: Most bytes of run lengths: 20 times those of a mask of 4,000 x 3,000 pixels.
 _MOST_BYTES = 200_000
 _MOST_POINTS = 160
 
@@ -24,7 +24,7 @@ _MOST_POINTS = 160
 def mask_path(rle: RleValue) -> str | None:
     """The SVG path (`d`, fill rule evenodd) of a mask, in pixels of the image.
 
-    None if the mask is empty, or is no mask.
+    None if the mask is empty or invalid.
     """
     counts, (height, width) = rle["counts"], rle["size"]
     if min(height, width) < 1 or len(counts) > _MOST_BYTES:
@@ -48,20 +48,20 @@ def mask_path(rle: RleValue) -> str | None:
 
 
 def _extent(edges: Ints, height: int, width: int) -> tuple[int, int, int, int] | None:
-    """x0, y0, x1, y1 of all set pixels, ends excluded; None: there are none."""
+    """x0, y0, x1, y1 of all set pixels, ends excluded; None for an empty mask."""
     starts, ends = edges[0::2][: len(edges) // 2], edges[1::2]
     there = (ends > starts) & (starts < height * width)
     if not there.any():
         return None
     starts, last = starts[there], np.minimum(ends[there], height * width) - 1
     x0, x1 = int((starts // height).min()), int((last // height).max()) + 1
-    if (starts // height != last // height).any():  # a run that goes on in the next column
+    if (starts // height != last // height).any():  # a run continues in the next column
         return x0, 0, x1, height
     return x0, int((starts % height).min()), x1, int((last % height).max()) + 1
 
 
 def _traced(inside: npt.NDArray[np.uint8], x0: int, y0: int, step: float) -> str | None:
-    """Borders of a grid of 0 and 1, holes among them. Twice as fine, so that they lie on edges."""
+    """Contours of a binary grid with holes. Doubled resolution puts them on the pixels' edges."""
     fine = np.pad(inside.repeat(2, 0).repeat(2, 1), 1)
     contours, _ = cv2.findContours(fine, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_SIMPLE)
     parts, left = [], _MOST_POINTS
@@ -78,7 +78,7 @@ def _traced(inside: npt.NDArray[np.uint8], x0: int, y0: int, step: float) -> str
 
 
 def number(value: float) -> str:
-    """A coordinate in pixels, to a tenth."""
+    """A coordinate with one decimal."""
     return f"{value:.1f}".removesuffix(".0")
 
 

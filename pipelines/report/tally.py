@@ -1,4 +1,4 @@
-"""Counts and histograms of a run. Memory grows with names (classes, reasons), never with rows."""
+"""Counts and histograms of a run. Memory grows with the number of names, not of rows."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ import numpy as np
 
 from pipelines.report.views import Coded, Floats, Ints, Labels, View
 
-#: Of every histogram, over 0..1: the thresholds and floors that people write have two digits.
+#: Bins of a histogram over 0..1. Thresholds and floors usually have two digits.
 BINS = 100
 #: Scores are float32 in the shards: 0.95 is stored as 0.949999988.
 _ROUNDING = 1e-5
 
 
 def bins_of(values: Floats) -> Ints:
-    """The bin of each value, 0..BINS-1; the last takes 1.0. BINS: unknown or outside 0..1."""
+    """The bin of each value, 0..BINS-1; 1.0 is in the last. BINS: unknown or outside 0..1."""
     known = np.isfinite(values) & (values >= 0) & (values <= 1 + _ROUNDING)
     place = np.floor(np.where(known, values, 0) * BINS + _ROUNDING).astype(np.int64)
     return np.where(known, np.minimum(place, BINS - 1), BINS)
@@ -26,7 +26,7 @@ def _empty() -> Ints:
     return np.zeros(BINS + 1, np.int64)
 
 
-Histograms = dict[str, Ints]  #: name -> (BINS + 1,) counts; the last are the unknown
+Histograms = dict[str, Ints]  #: name -> (BINS + 1,) counts; the last counts unknown scores
 
 
 @dataclass
@@ -34,8 +34,8 @@ class ClassCounts:
     """Labels of one class.
 
     Attributes:
-        kept, candidates: (BINS + 1,) scores of the labels, and of those below the threshold.
-        doubtful: labels that something speaks against.
+        kept, candidates: (BINS + 1,) counts of labels, and of candidates below the threshold.
+        doubtful: labels with a reason for review.
     """
 
     kept: Ints = field(default_factory=_empty)
@@ -44,7 +44,7 @@ class ClassCounts:
 
     @property
     def labels(self) -> int:
-        """Without the candidates."""
+        """Number of labels without candidates."""
         return int(self.kept.sum())
 
 
@@ -53,12 +53,14 @@ class Tally:
     """Counts over rows.
 
     Attributes:
-        outcomes: outcome -> rows. reasons: (outcome, reason) -> rows. failures: kind -> values.
-        sources: who read the final text -> pages.
+        outcomes: outcome -> rows.
+        reasons: (outcome, reason) -> rows.
+        failures: kind -> failures.
+        sources: source of the final text -> pages.
         classes: class -> counts of its labels.
-        lines: outcome -> scores of the lines of its pages.
-        means: outcome -> mean line score of its pages.
-        expected: outcome -> expected error rate of its pages.
+        lines: outcome -> line scores.
+        means: outcome -> mean line scores of pages.
+        expected: outcome -> expected CER of pages.
     """
 
     rows: int = 0

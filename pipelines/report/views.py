@@ -1,4 +1,4 @@
-"""A batch of finished rows as numpy arrays: what the report counts, and nothing else of it."""
+"""The columns that the report counts, as numpy arrays of a batch of rows."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
 
-#: Columns read of every row; of labels not the masks, of lines not the texts: these are most of it.
+#: Columns to read. Masks and texts, most of the data, are not read.
 _ROW = ("row_id", "outcome", "reasons", "text_source")
 _PARTS = {
     "instances": ("list.element.class", "list.element.score", "list.element.reasons"),
@@ -28,7 +28,7 @@ _PARTS = {
 
 @dataclass(frozen=True)
 class Coded:
-    """Values that repeat. `rows`: (m,) place of each in the batch; `codes`: (m,) into `names`."""
+    """Encoded values. `rows`: (m,) index of each row; `codes`: (m,) indices into `names`."""
 
     rows: Ints
     codes: Ints
@@ -37,7 +37,7 @@ class Coded:
 
 @dataclass(frozen=True)
 class Labels(Coded):
-    """One value per label, `names` the classes; (m,) each. A score that is unknown is NaN."""
+    """One value per label, (m,) each; `names` are the classes. An unknown score is NaN."""
 
     scores: Floats
     candidate: Bools
@@ -46,7 +46,7 @@ class Labels(Coded):
 
 @dataclass(frozen=True)
 class Lines:
-    """One value per text line; (m,) each."""
+    """One value per text line, (m,) each."""
 
     rows: Ints
     scores: Floats
@@ -54,7 +54,7 @@ class Lines:
 
 @dataclass(frozen=True)
 class View:
-    """Columns of n rows; those that the shard lacks are None."""
+    """Columns of n rows; None for columns that the shard lacks."""
 
     row_ids: Ints
     outcomes: Coded
@@ -68,7 +68,7 @@ class View:
 
 
 def columns_of(file: pq.ParquetFile) -> list[str]:
-    """Dotted names of what `view` reads, as far as the shard has it."""
+    """Dotted names of the columns that `view` reads and the shard has."""
     schema = file.schema_arrow
     names = [name for name in _ROW if name in schema.names]
     names += [f"{name}.kind" for name in failure_columns(schema)]
@@ -79,7 +79,7 @@ def columns_of(file: pq.ParquetFile) -> list[str]:
 
 
 def view(batch: pa.RecordBatch) -> View:
-    """The batch, whose columns are those of `columns_of`."""
+    """Convert a batch with the columns of `columns_of`."""
     names = set(batch.schema.names)
     outcomes = _coded(batch["outcome"])
     return View(
@@ -96,7 +96,7 @@ def view(batch: pa.RecordBatch) -> View:
 
 
 def bare(reason: str) -> str:
-    """`name` of a reason that is written ``name=value``."""
+    """The name of a reason written as ``name=value``."""
     return reason.partition("=")[0]
 
 
@@ -108,21 +108,21 @@ def _coded(values: pa.Array, lists: pa.Array | None = None) -> Coded:
 
 
 def _known(values: pa.Array) -> Coded:
-    """The same, nulls left out."""
+    """Encoded values without nulls."""
     there = np.flatnonzero(values.is_valid().to_numpy(zero_copy_only=False))
     found = _coded(values.drop_null())
     return Coded(there, found.codes, found.names)
 
 
 def _plain(reasons: Coded) -> Coded:
-    """`name=value` is the reason `name`."""
+    """Merge the reasons `name=value` into `name`."""
     names = list(dict.fromkeys(map(bare, reasons.names)))
     to = np.array([names.index(bare(name)) for name in reasons.names], np.int64)
     return Coded(reasons.rows, to[reasons.codes] if len(to) else reasons.codes, names)
 
 
 def _failures(batch: pa.RecordBatch) -> Coded:
-    """Of all stages; a kind that two stages gave counts twice, as in `nightjar show`."""
+    """Failures of all stages. The same kind from two stages counts twice, as in `nightjar show`."""
     parts = [_known(pc.struct_field(batch[name], "kind")) for name in failure_columns(batch.schema)]
     names = list(dict.fromkeys(name for part in parts for name in part.names))
     rows = [np.empty(0, np.int64)]
@@ -152,7 +152,7 @@ def _lines(lines: pa.Array) -> Lines:
 
 
 def _evidence(batch: pa.RecordBatch, name: str) -> Floats | None:
-    """One value a row, NaN where there is none."""
+    """One value per row; NaN if it is missing."""
     if "evidence" not in batch.schema.names:
         return None
     column = batch["evidence"]

@@ -1,4 +1,4 @@
-"""All of a report through the template, into one file."""
+"""Collect a report, render it and write it into one file."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ from pipelines.storage.paths import RunPath, write_whole
 
 NAME = "report.html"
 
-#: In the gallery the doubtful come first, then others; those that have no picture last.
+#: Outcomes at the start and at the end of the gallery. Failed rows seldom have a picture.
 _FIRST, _LAST = ("review", "vlm"), ("failed",)
 
-OnStep = Callable[[str, int, int], None]  #: what is done, how much of it, of how much
+OnStep = Callable[[str, int, int], None]  #: (step, done, total)
 
 
 @dataclass(frozen=True)
 class Limits:
-    """What a report may cost.
+    """Limits of a report.
 
     Attributes:
-        samples: rows in the gallery; 0: no pictures, no texts.
-        picture_bytes: of all pictures in the file.
-        seconds: for the shards, and again for the pictures; what is left then is left out.
+        samples: most rows in the gallery; 0: no pictures, no texts.
+        picture_bytes: most bytes of all pictures together.
+        seconds: time limit for the counts, and again for the pictures.
     """
 
     samples: int = 200
@@ -43,11 +43,14 @@ class Limits:
 
 @dataclass(frozen=True)
 class Written:
-    """What was written.
+    """A written report.
 
     Attributes:
-        path: of the file. bytes: of it. rows: counted, of all in the run.
-        samples: in the gallery. pictures: of these.
+        path, bytes: of the file.
+        rows: rows counted.
+        all_rows: rows of the run.
+        samples: rows in the gallery.
+        pictures: samples with a picture.
     """
 
     path: RunPath
@@ -64,9 +67,9 @@ def write_report(
     limits: Limits = Limits(),
     on_step: OnStep = lambda what, done, total: None,
 ) -> Written:
-    """Write RUN/report.html, or `out`: the old file or all of the new one, never half.
+    """Write RUN/report.html or `out`, completely or not at all.
 
-    Raises RunNotFound, OutputUnwritable, OSError (a shard that cannot be read).
+    Raises RunNotFound, OutputUnwritable, OSError (a shard cannot be read).
     """
     record = run.read_record()
     begun = time.monotonic()
@@ -94,7 +97,7 @@ def write_report(
 
 
 def _chosen_rows(found: Scan) -> dict[int, AnyRow]:
-    """Row id -> the row, of the gallery and of the examples of failures."""
+    """Row id -> row, for the gallery and the examples of failures."""
     chosen = {*found.chosen, *found.failures}
     return {
         row["row_id"]: row for rows in read_chosen(found.shards, chosen, COLUMNS) for row in rows
@@ -104,7 +107,7 @@ def _chosen_rows(found: Scan) -> dict[int, AnyRow]:
 def _cards(
     run: RunDir, found: Scan, rows: Mapping[int, AnyRow], limits: Limits, on_step: OnStep
 ) -> list[Card]:
-    """Of the gallery, in its order. Fetched by document, so that each is read once."""
+    """The cards of the gallery in order. Pages are fetched by document, so each is read once."""
     chosen = [rows[row_id] for _, row_id in found.chosen]
     chosen.sort(key=lambda row: (row["uri"], row["page"]))
     places = {name: place for place, name in enumerate(sorted(found.tally.classes))}

@@ -74,7 +74,7 @@ def test_reasons_and_failures_are_those_of_the_shards(images) -> None:
     run, html = images
     rows = rows_of(run)
     truth = Counter(reason for row in rows for reason in row["reasons"])
-    shown = counts(html, "images by reason; one may have several")
+    shown = counts(html, "images by reason (a row can have several)")
     assert {name: int(cells[0]) for name, cells in shown.items()} == truth
     kinds = {
         node.all("b")[0].text: int(node.all("span", "count")[0].text)
@@ -157,7 +157,7 @@ def test_lines_are_drawn_in_their_band_with_their_text(tmp_path: Path) -> None:
     groups = card.all("g", "line")
     assert [one.classes[1] for one in groups] == ["b0", "b4"]
     assert groups[0].text == "0.50 weak"
-    assert "the weakest 0.50" in card.text
+    assert "lowest score 0.50" in card.text
 
 
 def test_nothing_of_a_run_becomes_markup(tmp_path: Path) -> None:
@@ -310,7 +310,7 @@ def test_a_record_of_another_version_still_has_a_report(tmp_path: Path) -> None:
     run = images_run(tmp_path, 10)
     run.write_record({"job": "autolabel", "config": {"fetch": {"dpii": 3}}})
     html = report(run)
-    assert "it cannot be fetched" in cards(html)[0].text
+    assert "It cannot be fetched" in cards(html)[0].text
     assert len(cards(html)) == 10
 
 
@@ -319,7 +319,7 @@ def test_when_time_is_up_it_says_what_was_counted(tmp_path: Path) -> None:
     html = report(run, seconds=0.0)
     assert "1 of 9 shards" in html.text
     assert "10 of about 90 images" in html.text
-    assert any("time for pictures was up" in card.text for card in cards(html))
+    assert any("time limit for pictures reached" in card.text for card in cards(html))
 
 
 def test_a_run_without_shards_has_a_report(tmp_path: Path) -> None:

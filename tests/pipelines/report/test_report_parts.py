@@ -90,7 +90,7 @@ def test_bars_of_a_histogram_are_as_high_as_their_counts() -> None:
     assert large.height == pytest.approx(4 * small.height, abs=0.5)
     assert chart.size.x(0.15) <= small.x < chart.size.x(0.20)
     assert chart.table.rows == [["0.15 to 0.20", "10"], ["0.35 to 0.40", "40"], ["none", "7"]]
-    assert chart.summary == "50 labels, the median between 0.39 and 0.40; 7 without a score"
+    assert chart.summary == "50 labels, median between 0.39 and 0.40; 7 without a score"
 
 
 def test_a_histogram_goes_near_to_where_the_scores_are() -> None:
@@ -99,7 +99,7 @@ def test_a_histogram_goes_near_to_where_the_scores_are() -> None:
     chart = histogram("x", [("lines", "s0", counts)], of="lines", zoom=True)
     assert [words for _, words in chart.x_ticks] == ["0.8", "0.85", "0.9", "0.95", "1"]
     assert chart.table.rows == [["below 0.80", "1"], ["0.85 to 0.86", "9"], ["0.99 to 1.00", "90"]]
-    assert "1 outside of what is drawn" in chart.summary
+    assert "1 outside the drawn range" in chart.summary
     assert len(chart.bars) == 2
 
 
@@ -183,7 +183,7 @@ def test_calibrations_are_shown_and_broken_ones_named(tmp_path: Path) -> None:
     good, broken = calibrations(run)
     assert "60 pages of 50 files" in good.summary
     assert good.held_out is not None
-    assert good.held_out.rows[1] == ["error rate of these", "2.00 % (1.00 to 3.00)"]
+    assert good.held_out.rows[1] == ["CER of accepted pages", "2.00 % (1.00 to 3.00)"]
     assert good.lines is not None
     assert [name for _, name in good.lines.legend] == ["1 to 4 characters", "5 characters or more"]
     assert good.picture is None
