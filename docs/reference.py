@@ -1,6 +1,6 @@
 """Writes docs/reference/ from the code: `.venv/bin/python docs/reference.py [--check]`.
 
---check writes nothing and exits 1 where a file is missing or stale.
+--check writes nothing and exits 1 if a file is missing or stale.
 """
 
 from __future__ import annotations
@@ -28,8 +28,7 @@ def pages() -> dict[str, str]:
 
 
 def stale() -> list[str]:
-    """Names of files in FOLDER that are missing, or differ from what the code says, or are ours
-    no longer."""
+    """Names of files in FOLDER that are missing, out of date or no longer made."""
     made = pages()
     there = {path.name: path.read_text(encoding="utf-8") for path in FOLDER.glob("*.md")}
     return sorted(name for name in {*made, *there} if made.get(name) != there.get(name))

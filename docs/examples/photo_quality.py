@@ -1,4 +1,4 @@
-"""A job with a model of its own: are these photographs sharp and well exposed? See ../extend.md."""
+"""A job with its own model: find blurred or badly exposed photographs. See ../extend.md."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class SharpnessConfig(Settings):
 
 
 class QualityRules(Settings):
-    """What a good photograph is."""
+    """Limits for a good photograph."""
 
     min_sharpness: float = Field(50.0, ge=0, description="variance of the Laplacian")
     min_brightness: float = Field(40.0, ge=0, le=255, description="mean gray value")
@@ -44,7 +44,7 @@ class Sharpness(Actor[SharpnessConfig]):
 
     def __init__(self, config: SharpnessConfig) -> None:
         super().__init__(config)
-        cv2.setNumThreads(1)  # a model loads its weights here, once for each worker
+        cv2.setNumThreads(1)  # load a model's weights here, once for each worker
 
     def __call__(self, rows: pa.Table) -> pa.Table:
         with self.timed("measure"):
@@ -52,7 +52,7 @@ class Sharpness(Actor[SharpnessConfig]):
         return appended(rows, self.writes, values)
 
     def _measured(self, image: bytes | None) -> dict[str, Any]:
-        if image is None:  # PageFetcher has none: fetch_failure says why
+        if image is None:  # fetch_failure gives the cause
             return {}
         gray = cv2.imdecode(np.frombuffer(image, np.uint8), cv2.IMREAD_GRAYSCALE)
         if gray is None:
@@ -65,7 +65,7 @@ class Sharpness(Actor[SharpnessConfig]):
         return {"sharpness": float(focus), "brightness": float(gray.mean())}
 
     def provenance(self) -> dict[str, str]:
-        """What measured; a model adds the digest of its weights."""
+        """Versions for run.json; a model adds the digest of its weights."""
         return {"opencv": cv2.__version__}
 
 
@@ -82,7 +82,7 @@ def judge_quality(rows: pa.Table, rules: QualityRules) -> pa.Table:
 def _verdict(row: dict[str, Any], rules: QualityRules) -> dict[str, Any]:
     if fault := row["fetch_failure"] or row["quality_failure"]:
         return {"outcome": "failed", "reasons": [fault["kind"]]}
-    if row["sharpness"] is None:  # a PDF page whose own text was taken has no image
+    if row["sharpness"] is None:  # a PDF page with accepted native text has no image
         return {"outcome": "review", "reasons": ["not_measured"]}
     checks = {
         "blurred": row["sharpness"] < rules.min_sharpness,
@@ -94,7 +94,7 @@ def _verdict(row: dict[str, Any], rules: QualityRules) -> dict[str, Any]:
 
 
 class PhotoQualityConfig(JobConfig):
-    """The keys of the YAML file, beside those that every job has."""
+    """The keys of the YAML file, in addition to those of every job."""
 
     fetch: FetchConfig = FetchConfig(native_text=NativeText(enabled=False))
     sharpness: SharpnessConfig = SharpnessConfig()

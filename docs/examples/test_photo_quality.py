@@ -28,7 +28,7 @@ EXPECTED = {
 
 @pytest.fixture(scope="module")
 def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A photograph, the same out of focus, and half of its file."""
+    """A photograph, a blurred copy, and half of the photograph's file."""
     folder = tmp_path_factory.mktemp("photos")
     data = SCENE.read_bytes()
     (folder / "sharp.jpg").write_bytes(data)

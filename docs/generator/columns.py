@@ -1,4 +1,4 @@
-"""Columns of a run's shards, from the Flow of each job at its fullest config."""
+"""Columns of a run's shards, from the Flow of each job with its fullest config."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ _LABELS: dict[str, Any] = {
     "segmenter": {"model": "model"},
 }
 
-#: Per job: (when a column is there, the least config that writes it). Laid over each other in this
-#: order they are the config that writes all columns.
+#: Per job: (condition, smallest config that writes the column). Merged in this order, they are the
+#: config that writes all columns.
 VARIANTS: dict[str, list[tuple[str, dict[str, Any]]]] = {
     "ocr_backfill": [
         ("always", {}),
@@ -43,8 +43,8 @@ _HEAD = """{made}
 
 # Columns of `{job}`
 
-One row is one {unit}. Shards are `RUN/shards/*.parquet`; `RUN/rejects/*.parquet` has the failed
-rows once more, with the same columns. A null means: not measured or not made. The reasons and
+One row is one {unit}. Shards are `RUN/shards/*.parquet`; `RUN/rejects/*.parquet` repeats the failed
+rows, with the same columns. Null means that a value was not measured or not made. The reasons and
 failure kinds are in [troubleshooting](../troubleshooting.md).
 """
 
@@ -66,7 +66,7 @@ def fullest(job: str) -> pa.Schema:
 
 
 def schema_of(job: str, config: dict[str, Any]) -> pa.Schema:
-    """Columns of the shards of a job with this config, beside `run_dir` and `source`."""
+    """Columns of the shards of a job with this config; it needs no `run_dir` and no `source`."""
     found = find_job(job)
     return found.flow(found.config.model_validate({**_BASE, **config})).schema
 
@@ -85,7 +85,7 @@ def page(job: str) -> str:
     ]
     parts = [
         _HEAD.format(made=MADE, job=job, unit=_UNIT[job]),
-        table(("column", "Arrow type", "there", "meaning"), columns),
+        table(("column", "Arrow type", "written", "meaning"), columns),
     ]
     for names, below in _nested(schema):
         rows = [
@@ -99,7 +99,7 @@ def page(job: str) -> str:
 
 
 def type_name(arrow: pa.DataType) -> str:
-    """`float32[4]` for a list of fixed size, `list<struct>`; fields of a struct are rows."""
+    """`float32[4]` for a list of fixed size, `list<struct>`; fields of a struct have own rows."""
     if pa.types.is_struct(arrow):
         return "struct"
     if pa.types.is_fixed_size_list(arrow):
@@ -133,7 +133,7 @@ def _below(path: str, arrow: pa.DataType) -> Iterator[Field]:
 
 
 def _nested(schema: pa.Schema) -> Iterator[tuple[list[str], list[Field]]]:
-    """Columns with fields, those of one type together, and the fields of the first of them."""
+    """(columns of the same struct type, fields of the first one) for each struct type."""
     kinds: dict[str, list[pa.Field]] = {}
     for field in schema:
         if len(list(_below(field.name, field.type))) > 1:

@@ -22,7 +22,7 @@ _HEAD = """{made}
 
 
 class Command(NamedTuple):
-    """A command that does something. `words`: what is typed before its arguments."""
+    """A command without subcommands. `words`: the words before its arguments."""
 
     words: str
     command: Any
@@ -51,7 +51,7 @@ def _below(words: str, command: Any) -> Iterator[Command]:
         yield Command(words, command)
         return
     for name, one in below.items():
-        # `curate RUN`: the name of the subcommand is that of its argument, and nobody types it.
+        # `curate RUN`: this subcommand has the name of its argument, and is not typed.
         yield from _below(words if name.isupper() else f"{words} {name}", one)
 
 
@@ -71,7 +71,7 @@ def _section(one: Command) -> str:
 
 
 def _says(command: Any) -> str:
-    """Its help: a line for each paragraph."""
+    """The help of a command, one line for each paragraph."""
     paragraphs = (command.help or "").split("\n\n")
     return "\n".join(prose(paragraph) for paragraph in paragraphs)
 
@@ -98,7 +98,7 @@ def _spelled(parameter: Any) -> str:
 
 
 def _holds(parameter: Any) -> str:
-    """What stands behind an option."""
+    """The placeholder of an option's value."""
     if parameter.metavar:
         return str(parameter.metavar)
     annotation = parameter.type_descriptor.annotation
@@ -123,10 +123,10 @@ def _meaning(parameter: Any) -> str:
     elif low is not None and low != 0:
         text += f"; at least {low}"
     if parameter.envvar:
-        text += f"; also by the environment variable `{parameter.envvar}`"
+        text += f"; the environment variable `{parameter.envvar}` also sets it"
     return sentence(text) if text else ""
 
 
 def _anchor(heading: str) -> str:
-    """As GitHub makes it of a heading."""
+    """The anchor that GitHub gives to a heading."""
     return heading.lower().replace(" ", "-")

@@ -1,7 +1,7 @@
 """Config keys of each job, from the JSON schema of its pydantic models.
 
 Groups are followed into dotted keys: `key.NAME.x` for a mapping of names, `key[].x` for a list.
-A key that may hold one of several groups has a section for each of them.
+A key that can hold one of several groups has a section for each of them.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ _HEAD = """{made}
 
 Keys are dotted: `source.path` is the key `path` in the group `source`. `nightjar run CONFIG --set
 source.path=scans/` sets one on the command line. `NAME` stands for a name of your choice, `[]` for
-each item of a list. A key that is not listed here is refused. `nightjar config check CONFIG` checks
-a file, `nightjar config schema {job}` prints the JSON Schema for an editor.
+each item of a list. Unknown keys are refused. `nightjar config check CONFIG` checks a file,
+`nightjar config schema {job}` prints the JSON Schema for an editor.
 """
 _NOTHING = object()
 _LONGEST_DEFAULT = 60
@@ -41,7 +41,7 @@ class Key(NamedTuple):
 
 
 class Section(NamedTuple):
-    """A heading, what stands below it, and its keys."""
+    """A heading with its text and its keys."""
 
     level: int
     title: str
@@ -70,7 +70,7 @@ def sections(job: str) -> Iterator[Section]:
     walk = _Walk(schema.get("$defs", {}))
     required = schema.get("required", ())
     tops = [
-        # `job` has a default in each model, but a file without it names no model.
+        # `job` has a default in each model, but a file needs it to choose the model.
         _Member(name, value, name in (*required, "job"), value.get("default", _NOTHING))
         for name, value in schema["properties"].items()
     ]
@@ -95,7 +95,7 @@ class _Walk:
         self._definitions = definitions
 
     def section(self, top: _Member, level: int) -> Iterator[Section]:
-        """A top-level group: one table, and a section for each choice somewhere below it."""
+        """A top-level group: one table, and sections for keys with several possible groups."""
         keys: list[Key] = []
         later: list[Section] = []
         self._collect(top, keys, later, level, ())
@@ -112,7 +112,7 @@ class _Walk:
         )
 
     def groups(self, schema: Schema) -> list[tuple[str, str]]:
-        """(what is put behind the key, name of the definition) of each group that may be there."""
+        """(suffix of the key, name of the definition) of each possible group."""
         return [
             (suffix, self._name(one))
             for option in _options(schema)
@@ -128,7 +128,7 @@ class _Walk:
         level: int,
         above: tuple[str, ...],
     ) -> None:
-        """Add the row of a member, those below it, and sections for what does not fit."""
+        """Add the rows of a member and of the keys below it, and sections for group choices."""
         keys.append(self.key(member))
         groups = [one for one in self.groups(member.schema) if one[1] not in above]
         others = [one for one in _options(member.schema) if not _is_null(one)]
@@ -157,10 +157,10 @@ class _Walk:
             own: list[Key] = []
             later.append(Section(level + 1, code(below.name), "", own))
             self._collect(below, own, later, level + 1, above)
-            del own[0]  # each of the sections above has it
+            del own[0]  # the sections above have this row
 
     def _shared(self, groups: list[tuple[str, str]]) -> list[str]:
-        """Properties that hold the same group in all of several groups."""
+        """Names of properties that hold the same group in all of several groups."""
         if len(groups) < 2:
             return []
         first, *rest = (self._definitions[name].get("properties", {}) for _, name in groups)
@@ -231,7 +231,7 @@ class _Walk:
         if member.required:
             return "required"
         first = member.default
-        if first is _NOTHING:  # made by a factory, which the schema does not say
+        if first is _NOTHING:  # the schema does not have defaults from a factory
             return code({"object": "{}", "array": "[]"}[member.schema["type"]])
         if len(self.groups(member.schema)) == 1 and isinstance(first, dict):
             return "see below" if first else code("{}")
@@ -243,7 +243,7 @@ def _has(held: Any, name: str) -> bool:
 
 
 def _options(schema: Schema) -> list[Schema]:
-    """What may stand there: choices in choices are flat."""
+    """The possible schemas of a value; nested choices are flattened."""
     choices = schema.get("anyOf") or schema.get("oneOf")
     if not choices:
         return [schema]
@@ -251,7 +251,7 @@ def _options(schema: Schema) -> list[Schema]:
 
 
 def _unpacked(schema: Schema) -> tuple[str, Schema]:
-    """(`[]` or `.NAME`, what a list or a mapping holds), or ("", the schema itself)."""
+    """(`[]` or `.NAME`, schema of the items), or ("", the schema itself)."""
     if schema.get("type") == "array" and "$ref" in schema.get("items", {}):
         return "[]", schema["items"]
     inner = schema.get("additionalProperties")
@@ -267,7 +267,7 @@ def _one_of(names: list[str]) -> str:
 
 
 def _about(text: str) -> str:
-    """The first paragraph of a docstring, without sentences that point into the code."""
+    """The first paragraph of a docstring, without sentences that refer to the code."""
     sentences = re.split(r"(?<=[.?!]) ", prose(text.split("\n\n")[0]))
     return " ".join(one for one in sentences if not re.search(r"`(actors|pipelines)\.", one))
 

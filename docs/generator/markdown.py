@@ -10,7 +10,7 @@ MADE = "<!-- Made by docs/reference.py from the code. Do not edit. -->"
 
 
 def table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """A table. Cells are text with `code`; signs of Markdown outside of code are escaped."""
+    """A table. Cells are text with `code`; Markdown's signs are escaped outside of code."""
     lines = [heads, ["---"] * len(heads), *rows]
     return "\n".join("| " + " | ".join(_cell(cell) for cell in line) + " |" for line in lines)
 

@@ -1,7 +1,7 @@
-"""What each column of a shard means, and each field below it. The one place.
+"""The meaning of each column of a shard and of each field below it.
 
 Keys are dotted (`instances.mask.counts`). Fields that several columns share (`fetch_failure`,
-`ocr_failure`: the same struct) stand once, under the column that comes first in a shard.
+`ocr_failure`: the same struct) are here once, under the column that comes first in a shard.
 """
 
 from __future__ import annotations
@@ -11,35 +11,35 @@ _EVERY_ROW = {
     "uri": "path or `s3://` URI of the file; `ARCHIVE!/MEMBER` for a member of an archive",
     "page": "number of the page in the file, from 1",
     "pages": "pages of the file",
-    "etag": "version of the file when the source was listed; of a member: that of its archive",
+    "etag": "version of the file when the source was listed; a member has that of its archive",
     "bytes": "size of the file, or of the unpacked member",
-    "kind": "what the content is: `pdf`, `jpeg`, `png`, `tiff`, `webp`, `bmp`, `gif`, `archive` "
+    "kind": "type of the content: `pdf`, `jpeg`, `png`, `tiff`, `webp`, `bmp`, `gif`, `archive` "
     "(one that cannot be listed) or `unknown`",
     "width": "width of the upright image in pixels (EXIF orientation applied)",
     "height": "height of the upright image in pixels",
-    "fetch_failure": "why the file could not be read, or the page not be rendered",
+    "fetch_failure": "why the file could not be read or the page could not be rendered",
     "fetch_failure.kind": "one of the failure kinds",
     "fetch_failure.message": "details, at most 2,000 characters",
 }
 
 _PAGES = {
-    "native_text": "text layer of a PDF page, where it is good enough; else null",
+    "native_text": "text layer of a PDF page, if it is good enough; else null",
     "native_reason": "why the text layer was accepted or refused; null for images",
     "surface": "what the page shows: `scene`, `document` or `screenshot`; null: not known",
-    "surface_score": "score of the classifier's guess, 0 to 1; null where a rule decided",
+    "surface_score": "score of the classifier's guess, 0 to 1; null if a rule decided",
     "reader": "the OCR engine that was chosen for the page",
-    "ocr_failure": "why the OCR engine could not read the page, or a part of it",
+    "ocr_failure": "why the OCR engine could not read the page or a part of it",
     "ocr_blocks": "layout blocks in reading order; null for pages that Surya did not read",
-    "ocr_blocks.type": "name that the model gives it: `text`, `section_header`, `table`, ...",
-    "ocr_blocks.box": "x0, y0, x1, y1 in pixels of the upright page; null without a place on it",
-    "ocr_blocks.html": "text of the block as HTML, null where it was not read; a model's answer: "
-    "clean it before a browser shows it",
+    "ocr_blocks.type": "type that the model gives it: `text`, `section_header`, `table`, ...",
+    "ocr_blocks.box": "x0, y0, x1, y1 in pixels of the upright page; null: no place is known",
+    "ocr_blocks.html": "text of the block as HTML; null: it was not read. A model wrote it: clean "
+    "it before a browser shows it",
     "ocr_blocks.score": "mean probability of the answer's tokens, 0 to 1; null: unknown",
-    "ocr_blocks.failure": "why `html` is null or not to be trusted",
+    "ocr_blocks.failure": "why `html` is null or in doubt",
     "ocr_blocks.failure.kind": "one of the failure kinds",
     "ocr_blocks.failure.message": "details, at most 2,000 characters",
-    "evidence": "measurements of the OCR reading, on which the decision rests; null for native "
-    "text and for pages that were not read",
+    "evidence": "measurements of the OCR reading, which decide the outcome; null for native text "
+    "and for pages that were not read",
     "evidence.lines": "number of text lines",
     "evidence.characters": "number of characters",
     "evidence.mean_score": "mean line score, weighted by length; null without any score",
@@ -47,33 +47,34 @@ _PAGES = {
     "evidence.min_score": "lowest line score",
     "evidence.weak_share": "share of the characters in weak lines (`floors.line_score`), 0 to 1",
     "evidence.unscored_lines": "lines with text and without a score",
-    "evidence.garbled": "share of characters that no text should hold, 0 to 1",
+    "evidence.garbled": "share of garbled characters, 0 to 1: control, private and replacement "
+    "characters, text in a wrong encoding, words of mixed scripts or without vowels",
     "evidence.ink_share": "share of the page that holds ink, 0 to 1",
     "evidence.ink_covered": "share of the ink inside found lines, 0 to 1; null without ink",
     "evidence.text_outside": "share of the detector's text probability outside the found lines, "
-    "0 to 1; null where the engine does not tell",
+    "0 to 1; null if the engine does not give it",
     "evidence.expected_cer": "expected share of wrong characters, 0 to 1; null without a "
     "calibration, and for pages worse than its sample",
-    "vlm_text": "answer of the fallback reader, believed or not; null: it was not asked, or gave "
+    "vlm_text": "answer of the fallback reader, accepted or not; null: it was not asked, or gave "
     "no answer",
     "vlm_lines": "the lines of the first reader with the weak ones replaced (`mode: regions`); "
     "replaced lines have no score; null for whole pages",
     "vlm_model": "name of the model, as the endpoint gives it",
     "vlm_usage": "cost of the requests about this page; null: not asked",
     "vlm_usage.requests": "requests sent, retries included",
-    "vlm_usage.prompt_tokens": "tokens of the prompts; null where the endpoint does not count them",
-    "vlm_usage.completion_tokens": "tokens of the answers; null where the endpoint does not count "
+    "vlm_usage.prompt_tokens": "tokens of the prompts; null if the endpoint does not count them",
+    "vlm_usage.completion_tokens": "tokens of the answers; null if the endpoint does not count "
     "them",
     "vlm_usage.money": "cost by the prices of `vlm.budget`; null without prices",
-    "vlm_usage.seconds": "seconds of the requests together, without waits between tries",
-    "vlm_failure": "why there is no whole answer",
+    "vlm_usage.seconds": "total seconds of the requests, without waits between attempts",
+    "vlm_failure": "why there is no complete answer",
     "outcome": "`native_text`, `ocr`, `vlm` (accepted), `review` or `failed`",
     "reasons": "why the page waits for review or has failed; for `vlm`: why the fallback was "
     "asked; empty for other accepted pages",
-    "text": "the text to use; null for failed pages",
+    "text": "the final text; null for failed pages",
     "text_source": "reader of `text`: `native`, an OCR engine with its version, or `vlm MODEL`",
-    "lines": "lines of the first reader, in reading order, whoever wrote `text`; null for failed "
-    "pages",
+    "lines": "lines of the first reader, in reading order, also if `text` is the fallback's; null "
+    "for failed pages",
     "vlm_lines.text": "text of the line",
     "vlm_lines.score": "mean probability of the characters, 0 to 1; null: unknown",
     "vlm_lines.polygon": "x0, y0 to x3, y3, clockwise from the top left, in pixels of the upright "
@@ -82,10 +83,9 @@ _PAGES = {
     "elements": "elements of a screenshot, in reading order; null for other pages",
     "elements.type": "`icon` (with or without text in it) or `text`",
     "elements.box": "x0, y0, x1, y1 in pixels of the upright page",
-    "elements.interactive": "whether it probably answers to a click: icons do, text does not",
+    "elements.interactive": "whether it probably reacts to a click: true for icons, false for text",
     "elements.text": "text that the OCR engine read in it; null: none",
-    "elements.caption": "what it shows, in a model's words; null where it has text, or no caption "
-    "was asked for",
+    "elements.caption": "a model's description of it; null if it has text, or if captions are off",
     "elements.score": "score of the detection, or of the text line, 0 to 1; null: unknown",
     "elements.content_score": "score of `text` or `caption`, 0 to 1; null: unknown",
     "parse_failure": "why a screenshot has no elements",
@@ -94,7 +94,7 @@ _PAGES = {
 _IMAGES = {
     "embedding": "vector of unit length, for similarity; null for failed images",
     "embed_failure": "why there is no vector; changes neither labels nor outcome",
-    "detect_failure": "why the detector could not look at the image",
+    "detect_failure": "why the detector gave no result",
     "segment_failure": "why the segmenter made no masks",
     "outcome": "`accepted`, `empty` (nothing found), `review` or `failed`",
     "reasons": "why the image waits for review or has failed; empty otherwise",
@@ -110,8 +110,8 @@ _IMAGES = {
     "mask",
     "instances.prompt": "the prompt of the class that scored best; null for models without text",
     "instances.source": "model that found it, such as `grounding_dino`",
-    "instances.reasons": "why this object is in doubt; empty: it is not. `below_threshold` marks "
-    "a candidate, which is never a label",
+    "instances.reasons": "why this object is in doubt; empty: no doubt. `below_threshold` marks a "
+    "candidate, which is never a label",
 }
 
 _BY_JOB = {"ocr_backfill": _EVERY_ROW | _PAGES, "autolabel": _EVERY_ROW | _IMAGES}
