@@ -1,8 +1,10 @@
 """A run directory, on a disk or in a bucket.
 
-directory.py                             its layout and its lock
-store.py, local_store.py, bucket_store.py   what a store must offer, and the two stores
-lease.py                                 who may commit to a run in a bucket
-shards.py                                rows that are done; rows that are owed
-refetch.py                               pages of finished rows, fetched again
+directory.py                 layout and lock
+store.py                     the interface of a store
+local_store.py               a run on a disk
+bucket_store.py, lease.py    a run in a bucket, and the lease that replaces the lock
+shards.py                    finished rows, and rows still to do
+session.py, versions.py      the record of one session in run.json
+refetch.py                   fetches pages of finished rows again
 """

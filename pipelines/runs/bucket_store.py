@@ -15,12 +15,12 @@ from pipelines.runs.store import Record, _part_of, _pattern, as_json, digest_of
 from pipelines.storage.paths import RunPath, S3Path, listed, writing
 from pipelines.storage.s3 import Conflict
 
-#: How long to wait for a listing that lacks what was committed, in seconds between looks.
+#: Seconds to wait between attempts while a listing lacks committed shards.
 _STALE_S = (0.5, 1.0, 2.0, 4.0, 8.0)
 
 
 class BucketStore:
-    """A run below a prefix of a bucket whose store has conditional writes."""
+    """A run below a prefix of a bucket. The store must support conditional writes."""
 
     def __init__(self, path: S3Path, lease_s: float = LEASE_S) -> None:
         self.path = path
@@ -32,11 +32,11 @@ class BucketStore:
         self._unplaced: Commit | None = None
 
     def __getstate__(self) -> dict[str, Any]:
-        """For writers in other processes, who know where to put a shard and can commit nothing."""
+        """For writers in other processes: they can stage a shard, but not commit it."""
         return self.__dict__ | {"_lease": None, "_committed": {}, "_unplaced": None}
 
     def create(self) -> None:
-        """Writers that outlive their driver may still put into `staging`: the next start sweeps."""
+        """Empty `staging`. Writers that outlive their driver can leave files there."""
         for file in (self.path / "staging").walk_files():
             file.unlink()
 
@@ -56,12 +56,12 @@ class BucketStore:
                 self._committed = {}
 
     def commit(self, name: str) -> None:
-        """Swap the lease, then copy: whoever comes next copies again if this process dies between.
+        """Swap the lease, then copy the shard. If this process dies between, the next one copies.
 
-        Raises RunBusy if another process has taken the run over: nothing is committed then.
+        Raises RunBusy if another process has taken over the run; nothing is committed then.
         """
         if self._lease is None:
-            raise RuntimeError("commits are for the holder of the run")
+            raise RuntimeError("commit needs the lease: call it inside locked()")
         if self._unplaced is not None:
             self._place(self._unplaced)
         head = self._lease.head
@@ -79,17 +79,17 @@ class BucketStore:
                 (self.staging / done).unlink()
 
     def shard_files(self, part: str | None) -> list[RunPath]:
-        """While the run is held: what was verified and committed since, without another listing."""
+        """Committed shards. While this process holds the run, no further listing is needed."""
         if self._lease is None:
             return listed(self._shards, _pattern(part))
         parts = self._committed.values() if part is None else [self._committed.get(part, [])]
         return [*sorted(path for paths in parts for path in paths)]
 
     def sweep(self) -> None:
-        """Nothing: rejects are copied only after their shard is committed, and made up for."""
+        """Does nothing: rejects are copied only after their shard is committed."""
 
     def change_record(self, change: Callable[[Record | None], Record]) -> None:
-        """Swapped as well: a driver that lost the run adds its session, and loses none."""
+        """Replace run.json by a conditional write, so that concurrent changes are not lost."""
         uri, s3 = str(self.path / "run.json"), self.path.s3
         with writing():
             while True:
@@ -108,7 +108,7 @@ class BucketStore:
         return json.loads(stored.data), stored.etag
 
     def _place(self, commit: Commit) -> None:
-        """Copy a committed shard to where readers look; again is the same."""
+        """Copy a committed shard from staging to `shards` and `rejects`. Idempotent."""
         staged, s3 = self.path / commit.staged, self.path.s3
         with writing():
             if commit.rejects:
@@ -116,7 +116,7 @@ class BucketStore:
             s3.copy(f"{staged}/{commit.name}", f"{self._shards}/{commit.name}")
 
     def _make_up(self, lease: Lease) -> None:
-        """Place the last commit, if its driver did not. All before it were placed before it."""
+        """Copy the last committed shard if its driver did not. Earlier ones are always copied."""
         last = lease.head.last
         for wait_s in (*_STALE_S, 0.0):
             if last is None or (self._shards / last.name).is_file():
@@ -125,16 +125,19 @@ class BucketStore:
                 self._place(last)
                 return
             time.sleep(wait_s)
-        if last is not None:  # nobody has it any more: its rows are owed again
+        if last is not None:  # the staged file is gone: the rows must be processed again
             count, digest = lease.head.shards - 1, digest_of([last.name], lease.head.digest)
             lease.swap(shards=count, digest=digest, last=None)
 
     def _verify(self, lease: Lease) -> None:
-        """Hold the listing against the lease: what it lacks would be done, and written, again."""
+        """Check the listing against the lease. Rows of an unlisted shard would be written twice.
+
+        Raises RunConflict.
+        """
         for wait_s in (*_STALE_S, 0.0):
             found = [*self._shards.glob("*.parquet")]
             digest = digest_of(path.name for path in found)
-            if lease.is_new:  # also of a run that was copied here, or whose lease was deleted
+            if lease.is_new:  # also a run that was copied here, or whose lease was deleted
                 lease.swap(shards=len(found), digest=digest)
             if (len(found), digest) == (lease.head.shards, lease.head.digest):
                 for path in found:
@@ -142,8 +145,8 @@ class BucketStore:
                 return
             time.sleep(wait_s)
         raise RunConflict(
-            f"{self._shards} lists {len(found)} shards, which are not the {lease.head.shards} that "
-            "were committed",
-            "start again when the store's listing is up to date; if shards were added or taken "
-            f"away by hand, delete {self.path / 'lease.json'}: then what is listed counts",
+            f"{self._shards} lists {len(found)} shards, which are not the {lease.head.shards} "
+            "committed shards",
+            "start again when the store's listing is up to date. If you added or removed shards "
+            f"by hand, delete {self.path / 'lease.json'}: the listed shards then count",
         )

@@ -1,18 +1,20 @@
-"""The layout of a run directory, and the lock that lets one process write to it.
+"""The layout of a run directory, and the lock that allows one writing process.
 
-run.json             provenance and summary, config as resolved
-manifest/            the frozen plan (pipelines.sources.manifest)
-shards/              finished rows; a shard that is listed here is whole and final
-rejects/             the failed rows of each shard once more, for people who look for them
-reviewed/            what people said about rows (pipelines.review.importing)
-calibration/         what `nightjar calibrate` learned; evaluation/: what `nightjar evaluate` found
-report.html          the run for people (pipelines.report)
-error.log            the last exception that stopped the run, whole
-native.log           what Ray's C++ side had to say on stderr
-staging/             what a writer has not handed over yet; emptied at the next start
-.lock                on a disk: who writes; lease.json in a bucket (pipelines.runs.lease)
+run.json             resolved config, versions, sessions, totals
+manifest/            the rows to process (pipelines.sources.manifest)
+shards/              finished rows; a listed shard is complete and final
+rejects/             a copy of the failed rows of each shard
+reviewed/            answers of reviewers (pipelines.review.importing)
+calibration/         output of `nightjar calibrate`
+evaluation/          output of `nightjar evaluate`
+report.html          output of `nightjar report`
+error.log            traceback of the last exception that stopped the run
+native.log           stderr of Ray's C++ code
+staging/             shards that are written but not committed; emptied at the next start
+.lock                the writing process (on a disk)
+lease.json           the same in a bucket (pipelines.runs.lease)
 
-On a disk or in a bucket: what differs is in `pipelines.runs.store`.
+`pipelines.runs.store` shows the differences between a disk and a bucket.
 """
 
 from __future__ import annotations
@@ -38,7 +40,7 @@ def store_of(path: RunPath) -> RunStore:
 
 
 def beside(path: RunPath) -> RunPath:
-    """The first free one of NAME-2, NAME-3, ...; `path` itself if it is unused."""
+    """`path` if it is free, else the first free one of NAME-2, NAME-3, ..."""
     if not path.exists():
         return path
     number = 2
@@ -54,9 +56,9 @@ class RunDir:
     """Paths and small files of one run."""
 
     def __init__(self, path: str | RunPath, storage: StorageSettings | None = None) -> None:
-        """`storage`: how a bucket is reached; None: as NIGHTJAR_STORAGE and boto's chain say.
+        """`storage`: access to the bucket; None: from NIGHTJAR_STORAGE and boto's default chain.
 
-        Raises ConfigError for a path that can hold no run.
+        Raises ConfigError unless the path is local or on s3://.
         """
         self.path = run_path(path, storage)
         self._store = store_of(self.path)
@@ -70,65 +72,64 @@ class RunDir:
 
     @property
     def staging(self) -> RunPath:
-        """Where writers put shards; in a bucket each holder of the run has its own."""
+        """Folder for uncommitted shards; in a bucket, each session has its own."""
         return self._store.staging
 
     def create(self) -> None:
-        """Make the directories and empty `staging`. Raises OutputUnwritable."""
+        """Create the directories and empty `staging`. Raises OutputUnwritable."""
         self._store.create()
 
     def shard_files(self, part: str | None = None) -> list[RunPath]:
-        """Committed shards, of one manifest part or all, sorted."""
+        """Committed shards of one manifest part, or of all, sorted by name."""
         return self._store.shard_files(part)
 
     def read_record(self) -> Record:
-        """run.json, or RunNotFound."""
+        """The content of run.json. Raises RunNotFound, RunUnreadable."""
         if isinstance(self.path, S3Path):
-            self.path.reach()  # a wrong address is said at once
+            self.path.reach()  # reports a wrong address at once
         try:
             record: Record = json.loads(self.record.read_text())
         except FileNotFoundError:
             raise RunNotFound(
-                f"no run at {self.path}", "give the run_dir of a config that was run"
+                f"no run at {self.path}", "give the run_dir of a config that has been run"
             ) from None
         return record
 
     def write_record(self, record: Record) -> None:
-        """Replace run.json, whole or not at all."""
+        """Replace run.json atomically."""
         self._store.change_record(lambda _: record)
 
     def change_record(self, change: Callable[[Record], Record]) -> None:
-        """Replace run.json by what `change` makes of it; nothing gets lost in between."""
+        """Replace run.json by `change(record)`; concurrent changes are not lost."""
         self._store.change_record(lambda record: change(record or {}))
 
     def commit(self, name: str) -> None:
-        """Make a staged shard visible: its rejects first, so that they never lack."""
+        """Make a staged shard visible, its rejects first. Raises OutputUnwritable, RunBusy."""
         self._store.commit(name)
 
     def drop_orphaned_rejects(self) -> None:
-        """Remove rejects whose shard was never committed."""
+        """Remove rejects whose shard was not committed."""
         self._store.sweep()
 
     def locked(self) -> AbstractContextManager[None]:
-        """Hold the run for this process. Raises RunBusy, OutputUnwritable, RunConflict."""
+        """Lock the run for this process. Raises RunBusy, OutputUnwritable, RunConflict."""
         return self._store.locked()
 
     def beside(self) -> RunDir:
-        """The first free directory NAME-2, NAME-3, ... beside this one; itself if it is unused."""
+        """This directory if it is free, else the first free one of NAME-2, NAME-3, ..."""
         return RunDir(beside(self.path))
 
     def environment(self) -> dict[str, str]:
-        """What another process has to find in its environment to reach this run by its path."""
+        """Environment variables that another process needs to open this run by its path."""
         if isinstance(self.path, S3Path):
             return {STORAGE_ENV: self.path.settings.model_dump_json()}
         return {}
 
     @contextmanager
     def folder(self, name: str, *, keep: bool = True) -> Iterator[Path]:
-        """A local folder for `name` of the run: the folder itself, or a copy of one in a bucket.
+        """The folder `name` of the run as a local folder; a copy if the run is in a bucket.
 
-        What the block has written into a copy is put into the bucket when it ends well. `keep`:
-        False where nothing of it is going to be written.
+        Changes in a copy are uploaded if the block ends without an error and `keep` is true.
         """
         place = self.path / name
         if isinstance(place, Path):

@@ -1,11 +1,10 @@
-"""One object that says who may commit to a run in a bucket, and what was committed last.
+"""`lease.json`: which process may commit to a run in a bucket, and the last commit.
 
-A bucket has neither locks nor renames. What it has is the conditional write: a PUT that succeeds
-only if the object still is the version that the writer has seen (If-Match), or is not there
-(If-None-Match). So `lease.json` is a register that is compared and swapped. Taking the run over,
-a sign of life and every commit are swaps of it: a driver that was stopped for an hour and wakes up
-holds an etag that is gone, and whatever it swaps is refused. No clock is needed for that; clocks
-only say when a silent holder may be taken for dead.
+A bucket has no locks and no renames, but it has conditional writes: a PUT that succeeds only if the
+object is still the version that the writer has read (If-Match), or does not exist (If-None-Match).
+So `lease.json` works as a compare-and-swap register. Taking over the run, each heartbeat and each
+commit swap it. A driver that was suspended for an hour has an old etag, so the store refuses its
+writes. This does not depend on clocks. Clocks only decide when a silent holder counts as dead.
 """
 
 from __future__ import annotations
@@ -26,32 +25,32 @@ from pipelines.errors import NightjarError, OutputUnwritable, RunBusy, RunConfli
 from pipelines.storage.paths import S3Path, writing
 from pipelines.storage.s3 import Conflict, Stored
 
-#: Seconds of silence after which a holder is taken for dead; it gives three signs in that time.
+#: Seconds without a heartbeat until a holder counts as dead; it sends three in that time.
 LEASE_S = 30.0
 _TICK_S = 0.25
-_CLOCK_S = 1.0  #: what a store says of times is in whole seconds
+_CLOCK_S = 1.0  #: stores report times in whole seconds
 
 
 class Commit(BaseModel):
-    """A shard that is committed, whether or not it has been copied into place yet."""
+    """A committed shard; it may not be copied to `shards` yet."""
 
     model_config = ConfigDict(frozen=True)
 
     name: str
-    staged: str  #: folder of the run that its writer put it into
+    staged: str  #: its staging folder, relative to the run
     rejects: bool
 
 
 class Head(BaseModel):
-    """What `lease.json` holds. `digest`: xor over the hashes of the names of all shards, hex."""
+    """The content of `lease.json`. `digest`: xor of the hashes of all shard names, in hex."""
 
     model_config = ConfigDict(frozen=True)
 
     version: int = 1
-    number: int  #: of this swap
+    number: int  #: counts the swaps
     session: str
-    holder: str  #: for people
-    process: str  #: for whoever can see whether it is alive
+    holder: str  #: the process, for messages
+    process: str  #: the process, to check whether it is alive; see `_process`
     released: bool = False
     shards: int = 0
     digest: str = "0"
@@ -59,13 +58,13 @@ class Head(BaseModel):
 
 
 class Lease:
-    """A context manager: holds the run from enter to exit, with signs of life in a thread.
+    """A context manager that holds the run; a thread sends the heartbeats.
 
-    Enter raises RunBusy, RunConflict, OutputUnwritable (no conditional writes, no answer).
+    Entering raises RunBusy, RunConflict, OutputUnwritable (no conditional writes, no answer).
     """
 
     def __init__(self, path: S3Path, seconds: float = LEASE_S) -> None:
-        """`path`: of the object. `seconds`: see LEASE_S."""
+        """`path`: path of lease.json. `seconds`: see LEASE_S."""
         self.session = uuid.uuid4().hex[:12]
         self.is_new = False  #: there was no lease before this one
         self._path = path
@@ -87,20 +86,20 @@ class Lease:
     def __exit__(self, *_: object) -> None:
         self._done.set()
         with suppress(NightjarError, ItemFailure), self._mutex:
-            if self._lost is None:  # else the next one finds out by itself
+            if self._lost is None:  # a lost lease must not be released
                 self._swap(self.head.model_copy(update={"released": True}))
 
     @property
     def head(self) -> Head:
-        """As it was swapped last."""
+        """The content after the last swap."""
         if self._head is None:
             raise RuntimeError("the lease is not held")
         return self._head
 
     def swap(self, **changes: object) -> None:
-        """Change the head. Raises RunBusy if another has taken the run over, OutputUnwritable.
+        """Change the head. Raises RunBusy if another process has taken over, OutputUnwritable.
 
-        After any of them nothing can be swapped any more: what the store has done is not known.
+        After an error every further swap raises it again: the state of the store is unknown.
         """
         with self._mutex:
             if self._lost is not None:
@@ -128,12 +127,12 @@ class Lease:
             if found is not None:
                 kept = {name: getattr(found[0], name) for name in _OF_THE_RUN}
                 mine = mine.model_copy(update=kept)
-            with suppress(Conflict):  # another was faster: look again
+            with suppress(Conflict):  # another process was faster: read the lease again
                 self._put(mine, found[1].etag if found else None)
                 self.is_new = found is None
 
     def _wait_until_free(self, head: Head, stored: Stored) -> None:
-        """Return when the holder is gone. Raises RunBusy at its next sign of life."""
+        """Wait until the holder counts as dead. Raises RunBusy at its next heartbeat."""
         silence_ends = time.monotonic() + self._seconds + _CLOCK_S - stored.age_s
         while not head.released and _alive(head.process) is not False:
             again = self._read()
@@ -149,8 +148,9 @@ class Lease:
             return Head.model_validate_json(stored.data), stored
         except ValidationError as error:
             raise RunConflict(
-                f"{self._path} is no lease that this version reads: {error.error_count()} faults",
-                "start beside it with --new",
+                f"{self._path} is not a lease that this version can read: "
+                f"{error.error_count()} faults",
+                "start a new run directory with --new",
             ) from None
         except ItemFailure as fault:
             if fault.kind is FailureKind.OBJECT_MISSING:
@@ -166,7 +166,7 @@ class Lease:
             found = self._read()
         if found is None or found[0].session != self.session:
             raise self._taken(found)
-        # An earlier try of ours did arrive, and only its answer got lost on the way.
+        # An earlier attempt of this process succeeded, but its answer was lost.
         self._etag = found[1].etag
         if found[0] == head:
             self._head = head
@@ -183,17 +183,21 @@ class Lease:
         self._head = head
 
     def _taken(self, found: tuple[Head, Stored] | None) -> RunBusy:
-        who = f"taken over by {found[0].holder}" if found else f"let go: {self._path} is gone"
+        if found:
+            what = f"{found[0].holder} has taken over {self._path.parent}"
+        else:
+            what = f"{self._path} was deleted"
         self._lost = RunBusy(
-            f"{self._path.parent} was {who} while this process gave no sign of life",
-            "nothing was committed since; what was committed before is kept",
+            f"{what} while this process sent no heartbeat",
+            "this process has committed nothing since; earlier commits are kept",
         )
         return self._lost
 
     def _check_conditions(self) -> None:
-        """Refuse a store that ignores conditions: two drivers could commit the same rows there.
+        """Raise OutputUnwritable if the store ignores conditions of a write.
 
-        The body is the one that is there, so that a store which takes it changes nothing.
+        Two drivers could commit the same rows there. The test writes the current content, so it
+        changes nothing even if the store accepts it.
         """
         body = self.head.model_dump_json().encode()
         uri, s3 = str(self._path), self._path.s3
@@ -203,9 +207,10 @@ class Lease:
             except Conflict:
                 continue
             raise OutputUnwritable(
-                f"the store of {self._path.parent} ignores {name}: it could not keep two drivers "
-                "apart",
-                "take one with conditional writes (AWS S3, MinIO, R2, Ceph), or a run_dir on disk",
+                f"the store of {self._path.parent} ignores {name}, so two drivers could commit the "
+                "same rows",
+                "use a store with conditional writes (AWS S3, MinIO, R2, Ceph), or a run_dir on "
+                "disk",
             )
 
     def _show_life(self) -> None:
@@ -213,23 +218,23 @@ class Lease:
             with self._mutex:
                 if self._lost is not None:
                     return
-                with suppress(NightjarError, ItemFailure):  # the next commit or sign meets it too
+                with suppress(NightjarError, ItemFailure):  # the next commit reports it
                     self._swap(self.head)
 
 
-#: What a new holder takes over from the one before.
+#: Fields that a new holder takes over.
 _OF_THE_RUN = ("shards", "digest", "last")
 
 
 def _busy(path: S3Path, head: Head) -> RunBusy:
     return RunBusy(
         f"{path.parent} is being written by {head.holder}",
-        "wait for it, stop it, or start beside it with --new",
+        "wait for it, stop it, or start a new run directory with --new",
     )
 
 
 def _process(pid: int) -> str:
-    """Names a process for all who could see it: its kernel, its namespace, its id and start."""
+    """A unique name of a process: boot id of the kernel, PID namespace, PID, start time."""
     try:
         boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
         space = Path("/proc/self/ns/pid").readlink()
@@ -239,7 +244,7 @@ def _process(pid: int) -> str:
 
 
 def _alive(process: str) -> bool | None:
-    """None where it cannot be seen from here."""
+    """Whether a process runs; None if it is on another machine or in another namespace."""
     mine, theirs = _process(os.getpid()).rsplit(" ", 2), process.rsplit(" ", 2)
     if len(theirs) != 3 or mine[0] != theirs[0]:
         return None
@@ -250,6 +255,6 @@ def _alive(process: str) -> bool | None:
 
 
 def _started(pid: int) -> str:
-    """Clock ticks since boot, "" for a process that has ended and was not waited for yet."""
+    """Start time in clock ticks since boot; "" for a zombie."""
     behind_name = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return "" if behind_name[0] == "Z" else behind_name[19]  # fields 3 and 22

@@ -18,7 +18,7 @@ from pipelines.storage.paths import RunPath, listed
 
 
 class LocalStore:
-    """A run on a disk that is local or mounted."""
+    """A run on a local or mounted disk."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -32,7 +32,7 @@ class LocalStore:
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """The kernel lets go of it however the process ends."""
+        """Hold a flock, which the kernel releases when the process ends for any reason."""
         with output_errors(self.path):
             self.path.mkdir(parents=True, exist_ok=True)
             handle = (self.path / ".lock").open("a+")
@@ -43,7 +43,7 @@ class LocalStore:
                 handle.seek(0)
                 raise RunBusy(
                     f"{self.path} is being written by {handle.read().strip() or 'another process'}",
-                    "wait for it, stop it, or start beside it with --new",
+                    "wait for it, stop it, or start a new run directory with --new",
                 ) from None
             handle.truncate(0)
             handle.write(f"process {os.getpid()} on {socket.gethostname()}\n")
@@ -60,7 +60,7 @@ class LocalStore:
         return listed(self.path / "shards", _pattern(part))
 
     def sweep(self) -> None:
-        """Rejects whose shard was never committed: the driver died between two renames."""
+        """Remove rejects without a shard: the driver died between the two renames of a commit."""
         for reject in (self.path / "rejects").glob("*.parquet"):
             if not (self.path / "shards" / reject.name).exists():
                 reject.unlink()

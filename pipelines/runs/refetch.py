@@ -1,7 +1,7 @@
-"""The pages of finished rows once more: fetched as their run fetched them, for people to look at.
+"""Fetches the pages of finished rows again, with the settings of their run, to show them.
 
-Only the run's `fetch` settings are read back, so that a run whose models this version no longer
-knows can still be looked at.
+Only the `fetch` settings of the run are read. So this also works for a run with models that this
+version does not have.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ from pipelines.sources.manifest import MANIFEST, ManifestRow
 
 
 class RowToFetch(ManifestRow, total=False):
-    """A finished row as far as it says what to fetch. `width`, `height`: as the run saw them."""
+    """The part of a finished row that names the page. `width`, `height`: its size in the run."""
 
     width: int | None
     height: int | None
 
 
 class RefetchedPage(TypedDict):
-    """A page that was fetched again: `image` (a JPEG or PNG file, upright) or `fetch_failure`."""
+    """A page fetched again: `image` (a JPEG or PNG file, upright) or `fetch_failure`."""
 
     image: bytes | None
     width: int | None
@@ -38,14 +38,14 @@ class RefetchedPage(TypedDict):
 class Refetcher:
     """Fetches pages of finished rows again; holds one sandbox.
 
-    Raises RunNotFound, ConfigError (a password that is not in the environment, for instance).
+    Raises RunNotFound, ConfigError (for instance, a password variable is not set).
     """
 
     def __init__(self, run: RunDir) -> None:
         fetch = run.read_record()["config"]["fetch"]
         config = validated(FetchConfig, fetch, f"{run.record}, config.fetch")
         try:
-            # Somebody waits for this: a store that is down is said at once, as a failure.
+            # A user is waiting: report a store that is down at once, as a failure.
             changes = {"keep_image_for_native": True, "outage_s": 0.0}
             self._fetch = PageFetcher(config.model_copy(update=changes))
         except SetupError as error:
@@ -54,8 +54,8 @@ class Refetcher:
     def __call__(self, rows: Sequence[RowToFetch]) -> list[RefetchedPage]:
         """The page of each row, in the same order.
 
-        Pages of one document that stand together are read once. A page of another size than the
-        row's is OBJECT_CHANGED: nothing that was found on it would be in its place.
+        A document is read once for its consecutive pages. A page whose size differs from the row's
+        is OBJECT_CHANGED, because boxes and lines of the row would be misplaced on it.
         """
         wanted = pa.Table.from_pylist(rows, MANIFEST)
         try:
@@ -71,13 +71,13 @@ class Refetcher:
 def _checked(page: PageFetched, row: RowToFetch) -> RefetchedPage:
     fault = page["fetch_failure"]
     if page["image"] is None and fault is None:
-        fault = failure(FailureKind.ENGINE_FAULT, "the renderer gave no image")
+        fault = failure(FailureKind.ENGINE_FAULT, "the renderer returned no image")
     before = (row.get("width"), row.get("height"))
     now = (page["width"], page["height"])
     if fault is None and None not in before and before != now:
         fault = failure(
             FailureKind.OBJECT_CHANGED,
-            f"{now[0]} x {now[1]} pixels now, {before[0]} x {before[1]} when the run saw it",
+            f"the page has {now[0]} x {now[1]} pixels; in the run it had {before[0]} x {before[1]}",
         )
     return {
         "image": None if fault else page["image"],

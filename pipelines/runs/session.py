@@ -1,4 +1,4 @@
-"""What one session of a run did, as it stands in run.json."""
+"""The record of one session of a run, for run.json."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pipelines.runs.versions import versions
 
 
 class StageRecord(TypedDict, total=False):
-    """One stage. Seconds are summed over its workers; `*_at`: seconds since 1970, or null."""
+    """One stage. Seconds are sums over its workers; `*_at`: seconds since the epoch, or null."""
 
     rows: int
     batches: int
@@ -24,7 +24,7 @@ class StageRecord(TypedDict, total=False):
 
 
 class SessionRecord(TypedDict, total=False):
-    """A session in run.json. One that failed early lacks some keys. Times are ISO 8601, UTC."""
+    """A session in run.json. A session that failed early lacks keys. Times are ISO 8601, UTC."""
 
     started: str
     versions: dict[str, str]
@@ -42,15 +42,15 @@ class SessionRecord(TypedDict, total=False):
 
 @dataclass
 class Session:
-    """A session while it runs. `None`: not known yet.
+    """A session while it runs. None: not known yet.
 
     Attributes:
-        pools: stage -> its pool, as sized for this machine.
-        models: stage -> name, revision and digest of what it has loaded.
-        start_up_s: until Ray was up.
-        seconds, rows, rows_per_s: of the whole session.
-        first_commit_s: until the first shard was committed.
-        write_s: spent on writing shards.
+        pools: stage -> its pool, sized for this machine.
+        models: stage -> name, revision and digest of the loaded model.
+        start_up_s: seconds until Ray was up.
+        seconds, rows, rows_per_s: totals of the session.
+        first_commit_s: seconds until the first commit.
+        write_s: seconds spent writing shards.
     """
 
     started: str = field(default_factory=lambda: now())
@@ -67,11 +67,11 @@ class Session:
     stages: dict[str, StageRecord] | None = None
 
     def record(self) -> SessionRecord:
-        """What is known of it, for run.json."""
+        """The known values, for run.json."""
         known = {name: value for name, value in asdict(self).items() if value is not None}
         return SessionRecord(**known)  # type: ignore[typeddict-item]
 
 
 def now() -> str:
-    """The time in UTC, to the second, as ISO 8601."""
+    """The current time in UTC, to the second, as ISO 8601."""
     return datetime.now(UTC).isoformat(timespec="seconds")

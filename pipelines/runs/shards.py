@@ -1,10 +1,10 @@
-"""Parquet shards: written by workers into staging, made visible by the driver alone.
+"""Parquet shards: workers write them to staging, and only the driver commits them.
 
-Shards themselves are the memory of what is done; there is no second ledger that could disagree.
-A writer puts a whole shard into `staging/`; the driver, which holds the run directory, renames it
-into `shards/` (in a bucket: `pipelines.runs.store`). So a worker that outlives its driver cannot
-commit anything, and a reader never sees half a file. The name is made of the row ids: a retried
-write replaces its own file.
+The shards are the only record of finished rows, so no second record can disagree. A writer puts a
+complete shard into `staging/`. The driver, which holds the lock, renames it into `shards/` (in a
+bucket: `pipelines.runs.store`). So a worker that outlives its driver cannot commit, and a reader
+never sees a partial file. The file name is a hash of the row ids: a retried write replaces its own
+file.
 """
 
 from __future__ import annotations
@@ -29,25 +29,28 @@ from pipelines.storage.paths import RunPath, parquet, write_parquet
 
 T = TypeVar("T")
 
-#: Shards of a bucket read at once: a request takes 10 to 50 ms there, whatever its size.
+#: Shards of a bucket that are read at once: each request takes 10 to 50 ms, even a small one.
 _READERS = 16
 
 
 class SinkConfig(Settings):
-    """When rows become a shard."""
+    """Size and compression of shards, and how often rows are committed."""
 
     affects_results = False
 
     rows_per_shard: int = Field(2048, ge=1, description="rows of a full shard")
     flush_seconds: float = Field(
-        60.0, gt=0, description="commit what there is after this long: what a crash can cost"
+        60.0,
+        gt=0,
+        description="seconds until finished rows are committed; a crash loses at most "
+        "this much work",
     )
     compression_level: int = Field(3, ge=1, le=22, description="zstd level")
 
 
 @dataclass(frozen=True)
 class StagedShard:
-    """What a writer tells the driver about a shard in staging."""
+    """A shard in staging, as its writer reports it to the driver."""
 
     name: str
     row_ids: np.ndarray  # int64
@@ -64,9 +67,9 @@ def failure_columns(schema: pa.Schema) -> list[str]:
 def stage_shard(
     run: RunDir, part: str, tables: Sequence[pa.Table], sink: SinkConfig
 ) -> StagedShard:
-    """Write `tables` as one shard (and its failed rows as rejects) into staging.
+    """Write `tables` as one shard, and its failed rows as rejects, into staging.
 
-    Raises OSError (disk full, no permission); the caller names the directory.
+    Raises OSError (disk full, no permission) or OutputUnwritable (bucket).
     """
     rows = pa.concat_tables(tables).sort_by("row_id")
     ids = rows["row_id"].to_numpy()
@@ -87,19 +90,19 @@ def stage_shard(
 
 
 def done_ids(run: RunDir, part: str) -> np.ndarray:
-    """Sorted int64 row ids that are committed for one manifest part (8 bytes a row)."""
+    """Sorted int64 row ids (n,) that are committed for one manifest part."""
     files = run.shard_files(part)
     columns = [*each(files, ids_of)]
     return np.sort(np.concatenate(columns)) if columns else np.empty(0, np.int64)
 
 
 def pending_rows(manifest: pa.Table, done: np.ndarray) -> pa.Table:
-    """The rows of a manifest part that no shard holds yet."""
+    """The rows of a manifest part whose ids are not in `done`."""
     return manifest.filter(pa.array(~np.isin(manifest["row_id"].to_numpy(), done)))
 
 
 def owed(run: RunDir) -> Iterator[tuple[str, pa.Table]]:
-    """(part name, rows that no shard holds yet) of each manifest part, one part in memory."""
+    """(part name, rows still to do) of each manifest part; one part is in memory at a time."""
     for part in iter_parts(run.manifest):
         yield part.stem, pending_rows(read_part(part), done_ids(run, part.stem))
 
@@ -117,7 +120,7 @@ class Totals:
 
 
 def totals(run: RunDir) -> Totals:
-    """Count a run by streaming three columns of its shards."""
+    """Count the rows of a run by streaming a few columns of its shards."""
     total = Totals()
     for size, rows in each(run.shard_files(), _counted_columns):
         total.shards += 1
@@ -131,7 +134,7 @@ def totals(run: RunDir) -> Totals:
 
 
 def find_row(run: RunDir, row_id: int) -> dict[str, object] | None:
-    """Everything that the shards know of one row, or None."""
+    """One row with all columns, or None if no shard has it."""
     files = run.shard_files()
     for path, ids in zip(files, each(files, ids_of), strict=True):
         if row_id in ids:
@@ -142,19 +145,19 @@ def find_row(run: RunDir, row_id: int) -> dict[str, object] | None:
 
 
 def iter_rows(run: RunDir, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
-    """Stream columns of all shards."""
+    """Stream the given columns of all shards."""
     for path in run.shard_files():
         yield from parquet(path).iter_batches(columns=list(columns))
 
 
 def ids_of(path: RunPath) -> np.ndarray:
-    """The int64 row ids of one shard, as they stand."""
+    """The int64 row ids (n,) of one shard, in file order."""
     ids: np.ndarray = parquet(path).read(columns=["row_id"])["row_id"].to_numpy()
     return ids
 
 
 def each(files: Sequence[RunPath], read: Callable[[RunPath], T]) -> Iterator[T]:
-    """`read` of each file, in order; several at once where each has to travel."""
+    """`read(file)` for each file, in order; several at once if they are in a bucket."""
     if not files or isinstance(files[0], Path):
         yield from map(read, files)
         return

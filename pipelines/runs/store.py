@@ -1,10 +1,10 @@
-"""What a run directory must be able to do, and the two places that can: a disk and a bucket.
+"""The interface of a run's store, which is a disk or a bucket.
 
-                    on a disk                        in a bucket
-hold the run        flock                            `lease.json`, swapped (pipelines.runs.lease)
-commit a shard      rename staging -> shards         swap the lease, naming the shard; copy it
-after a crash       nothing                          the copy that the lease names is made up for
-what is committed   what is listed                   the same, checked against the lease
+                    on a disk                   in a bucket
+lock the run        flock                       swap `lease.json` (pipelines.runs.lease)
+commit a shard      rename staging -> shards    swap the lease with the shard's name, copy the shard
+after a crash       nothing to do               copy the shard that the lease names
+committed shards    the listing of shards/      the listing, checked against the lease
 """
 
 from __future__ import annotations
@@ -21,37 +21,37 @@ Record = dict[str, Any]
 
 
 class RunStore(Protocol):
-    """Where a run is, and how it is held and committed to. Raises OutputUnwritable and RunBusy."""
+    """A place for a run. Methods that write raise OutputUnwritable and RunBusy."""
 
     @property
     def path(self) -> RunPath:
-        """Of the run."""
+        """Path of the run."""
 
     @property
     def staging(self) -> RunPath:
-        """Where the writers of the holder put shards."""
+        """Folder for uncommitted shards."""
 
     def create(self) -> None:
-        """Make the folders and empty `staging`."""
+        """Create the folders and empty `staging`."""
 
     def locked(self) -> AbstractContextManager[None]:
-        """Hold the run for this process."""
+        """Lock the run for this process."""
 
     def commit(self, name: str) -> None:
-        """Make a staged shard visible: its rejects first, so that they never lack."""
+        """Make a staged shard visible. Its rejects come first, so a shard always has them."""
 
     def shard_files(self, part: str | None) -> list[RunPath]:
-        """Committed shards, of one manifest part or all, sorted."""
+        """Committed shards of one manifest part, or of all, sorted by name."""
 
     def sweep(self) -> None:
-        """Remove what a holder that died has left half done."""
+        """Remove incomplete commits of a process that died."""
 
     def change_record(self, change: Callable[[Record | None], Record]) -> None:
-        """Replace run.json by what `change` makes of it, whole or not at all."""
+        """Replace run.json atomically by `change(record)`; None if there is no run.json."""
 
 
 def digest_of(names: Iterable[str], onto: str = "0") -> str:
-    """Xor of the hashes of names, as hex: in any order the same, and each name takes itself out."""
+    """Xor of the hashes of names, in hex. The order does not matter; a repeated name cancels."""
     total = int(onto, 16)
     for name in names:
         total ^= int.from_bytes(hashlib.blake2b(name.encode(), digest_size=8).digest())

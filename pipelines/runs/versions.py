@@ -1,4 +1,4 @@
-"""Versions of what can change a result, for run.json."""
+"""Versions of the packages that can change a result, for run.json."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _PACKAGES = (
 
 
 def versions() -> dict[str, str]:
-    """Version by package name, Python and platform among them; absent packages are left out."""
+    """Package name -> version, plus Python and platform; packages that are missing are left out."""
     found = {"python": platform.python_version(), "platform": platform.platform()}
     for name in _PACKAGES:
         try:

@@ -111,7 +111,7 @@ def test_a_stopped_driver_is_taken_over_from_and_cannot_commit_when_it_comes_bac
         other.send_signal(signal.SIGCONT)
         said = told(other)
         assert said.startswith("RunBusy")
-        assert "was taken over by" in said
+        assert "has taken over" in said
         mine.swap(shards=2)
     assert b'"shards":2' in path.read_bytes()
 
@@ -180,6 +180,6 @@ def test_a_store_that_ignores_conditions_is_refused(path: S3Path, trouble: Troub
 
 def test_a_lease_of_something_else_is_not_overwritten(path: S3Path) -> None:
     path.write_text('{"not": "ours"}')
-    with pytest.raises(RunConflict, match=r"lease\.json is no lease"), Lease(path):
+    with pytest.raises(RunConflict, match=r"lease\.json is not a lease"), Lease(path):
         pass
     assert path.read_text() == '{"not": "ours"}'
