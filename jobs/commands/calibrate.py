@@ -162,7 +162,7 @@ def _print_report(console: Console, report: Report, drawn: Curves) -> None:
 
 
 def _print_curves(console: Console, drawn: Curves) -> None:
-    table = _table("escalated", "calibrated", "page mean", "difference")
+    table = _table("escalated", "calibrated", "page mean", "improvement")
     for escalated in _ESCALATED:
         share = 1 - escalated
         figures = (drawn.ours.at(share), drawn.naive.at(share), drawn.saved.at(share))

@@ -81,7 +81,7 @@ def test_the_summary_says_what_was_done(fo: Any, named: str, run: RunDir) -> Non
     said = " ".join(console.export_text().split())
     assert "new 3 changed 0 unchanged 0" in said
     assert "new 0 changed 0 unchanged 1" in said
-    assert "new 0 changed 1 as before 1 without a picture: OBJECT_MISSING 1" in said
+    assert "new 0 changed 1 unchanged 1 without a picture: OBJECT_MISSING 1" in said
     assert "reject 1 new 1 replace an earlier answer 0" in said
     assert "known already 1 nothing new; no file written" in said
 
