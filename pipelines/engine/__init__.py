@@ -1,9 +1,11 @@
-"""Everything that knows Ray.
+"""All code that uses Ray.
 
 cluster.py, joined_cluster.py        start a cluster, or join one
-pools.py, environments.py            how many workers fit; engines with an environment of their own
-stream.py                            rows through a Flow as a Ray Data stream
-worker.py, scoreboard*.py            runs actors on batches; knows which rows were in flight
+pools.py, environments.py            size of worker pools; isolated Python environments
+stream.py                            sends rows through a Flow as a Ray Data stream
+worker.py                            runs actors on batches, in a worker process
+scoreboard.py, scoreboard_link.py    progress, and the rows in flight when a worker dies
 waves.py, committer.py               the driver's loop: blocks -> committed shards
-progress.py, metrics.py              what is shown, and what Prometheus reads
+progress.py, metrics.py              numbers for the display, and for Prometheus
+native_log.py                        redirects stderr of C++ code to native.log
 """

@@ -20,26 +20,28 @@ from pipelines.engine.joined_cluster import remedy
 from pipelines.engine.pools import _DEATHS_AT_START
 from pipelines.errors import ClusterUnreachable
 
-#: Milliseconds that a process of our own cluster waits for work: longer than between two shards.
+#: Milliseconds until Ray ends an idle process of our own cluster; must exceed the time per shard.
 _IDLE_MS = 600_000
 
-
-#: Seconds that an aborted stream's scheduling thread gets for what it is doing.
+#: Seconds that the scheduling thread of an aborted stream gets to finish.
 _LAST_LOOP_S = 10.0
 
 
 @contextmanager
 def cluster(config: RayConfig) -> Iterator[None]:
-    """Connect to the cluster of the config, or hold one on this machine for as long as needed."""
+    """Connect to the cluster of the config, or run one on this machine until the block ends.
+
+    Raises ClusterUnreachable.
+    """
     here = config.address is None
     memory = config.object_store_mb * 2**20 if config.object_store_mb else None
     local: dict[str, Any] = {
         "include_dashboard": False,
         "num_cpus": config.num_cpus,
         "object_store_memory": memory,
-        # Ray ends a process that had nothing to do for a second. Every shard was written by a new
-        # one, for 2 to 3 s of CPU of imports.
-        # Events of tasks are for a dashboard, which is off: Ray's GCS grew by them for hours.
+        # By default Ray ends a process that is idle for 1 s. Each shard then needed a new process,
+        # which costs 2 to 3 s of CPU for imports.
+        # Task events are for the dashboard, which is off. Ray's GCS kept growing because of them.
         "_system_config": {
             "idle_worker_killing_time_threshold_ms": _IDLE_MS,
             "task_events_report_interval_ms": 0,
@@ -55,8 +57,8 @@ def cluster(config: RayConfig) -> Iterator[None]:
             )
         except Exception as error:
             raise ClusterUnreachable(
-                f"Ray at {config.address or 'this machine'}: {error}",
-                "see /tmp/ray/session_latest/logs" if here else remedy(error),
+                f"cannot start or join Ray at {config.address or 'this machine'}: {error}",
+                "read the logs in /tmp/ray/session_latest/logs" if here else remedy(error),
             ) from error
         try:
             _configure(config)
@@ -71,7 +73,7 @@ def cluster(config: RayConfig) -> Iterator[None]:
 
 
 def _started(**how: Any) -> None:
-    """`ray.init`, again where Ray gave a node of its own 30 s that a busy machine did not have."""
+    """`ray.init` with two retries: Ray gives a node 30 s to start, too little on a busy machine."""
     for last in (False, False, True):
         try:
             ray.init(**how)
@@ -84,10 +86,10 @@ def _started(**how: Any) -> None:
 
 
 def _end_idle_daemons() -> None:
-    """End those of our own cluster's processes that have nothing to do in a run.
+    """End three processes of our own cluster that a run does not need.
 
-    One forwards the workers' output to the driver (`log_to_driver` is off), one asks a cloud for
-    nodes, one serves the dashboard that is off. They are still importing when `ray.init` returns.
+    They forward workers' output to the driver (off), request nodes from a cloud, and serve the
+    dashboard (off). They are still importing when `ray.init` returns.
     """
     node: Any = ray._private.worker._global_node
     node.kill_log_monitor(check_alive=False)
@@ -97,14 +99,14 @@ def _end_idle_daemons() -> None:
 
 @contextmanager
 def _on_loopback() -> Iterator[None]:
-    """Ray's servers bind to 127.0.0.1, as they do on a Mac, instead of to every interface.
+    """Bind Ray's servers to 127.0.0.1, as on macOS, instead of to all interfaces.
 
-    `_node_ip_address="127.0.0.1"` does not do it: 2.60 puts the machine's own address in its place
+    `_node_ip_address="127.0.0.1"` does not work: Ray 2.60 replaces it by the machine's address
     (`resolve_ip_for_localhost`), and 36 sockets then listened on `::`.
     """
     name = ray_constants.ENABLE_RAY_CLUSTERS_ENV_VAR
     before = os.environ.get(name), ray_constants.ENABLE_RAY_CLUSTER
-    os.environ[name], ray_constants.ENABLE_RAY_CLUSTER = "0", False  # Ray's processes, this one
+    os.environ[name], ray_constants.ENABLE_RAY_CLUSTER = "0", False  # for children; for us
     try:
         yield
     finally:
@@ -115,25 +117,25 @@ def _on_loopback() -> Iterator[None]:
 
 
 def check_alive() -> None:
-    """Raises ClusterUnreachable if a daemon of our own cluster has ended.
+    """Raise ClusterUnreachable if a daemon of our own cluster has ended.
 
-    Ray says nothing, and ends this process in C++ with exit code 1 some ten seconds later (2.60).
+    Ray 2.60 reports nothing; about 10 s later its C++ code ends this process with exit code 1.
     """
     node: Any = ray._private.worker._global_node
     ended: set[str] = {name for name, _ in node.dead_processes()} if node else set()
     for name in sorted(ended & {"raylet", "gcs_server"}):
         raise ClusterUnreachable(
-            f"Ray's {name} on this machine has ended",
-            "what is committed is kept; start the same command again. Was it the kernel, for want "
-            "of memory? See dmesg and /tmp/ray/session_latest/logs",
+            f"Ray's process {name} on this machine has ended",
+            "start the same command again; committed rows are kept. To find the cause, read dmesg "
+            "(out of memory?) and /tmp/ray/session_latest/logs",
         )
 
 
 def _end_streams() -> None:
-    """End Ray Data's scheduling threads: they outlive a stream that nobody reads to its end.
+    """End Ray Data's scheduling threads, which outlive a stream that is not read to its end.
 
-    One that asks for a task's results when `ray.shutdown` is through meets a check in C++ that
-    aborts the process (2.60, `TaskManager::PeekObjectRefStream`).
+    If such a thread asks for a task's results after `ray.shutdown`, a check in C++ aborts this
+    process (Ray 2.60, `TaskManager::PeekObjectRefStream`).
     """
     for thread in threading.enumerate():
         if isinstance(thread, StreamingExecutor):
@@ -142,7 +144,7 @@ def _end_streams() -> None:
 
 
 def _workers() -> list[psutil.Process]:
-    """The processes below the raylet of our own cluster."""
+    """The child processes of the raylet of our own cluster."""
     node: Any = ray._private.worker._global_node
     raylets = node.all_processes.get(ray_constants.PROCESS_TYPE_RAYLET, ()) if node else ()
     with suppress(psutil.NoSuchProcess):
@@ -155,11 +157,10 @@ def _workers() -> list[psutil.Process]:
 
 
 def _end(workers: Sequence[psutil.Process]) -> None:
-    """End what is left of them, once their cluster is gone.
+    """End the workers that are left after their cluster has shut down.
 
-    A worker that exits because its pool has nothing left may meet a lock in C++ that is gone
-    already (2.60, `~Publisher` under `~io_context`; 2 of 15 labelling runs left one) and then stays
-    for ever: 1.3 GB with two models.
+    In Ray 2.60 a worker can hang on a destroyed lock as it exits (`~Publisher` under
+    `~io_context`). 2 of 15 labelling runs left a process of 1.3 GB behind for good.
     """
     for worker in workers:
         with suppress(psutil.NoSuchProcess):
@@ -172,8 +173,8 @@ def _configure(config: RayConfig) -> None:
     context.enable_progress_bars = False
     context.print_on_execution_start = False
     context.enable_auto_log_stats = False
-    # Ray would start the pools one after the other, each when the one before is up: 29 s until a
-    # labelling run reads its first image on two cores. `waves.Starting` does the waiting.
+    # By default Ray starts a pool only when the previous pool is up: 29 s until a labelling run
+    # reads its first image on two cores. `waves.Starting` waits for the pools instead.
     context.wait_for_min_actors_s = -1
     context.max_consecutive_actor_init_deaths = _DEATHS_AT_START
-    logging.getLogger("ray.data").setLevel(logging.CRITICAL)  # its errors reach us as exceptions
+    logging.getLogger("ray.data").setLevel(logging.CRITICAL)  # errors are raised as exceptions

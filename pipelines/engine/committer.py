@@ -1,8 +1,8 @@
-"""From finished blocks to committed shards, on the driver: it moves references, not rows.
+"""Turns finished blocks into committed shards, on the driver. It moves references, not rows.
 
-Blocks gather until a shard is full or has waited long enough; a Ray task writes it to staging; the
-driver checks its row ids against what is still owed and commits it (`pipelines.runs.store`). That
-check is the invariant of the whole system: every row of the manifest is written exactly once.
+Blocks collect until a shard is full or the flush interval has passed. A Ray task writes the shard
+to staging. The driver checks its row ids against the open rows and commits it
+(`pipelines.runs.store`). This check ensures that every row of the manifest is written exactly once.
 """
 
 from __future__ import annotations
@@ -22,16 +22,16 @@ from pipelines.runs.directory import RunDir
 from pipelines.runs.shards import SinkConfig, StagedShard, stage_shard
 from pipelines.storage.output_errors import output_error
 
-#: Writers at once; more only queue for the same disk.
+#: Write tasks at once; more would only wait for the same disk.
 _WRITERS = 4
-#: Seconds that the first rows of a session wait: somebody is looking whether it works.
+#: Flush interval of the first rows of a session, in seconds: the user wants to see results early.
 _FIRST_S = 0.3
-#: Bytes of them that the driver writes itself: a process for a task takes 2 to 3 s to start.
+#: The driver writes a smaller first shard itself: the process of a task takes 2 to 3 s to start.
 _FIRST_BYTES = 8 << 20
 
 
 class Committer:
-    """Commits the rows of one manifest part. `owed`: int64 row ids that must come, each once."""
+    """Commits the rows of one manifest part. `owed`: int64 row ids (n,), each expected once."""
 
     def __init__(
         self, run: RunDir, part: str, owed: np.ndarray, sink: SinkConfig, done: Committed
@@ -45,7 +45,7 @@ class Committer:
         self._writing: dict[Any, float] = {}
 
     def add(self, bundle: Any) -> None:
-        """Take a finished bundle (Ray's RefBundle); start a shard when enough has gathered."""
+        """Add a finished bundle (Ray's RefBundle); start to write a shard when it is full."""
         if not self._gathered:
             self._since = time.monotonic()
         for entry, part in zip(bundle.blocks, bundle.slices, strict=True):
@@ -58,7 +58,7 @@ class Committer:
             self.flush()
 
     def tick(self) -> None:
-        """Flush what has waited long enough; commit what has been written."""
+        """Flush after the flush interval; commit the shards that are written."""
         longest = self._sink.flush_seconds
         patience = min(_FIRST_S, longest) if self._nothing_yet() else longest
         if self._gathered and time.monotonic() - self._since >= patience:
@@ -66,7 +66,7 @@ class Committer:
         self._collect(wait=False)
 
     def flush(self) -> None:
-        """Start writing what has gathered."""
+        """Start to write the collected blocks as a shard."""
         while len(self._writing) >= _WRITERS:
             self._collect(wait=True)
         spans = [(first, end) for _, first, end in self._gathered]
@@ -79,7 +79,7 @@ class Committer:
         self._gathered, self._rows, self._bytes = [], 0, 0
 
     def finish(self) -> None:
-        """Write and commit the rest. Raises RunFailed if a row is owed and did not come."""
+        """Write and commit the rest. Raises RunFailed if a row is missing."""
         if self._gathered:
             self.flush()
         while self._writing:
@@ -87,13 +87,13 @@ class Committer:
         missing = self._owed[~self._arrived]
         if len(missing):
             raise RunFailed(
-                f"{len(missing)} of {len(self._owed)} rows went in and did not come out "
+                f"{len(missing)} of {len(self._owed)} rows were lost in the flow "
                 f"(first row_id: {missing[0]})",
-                "start the same command again: they are still owed. Please report this",
+                "start the same command again to process them. Please report this bug",
             )
 
     def _nothing_yet(self) -> bool:
-        """Whether this session has not written anything, nor begun to."""
+        """Whether this session has neither written a shard nor started to."""
         return not self._done.shards and not self._writing
 
     def _write_here(self, spans: list[tuple[int, int]], refs: list[Any]) -> None:
@@ -123,15 +123,15 @@ class Committer:
             self._done.write_s += time.monotonic() - started
 
     def commit(self, shard: StagedShard) -> None:
-        """Check a staged shard against what is owed and make it visible. Raises RunFailed."""
+        """Check a staged shard against the open rows and commit it. Raises RunFailed."""
         at = np.searchsorted(self._owed, shard.row_ids)
         known = (at < len(self._owed)) & (
             self._owed[np.minimum(at, len(self._owed) - 1)] == shard.row_ids
         )
         if not known.all() or self._arrived[at].any() or len(np.unique(at)) != len(at):
             raise RunFailed(
-                f"shard {shard.name} holds a row that is not owed, or is there already",
-                "nothing of it was committed; start the same command again. Please report this",
+                f"shard {shard.name} holds a row twice, or a row that is not open",
+                "start the same command again; the shard was not committed. Please report this bug",
             )
         self._arrived[at] = True
         self._run.commit(shard.name)

@@ -1,8 +1,8 @@
-"""Environments of engines that cannot share ours: where they are, and what Ray is told of them.
+"""Isolated Python environments of engines, and the `runtime_env` that Ray gets for a pool.
 
-An environment is a virtual environment built from `infra/engines/NAME.lock` with the Python and the
-Ray of the driver (`make engines`). A pool names it; Ray then starts the pool's workers with its
-python. The second way, `uv`, has Ray build it when the pool starts.
+`make engines` builds a virtual environment from `infra/engines/NAME.lock`, with the driver's Python
+and Ray versions. A pool names it in `environment`, and Ray starts its workers with that Python.
+With `uv` instead, Ray builds the environment when the pool starts.
 """
 
 from __future__ import annotations
@@ -17,17 +17,17 @@ from pipelines.errors import ConfigError
 
 VARIABLE = "NIGHTJAR_VENVS"
 
-#: One heap for all threads of a worker. glibc gives each thread one that holds no block above
-#: 64 MB; Ray has 20 before a model is there, and Ray Data calls it in one more. Forwards of a
-#: full-size detector and segmenter fetched 65,000 pages a second from the kernel there, for a tenth
-#: of the time: `actors/heap.py` comes too late for these threads.
+#: One heap for all threads of a worker. By default glibc gives each thread its own heap, which
+#: cannot hold blocks above 64 MB. A worker has 20 threads of Ray before a model loads, and one more
+#: that calls the model. Its forward passes then fetched 65,000 pages a second from the kernel (10 %
+#: of the time, full-size detector and segmenter). `actors/heap.py` runs too late for these threads.
 _ONE_HEAP = {"MALLOC_ARENA_MAX": "1"}
 
 _REPOSITORY = Path(__file__).resolve().parents[2]
 
 
 def folders(variables: Mapping[str, str] = os.environ) -> list[Path]:
-    """Where environments are looked for, in this order."""
+    """The folders that may hold environments, in search order."""
     named = variables.get(VARIABLE)
     if named:
         return [Path(one) for one in named.split(os.pathsep) if one]
@@ -35,28 +35,30 @@ def folders(variables: Mapping[str, str] = os.environ) -> list[Path]:
 
 
 def find(name: str) -> Path | None:
-    """The python of the environment `name`, or None."""
+    """The Python executable of the environment `name`, or None."""
     found = (folder.absolute() / name / "bin" / "python" for folder in folders())
     return next((python for python in found if python.exists()), None)
 
 
 def locked(lock: Path) -> list[str]:
-    """The requirements in a lock. Raises ConfigError."""
+    """The requirements in a lock file. Raises ConfigError."""
     try:
         lines = lock.read_text().splitlines()
     except OSError as error:
-        raise ConfigError(f"no lock {lock}: {error}", "see infra/engines") from None
+        raise ConfigError(
+            f"cannot read lock file {lock}: {error}", "infra/engines has the lock files"
+        ) from None
     return [line for line in lines if line and not line.startswith("#")]
 
 
 def runtime_env(pool: Pool) -> dict[str, Any]:
-    """Ray's `runtime_env` of a pool. Raises ConfigError."""
+    """Ray's `runtime_env` for a pool. Raises ConfigError."""
     return _python(pool) | ({} if pool.num_gpus else {"env_vars": dict(_ONE_HEAP)})
 
 
 def _python(pool: Pool) -> dict[str, Any]:
     if pool.uv:
-        # Its own options would be --no-cache, and whatever the packages ask for beside the lock.
+        # Ray's defaults are --no-cache, and to install dependencies that the lock does not have.
         options = {"uv_pip_install_options": ["--no-deps"], "uv_check": False}
         return {"uv": {"packages": locked(Path(pool.uv)), **options}}
     if pool.environment is None:
@@ -65,6 +67,6 @@ def _python(pool: Pool) -> dict[str, Any]:
     if python is None:
         raise ConfigError(
             f"no environment {pool.environment} in {', '.join(map(str, folders()))}",
-            f"make engines, or name the folder that holds it in {VARIABLE}",
+            f"run `make engines`, or set {VARIABLE} to the folder that holds it",
         )
     return {"py_executable": str(python)}

@@ -1,6 +1,6 @@
-"""What is different when a run joins a cluster instead of starting one.
+"""Joining a running cluster: its address, error remedies, and a check of the run directory.
 
-Imports Ray only in functions: `pipelines.run` asks `joined` before it imports Ray.
+Imports Ray only inside functions: `pipelines.run` calls `joined` before it imports Ray.
 """
 
 from __future__ import annotations
@@ -13,15 +13,15 @@ from typing import Any
 from pipelines.config import RayConfig
 from pipelines.errors import OutputUnwritable
 
-#: Nodes that are asked whether they see the run directory, and seconds they have to answer: a
-#: worker process must start on each (2 s idle, 20 s here under load).
+#: Most nodes that are checked for the run directory, and the seconds that they have to answer: a
+#: worker process must start on each (2 s idle, 20 s under load).
 _ASKED, _ANSWER_S = 32, 90.0
 
 
 def joined(config: RayConfig) -> RayConfig:
-    """`config`, with RAY_ADDRESS where it names no cluster: Ray sets it for submitted jobs.
+    """`config` with the address in RAY_ADDRESS, unless it has one. Ray sets it for submitted jobs.
 
-    The address of a job server (http://...), which `ray job` takes from the same variable, is none.
+    An http:// address is ignored: it is a job server, which `ray job` takes from this variable.
     """
     address = os.environ.get("RAY_ADDRESS", "")
     if config.address or not address or address.startswith(("http://", "https://")):
@@ -30,27 +30,28 @@ def joined(config: RayConfig) -> RayConfig:
 
 
 def remedy(error: Exception) -> str:
-    """What to do about an exception of `ray.init` that was to join a cluster."""
+    """The remedy for an exception of `ray.init` while joining a cluster."""
     text = f"{type(error).__name__}: {error}"
     if "Version mismatch" in text:
         return (
-            "Ray and Python must be the same to the last digit in the cluster's image, in the "
+            "use exactly the same versions of Ray and Python in the cluster's image, in the "
             "environment that starts the run, and in every py_executable"
         )
     if "uthentication" in text or "token" in text.lower():
         return (
-            "set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN (or RAY_AUTH_TOKEN_PATH) as on the cluster"
+            "set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN (or RAY_AUTH_TOKEN_PATH) to the values "
+            "of the cluster"
         )
     return (
-        "check ray.address and RAY_ADDRESS, and that the head is up; from outside of the cluster "
-        "use nightjar submit"
+        "check ray.address and RAY_ADDRESS, and that the head node is up; from outside the "
+        "cluster use nightjar submit"
     )
 
 
 def check_reachable(run: Path) -> None:
-    """Raises OutputUnwritable if a node of the cluster cannot read and write below `run`.
+    """Raise OutputUnwritable unless every node of the cluster reads and writes the same `run`.
 
-    `run` exists here. Workers leave their shards there, and this process renames them.
+    `run` exists on this machine. Workers write shards there, and this process renames them.
     """
     import ray
 
@@ -59,14 +60,17 @@ def check_reachable(run: Path) -> None:
         strangers = _strangers(run, nodes[:_ASKED])
         if strangers:
             raise OutputUnwritable(
-                f"run_dir {run} is another directory on {', '.join(strangers)} "
-                f"({len(strangers)} of {len(nodes[:_ASKED])} nodes asked)",
+                f"run_dir {run} is not shared with {', '.join(strangers)} "
+                f"({len(strangers)} of {len(nodes[:_ASKED])} checked nodes)",
                 "put run_dir on s3://, or on a file system that every node mounts at this path",
             )
 
 
 def _strangers(run: Path, nodes: list[dict[str, Any]]) -> list[str]:
-    """Names of the nodes that do not see a file of this process, or whose file it does not see."""
+    """Host names of the nodes that do not share `run` with this process.
+
+    Each node must see a file of this process, and this process must see a file of the node.
+    """
     import ray
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
@@ -88,7 +92,7 @@ def _strangers(run: Path, nodes: list[dict[str, Any]]) -> list[str]:
 
 
 def _sees(mark: str, node: str) -> str:
-    """Runs on a node. The name of the file that it left beside the mark; empty: it could not."""
+    """Runs on a node. The name of the file that it created beside the mark; "" on failure."""
     answer = Path(f"{mark}-{node}")
     try:
         if not Path(mark).exists():
@@ -105,5 +109,5 @@ def _agreed(task: Any, mark: Path) -> bool:
     try:
         name = ray.get(task)
     except ray.exceptions.RayError:
-        return True  # the node has gone meanwhile; it says nothing about the directory
+        return True  # the node is gone: no evidence about the directory
     return bool(name) and (mark.parent / name).exists()

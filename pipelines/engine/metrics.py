@@ -1,19 +1,19 @@
-"""What a run tells Prometheus, through Ray's metrics endpoint of each node.
+"""Metrics for Prometheus, through Ray's metrics endpoint on each node.
 
-Ray puts `ray_` in front of every name, and labels of its own beside ours (`WorkerId`, ...): sum
-over them. `run` is the last part of run_dir, so that no path or bucket is published.
+Ray adds the prefix `ray_` to every name and its own labels (`WorkerId`, ...): sum over them. The
+label `run` is the last part of run_dir, so no path or bucket name is published.
 
     nightjar_rows_total{stage, run}             rows that a stage has finished
     nightjar_failures_total{stage, kind, run}   of these, rows with a failure (actors.failures)
-    nightjar_stage_seconds{stage, run}          histogram: seconds of a worker for one batch
-    nightjar_queue_rows{stage, run}             gauge: rows waiting for a stage or in its hands
-    nightjar_outcomes_total{outcome, run}       rows committed
-    nightjar_escalations_total{run}             rows that the fallback was asked about
+    nightjar_stage_seconds{stage, run}          histogram: seconds for one batch
+    nightjar_queue_rows{stage, run}             gauge: rows that wait for a stage or are in it
+    nightjar_outcomes_total{outcome, run}       committed rows
+    nightjar_escalations_total{run}             rows sent to the fallback reader
     nightjar_vlm_tokens_total{direction, run}   direction: prompt or completion
     nightjar_vlm_money_total{run}               in the currency of the budget's prices
 
-All of it is counted by batch, in the scoreboard actor and in the driver: workers send nothing more
-than they do for the progress display, and a run has a few dozen series, not some for each worker.
+The scoreboard actor and the driver count by batch. So workers send nothing beyond the data for the
+progress display, and a run has a few dozen series instead of some for each worker.
 """
 
 from __future__ import annotations
@@ -25,37 +25,36 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-#: Edges of `nightjar_stage_seconds`, in seconds: a batch of cached pages to a batch of answers of a
-#: slow endpoint.
+#: Bucket edges of `nightjar_stage_seconds`: from a batch of cached pages to a slow endpoint.
 SECONDS = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0)
 
-#: Name -> (kind, own tags, description). Dashboards name these: infra/grafana.
+#: Name -> (kind, own tags, description). The dashboards in infra/grafana use these names.
 METRICS: dict[str, tuple[str, tuple[str, ...], str]] = {
     "nightjar_rows_total": ("counter", ("stage",), "rows that a stage has finished"),
     "nightjar_failures_total": ("counter", ("stage", "kind"), "rows with a failure"),
-    "nightjar_stage_seconds": ("histogram", ("stage",), "seconds of a worker for one batch"),
-    "nightjar_queue_rows": ("gauge", ("stage",), "rows waiting for a stage or in its hands"),
-    "nightjar_outcomes_total": ("counter", ("outcome",), "rows committed"),
-    "nightjar_escalations_total": ("counter", (), "rows that the fallback was asked about"),
-    "nightjar_vlm_tokens_total": ("counter", ("direction",), "tokens of the fallback"),
-    "nightjar_vlm_money_total": ("counter", (), "what the fallback has cost"),
+    "nightjar_stage_seconds": ("histogram", ("stage",), "seconds for one batch"),
+    "nightjar_queue_rows": ("gauge", ("stage",), "rows that wait for a stage or are in it"),
+    "nightjar_outcomes_total": ("counter", ("outcome",), "committed rows"),
+    "nightjar_escalations_total": ("counter", (), "rows sent to the fallback reader"),
+    "nightjar_vlm_tokens_total": ("counter", ("direction",), "tokens of the fallback reader"),
+    "nightjar_vlm_money_total": ("counter", (), "cost of the fallback reader"),
 }
 
 
 class Meter:
-    """Writes the metrics of one run, in whatever process it is first used in."""
+    """Writes the metrics of one run. Can be pickled: metrics are created at the first use."""
 
     def __init__(self, run: str) -> None:
         self._run = run
         self._made: dict[str, Any] = {}
 
     def add(self, name: str, value: float, **tags: str) -> None:
-        """Count `value` up; nothing for 0, which Ray refuses."""
+        """Add `value` to a counter; does nothing for 0, which Ray rejects."""
         if value > 0:
             self._metric(name).inc(value, tags | {"run": self._run})
 
     def observe(self, name: str, value: float, **tags: str) -> None:
-        """Put `value` into a histogram."""
+        """Add `value` to a histogram."""
         self._metric(name).observe(value, tags | {"run": self._run})
 
     def set(self, name: str, value: float, **tags: str) -> None:
@@ -74,20 +73,20 @@ class Meter:
 
 
 class BatchMetrics:
-    """What the scoreboard counts: one call a batch (about 30 microseconds)."""
+    """Metrics that the scoreboard writes: one call for each batch (about 30 microseconds)."""
 
     def __init__(self, meter: Meter) -> None:
         self._meter = meter
 
     def batch(self, stage: str, rows: int, failures: dict[str, int], busy_s: float) -> None:
-        """A stage has finished a batch."""
+        """Count a finished batch of a stage."""
         self._meter.add("nightjar_rows_total", rows, stage=stage)
         self._meter.observe("nightjar_stage_seconds", busy_s, stage=stage)
         for kind, count in failures.items():
             self._meter.add("nightjar_failures_total", count, stage=stage, kind=kind)
 
     def spent(self, spent: dict[str, float]) -> None:
-        """The fallback has answered for a batch; `spent` as `spending` makes it."""
+        """Count the cost of a batch of the fallback reader; `spent` is from `spending`."""
         self._meter.add("nightjar_escalations_total", spent["escalations"])
         for direction in ("prompt", "completion"):
             tokens = spent[f"{direction}_tokens"]
@@ -96,7 +95,7 @@ class BatchMetrics:
 
 
 def spending(out: pa.Table) -> dict[str, float]:
-    """Sums over a batch of the column `vlm_usage` (`escalation.vlm.USAGE`); unknown adds 0."""
+    """Sums of the column `vlm_usage` over a batch (`escalation.vlm.USAGE`); null counts as 0."""
     usage = out["vlm_usage"].combine_chunks()
     asked = pc.greater(pc.struct_field(usage, "requests"), 0)
     sums = {
@@ -107,16 +106,16 @@ def spending(out: pa.Table) -> dict[str, float]:
 
 
 class RunMetrics:
-    """What the driver knows: queues and committed outcomes. Call `publish` as often as it looks."""
+    """Metrics that the driver writes: queues and committed outcomes."""
 
     def __init__(self, meter: Meter) -> None:
         self._meter = meter
         self._outcomes: Counter[str] = Counter()
 
     def publish(self, outcomes: Counter[str], waiting: Mapping[str, int]) -> None:
-        """Publish outcomes that are new, and every queue: Ray 2.60 forgets a gauge not set again.
+        """Publish new outcomes and all queues. Ray 2.60 drops a gauge that is not set repeatedly.
 
-        `outcomes`: rows committed so far; `waiting`: rows by stage.
+        `outcomes`: committed rows so far, by outcome; `waiting`: rows by stage.
         """
         for outcome, count in (outcomes - self._outcomes).items():
             self._meter.add("nightjar_outcomes_total", count, outcome=outcome)

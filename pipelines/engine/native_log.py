@@ -1,4 +1,4 @@
-"""Redirects what native libraries print on stderr into a log file of the run."""
+"""Redirects the stderr of native libraries to a log file of the run."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from typing import IO
 from pipelines.errors import NightjarError
 from pipelines.storage.paths import RunPath
 
-#: Of the native log that a bucket keeps: its end.
+#: Bytes at the end of the log that are kept in a bucket.
 _LOG_BYTES = 1 << 20
 
 
 @contextmanager
 def native_stderr_to(path: RunPath) -> Iterator[None]:
-    """Send what C++ writes to file descriptor 2 to a file; Python's stderr stays where it was.
+    """Send file descriptor 2, which C++ code writes to, to a file. Python's stderr is unchanged.
 
-    Ray warns there about every pool of Ray Data (ray#53727), in the middle of the display. In a
-    bucket, which knows no appending, it is the log of the last session.
+    Ray prints a warning there for every pool of Ray Data (ray#53727), in the middle of the display.
+    A bucket cannot append, so its log holds the last session only.
     """
     sys.stderr.flush()
     python_stderr, terminal = sys.stderr, os.dup(2)
@@ -46,5 +46,5 @@ def _log_file(path: RunPath) -> Iterator[IO[bytes]]:
             yield log
         finally:
             log.seek(max(0, log.seek(0, os.SEEK_END) - _LOG_BYTES))
-            with suppress(NightjarError):  # what went wrong before matters more
+            with suppress(NightjarError):  # must not hide an error of the run
                 path.write_bytes(log.read())

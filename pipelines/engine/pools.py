@@ -1,4 +1,4 @@
-"""Sizes of worker pools: open pools share the cores, and pools that cannot fit are refused."""
+"""Sizes of worker pools. Pools without max_size share the cores; pools that cannot fit raise."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from pipelines.engine.environments import runtime_env
 from pipelines.errors import ClusterUnreachable
 from pipelines.flow import Flow, Stage
 
-#: Workers of a pool that may die in a row while they load (a spot node taken back): each is
-#: replaced. What a model itself says against starting ends the run at once.
+#: Consecutive deaths of a pool's workers while they load (a spot node is reclaimed) until the run
+#: stops; before that, each worker is replaced. An error of the model itself stops the run at once.
 _DEATHS_AT_START = 3
 
 
 def sized(flow: Flow, config: RayConfig, rows: int | None = None) -> Flow:
-    """The flow with every open pool size settled: no more workers than `rows` make batches.
+    """The flow with a fixed size for every pool; no pool has more workers than batches in `rows`.
 
-    Raises ClusterUnreachable for the impossible, ConfigError for an environment that is not there.
+    Raises ClusterUnreachable if the pools do not fit, ConfigError if an environment is missing.
     """
     there: dict[str, float] = ray.cluster_resources()
     cpus, gpus = there.get("CPU", 0.0), there.get("GPU", 0.0)
@@ -57,10 +57,10 @@ def _filled(stage: Stage, cpus: float, gpus: float, rows: int | None) -> Stage:
 
 
 def _squeezed(stage: Stage, cpus: float) -> Stage:
-    """An open pool that has less than one worker's cores left reserves what there is.
+    """Reduce the reservation of a single worker to the cores that are left.
 
-    A reservation only keeps workers apart, it binds nothing: better one reader too many on two
-    cores than none of them, when a flow has several readers.
+    A reservation limits the number of workers, not their use of cores. In a flow with several
+    readers on two cores, one worker too many is better than a reader without a worker.
     """
     pool = stage.pool
     if pool.min_size > 1 or not 0 < cpus < pool.num_cpus:
@@ -74,19 +74,19 @@ def _check_fits(stage: Stage, cpus: float, gpus: float) -> None:
     for what, asked, there in (("GPU", pool.num_gpus, gpus), ("CPU", pool.num_cpus, cpus)):
         if asked * pool.min_size > there:
             raise ClusterUnreachable(
-                f"{stage.name} asks for {pool.min_size} x {asked:g} {what}, "
-                f"this machine has {there:g}",
+                f"{stage.name} needs {pool.min_size} x {asked:g} {what}, "
+                f"but this machine has {there:g}",
                 f"lower num_{what.lower()}s or min_size of its pool, or set ray.address",
             )
 
 
 def _check_together(stages: Sequence[Stage], cpus: float) -> None:
-    """Raise ClusterUnreachable if there is no room for all pools: the last would never start."""
+    """Raise ClusterUnreachable if the pools do not fit together: the last would never start."""
     asked = {stage.name: stage.pool.min_size * stage.pool.num_cpus for stage in stages}
     if sum(asked.values()) > cpus + 1e-6:
         each = ", ".join(f"{name} {share:g}" for name, share in asked.items())
         raise ClusterUnreachable(
-            f"the pools ask for {sum(asked.values()):g} CPU together ({each}), "
-            f"this machine has {cpus:g}",
-            "lower num_cpus of some: it reserves cores and does not bind; or set ray.address",
+            f"the pools need {sum(asked.values()):g} CPU together ({each}), "
+            f"but this machine has {cpus:g}",
+            "lower num_cpus of some pools (a reservation, not a limit), or set ray.address",
         )

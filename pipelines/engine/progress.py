@@ -1,4 +1,4 @@
-"""What a run has done so far, for displays and for run.json."""
+"""Progress of a run, for displays and for run.json."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pipelines.engine.scoreboard import StageScore
 
 @dataclass
 class Committed:
-    """What this session has committed."""
+    """Totals of the committed shards of this session."""
 
     rows: int = 0
     shards: int = 0
@@ -36,11 +36,11 @@ class Progress:
 
     @property
     def owed(self) -> int:
-        """Rows that were not there when this session began."""
+        """Rows that were not finished when this session began."""
         return self.total - self.done_before
 
     def waiting(self) -> dict[str, int]:
-        """Rows by stage that the stage before has finished and this one has not."""
+        """Stage -> rows that the previous stage has finished and this stage has not."""
         waiting, arrived = {}, self.owed
         for name in self.stages:
             rows = self.scores[name].rows if name in self.scores else 0

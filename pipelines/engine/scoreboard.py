@@ -1,10 +1,10 @@
 """The scoreboard of a run: progress by stage, and which rows were in flight when a worker died.
 
-One small Ray actor. Workers say `begin` before a batch and `end` after it; the driver reads
-`snapshot` once a second. A row that begins again without having ended was in the hands of a worker
-that died: it is a suspect, and the worker then takes the rows of that batch one by one. A row that
-was alone in two deaths is quarantined without touching the model a third time. So one poison row
-costs three restarts and itself, not the run. By default Ray 2.60 restarts the worker for ever.
+One small Ray actor. Workers call `begin` before a batch and `end` after it; the driver reads
+`snapshot` twice a second. If a row begins again without an `end`, its worker died. The row is a
+suspect, and the next worker processes the rows of that batch one by one. A row that was alone in
+two deaths is quarantined without a third attempt. So a row that kills workers costs three restarts
+and its own result, not the run. By default Ray 2.60 restarts the worker for ever.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ from typing import Any
 from pipelines.engine.metrics import BatchMetrics
 from pipelines.errors import NightjarError
 
-#: Deaths of a worker with this row alone in hand before the row is quarantined. One may be chance
-#: (a spot node taken back, an operator's kill -9); two for the same lone row is no chance.
+#: Deaths of a worker with a single row until this row is quarantined. One death can be a
+#: coincidence (a spot node is reclaimed, a kill -9); two deaths with the same row cannot.
 LONE_DEATHS_LIMIT = 2
 
 
 @dataclass
 class StageScore:
-    """What one stage has done so far in this session."""
+    """Counts of one stage in this session. `*_at`: seconds since the epoch."""
 
     rows: int = 0
     batches: int = 0
@@ -32,13 +32,13 @@ class StageScore:
     seconds: dict[str, float] = field(default_factory=dict)
     busy_s: float = 0.0
     deaths: int = 0
-    recycled: int = 0  # workers that ended by themselves because they had grown
+    recycled: int = 0  # workers that ended themselves because they used too much memory
     first_batch_at: float | None = None
     last_batch_at: float | None = None
 
 
 class Board:
-    """State of the scoreboard; wrapped into a Ray actor by `pipelines.engine.stream`."""
+    """State of the scoreboard; `pipelines.engine.stream` makes it a Ray actor."""
 
     def __init__(self, metrics: BatchMetrics | None = None) -> None:
         self._metrics = metrics
@@ -51,7 +51,7 @@ class Board:
         self._provenance: dict[str, dict[str, str]] = {}
 
     def begin(self, stage: str, rows: list[int]) -> dict[int, int]:
-        """Open a batch. Returns {row: lone deaths} for the rows that were in a worker's death."""
+        """Open a batch. Returns {row: deaths with this row alone} for rows whose worker died."""
         died = [row for row in rows if (stage, row) in self._open]
         if died:
             self._scores[stage].deaths += 1
@@ -66,7 +66,7 @@ class Board:
         return {row: self._lone_deaths[stage, row] for row in rows if self._deaths[stage, row]}
 
     def release(self, stage: str, rows: list[int]) -> None:
-        """Close rows without counting them: their batch goes on, these rows are out of danger."""
+        """Close rows without counting them, while their batch continues."""
         for row in rows:
             self._open.pop((stage, row), None)
 
@@ -95,16 +95,16 @@ class Board:
             self._metrics.batch(stage, len(rows), failures, busy_s)
 
     def report_spending(self, spent: dict[str, float]) -> None:
-        """What the fallback has cost for a batch (`pipelines.engine.metrics.spending`)."""
+        """Count the cost of a batch of the fallback (`pipelines.engine.metrics.spending`)."""
         if self._metrics:
             self._metrics.spent(spent)
 
     def report_recycled(self, stage: str) -> None:
-        """A worker of `stage` ends itself between two batches: no row is in its hands."""
+        """Count a worker of `stage` that ends itself between two batches."""
         self._scores[stage].recycled += 1
 
     def report_setup(self, stage: str, provenance: dict[str, str]) -> None:
-        """A worker of `stage` is up, holding these weights."""
+        """A worker of `stage` is up, with models of this provenance."""
         self._provenance[stage] = provenance
 
     def report_setup_error(self, stage: str, message: str, remedy: str) -> None:
@@ -112,7 +112,7 @@ class Board:
         self._setup_errors.append((stage, message, remedy))
 
     def report_stop(self, error: NightjarError) -> None:
-        """A worker met what no row is to blame for; the driver stops the run with this."""
+        """A worker had an error that no row causes; the driver stops the run with it."""
         self._stops.append(error)
 
     def snapshot(self) -> dict[str, StageScore]:
@@ -120,7 +120,7 @@ class Board:
         return dict(self._scores)
 
     def setup(self) -> dict[str, Any]:
-        """What workers reported: provenance by stage, setup errors, and why the run must stop."""
+        """Reports of the workers: provenance by stage, setup errors, errors that stop the run."""
         return {
             "provenance": self._provenance,
             "errors": self._setup_errors,

@@ -8,7 +8,7 @@ from pipelines.errors import NightjarError
 
 
 class BoardLink(Protocol):
-    """How a worker reaches the scoreboard: a Ray actor handle, or the Board itself in tests."""
+    """The scoreboard as a worker calls it: a Ray actor, or a Board in the same process (tests)."""
 
     def begin(self, stage: str, rows: list[int]) -> dict[int, int]: ...
     def release(self, stage: str, rows: list[int]) -> None: ...
@@ -28,8 +28,7 @@ class BoardLink(Protocol):
 
 
 class RayBoardLink:
-    """Calls the scoreboard actor; only `begin`, of what a run does often, waits for its answer
-    (about 1 ms)."""
+    """Calls the scoreboard actor. Of the frequent calls only `begin` waits for an answer (1 ms)."""
 
     def __init__(self, handle: Any) -> None:
         self._handle = handle
@@ -59,7 +58,7 @@ class RayBoardLink:
     def report_recycled(self, stage: str) -> None:
         import ray
 
-        ray.get(self._handle.report_recycled.remote(stage))  # and all that was said before it
+        ray.get(self._handle.report_recycled.remote(stage))  # waits for all earlier calls too
 
     def report_setup(self, stage: str, provenance: dict[str, str]) -> None:
         self._handle.report_setup.remote(stage, provenance)

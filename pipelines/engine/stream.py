@@ -1,7 +1,7 @@
-"""The one place that speaks to Ray Data: start a cluster, stream rows through a Flow.
+"""Streams rows through a Flow with Ray Data. No other module builds Ray datasets.
 
-Ray 2.60 has traps that the settings below answer: it draws progress bars of its own, it waits for
-ever for resources that no node has, and `concurrency=` / `ray_remote_args` are gone in 2.64.
+`concurrency=` and `ray_remote_args` of `map_batches` are gone in Ray 2.64, so `compute=` and
+`num_cpus=` are used.
 """
 
 from __future__ import annotations
@@ -20,30 +20,30 @@ from pipelines.engine.scoreboard_link import RayBoardLink
 from pipelines.engine.worker import CrewWorker
 from pipelines.flow import Flow
 
-#: Two tasks per worker: one runs, the next one's rows are already there.
+#: Tasks per worker: one runs, and the rows of the next one are already loaded.
 _TASKS_IN_FLIGHT = 2
 
 
 def start_board(run: str = "") -> Any:
-    """The scoreboard actor of this run; it restarts, but nothing durable depends on it.
+    """Start the scoreboard actor. Ray restarts it after a crash; its counts are then lost.
 
-    `run`: a name to publish metrics under; none are published without.
+    `run`: the metrics' label; "": no metrics are published.
     """
     board = ray.remote(Board).options(num_cpus=0, max_restarts=-1, max_task_retries=-1)
     return board.remote(BatchMetrics(Meter(run)) if run else None)
 
 
 def stream(flow: Flow, rows: pa.Table, board: Any) -> Iterator[Any]:
-    """Ray's ref bundles with the finished rows, in no order. `rows`: manifest rows still to do.
+    """Ray's ref bundles with the finished rows, in any order. `rows`: manifest rows to process.
 
-    One block per batch of the first stage, made here instead of by `read_parquet`, whose 32 actors
-    that read footers take 37 s on two cores (3 to 7 s with one of them). No filter and no union:
-    together they ran the stages above them twice.
+    Blocks are made here, one for each batch of the first stage. `read_parquet` is slower: its 32
+    actors that read footers take 37 s on two cores (3 to 7 s with one actor). The dataset has no
+    filter and no union: together they executed the stages above them twice.
     """
     size = flow.stages[0].pool.batch_size
     blocks = [rows.slice(i, size).combine_chunks() for i in range(0, rows.num_rows, size)]
-    # `from_arrow` asks a task for the number of rows of each block: 2 s of imports in two processes
-    # before anything starts, and 11 s for the 6,250 blocks of 100,000 rows.
+    # `from_arrow` starts a task for each block to count its rows: 2 s of imports in two processes
+    # before the run starts, and 11 s for the 6,250 blocks of 100,000 rows.
     dataset: ray.data.Dataset = ray.data.from_blocks(blocks)
     for crew in flow.crews():
         pool = crew[0].pool

@@ -27,7 +27,7 @@ from pipelines.runs.directory import RunDir
 from pipelines.runs.session import Session
 from pipelines.runs.shards import owed
 
-#: Seconds between two looks at the scoreboard.
+#: Seconds between two reads of the scoreboard.
 _TICK_S = 0.5
 
 
@@ -39,7 +39,10 @@ def run_waves(
     on_progress: OnProgress,
     session: Session,
 ) -> None:
-    """Send everything owed through the flow; what ran where goes into `session`."""
+    """Send all open rows through the flow, one manifest part at a time, and fill `session`.
+
+    Raises NightjarError; committed rows are kept.
+    """
     with native_stderr_to(run.native_log), cluster.cluster(config.ray):
         if config.ray.address and isinstance(run.path, Path):
             check_reachable(run.path)
@@ -66,7 +69,7 @@ def run_waves(
 
 
 def _metered(run: str, on_progress: OnProgress) -> OnProgress:
-    """Whatever is shown is published as well."""
+    """`on_progress` that also publishes metrics."""
     metrics = RunMetrics(Meter(run))
 
     def both(progress: Progress) -> None:
@@ -85,12 +88,12 @@ def run_wave(
     look: Callable[[], None],
     starting: Starting,
 ) -> None:
-    """Send `rows` through the flow until `committer` has all of them; `look` draws meanwhile.
+    """Send `rows` through the flow until `committer` has all; `look` updates the display.
 
-    Raises NightjarError; what was committed until then stays.
+    Raises NightjarError; committed rows are kept.
     """
     arrivals: queue.Queue[Any] = queue.Queue(maxsize=64)
-    # A thread, so that the loop can flush and draw while Ray has nothing finished to hand over.
+    # A thread, so that the loop can flush and draw while Ray has no finished blocks.
     threading.Thread(target=_pump, args=(flow, rows, board, arrivals), daemon=True).start()
     next_look = 0.0
     while (arrived := _next(arrivals)) is not _END:
@@ -109,7 +112,7 @@ def run_wave(
 
 
 class Starting:
-    """Waits for a worker of every pool to be up, while those that are up already work."""
+    """Checks that each pool gets a worker in time. Workers that are up already process rows."""
 
     def __init__(self, flow: Flow, board: Any, timeout_s: float) -> None:
         self._owed = {stage.name for stage in flow.stages}
@@ -118,9 +121,9 @@ class Starting:
         self._began = time.monotonic()
 
     def check(self) -> None:
-        """Raises WeightsMissing where a model cannot start, ClusterUnreachable after the timeout.
+        """Raise WeightsMissing if a model cannot start, ClusterUnreachable after the timeout.
 
-        Ray Data waits for resources for ever.
+        Ray Data itself waits for resources for ever.
         """
         if not self._owed:
             return
@@ -132,7 +135,7 @@ class Starting:
         if self._owed and waited > self._timeout_s:
             raise ClusterUnreachable(
                 f"no worker of {', '.join(sorted(self._owed))} has started in {waited:.0f} s",
-                "see that the cluster has room for the pools, or raise ray.start_timeout_s",
+                "check that the cluster has room for the pools, or raise ray.start_timeout_s",
             )
 
 
@@ -161,7 +164,7 @@ def _next(arrivals: queue.Queue[Any]) -> Any:
 
 
 def look(board: Any, progress: Progress, on_progress: OnProgress) -> None:
-    """Fetch the scoreboard and hand it to the display."""
+    """Read the scoreboard and update the display."""
     progress.scores = _ask(board.snapshot)
     on_progress(progress)
 
@@ -171,23 +174,23 @@ def _ask(method: Any) -> Any:
 
 
 def _explained(error: Exception, board: Any, run: RunDir) -> NightjarError:
-    """The error to stop with: what a worker reported if it did, else what Ray says."""
+    """The error that stops the run: a worker's report if there is one, else Ray's error."""
     if isinstance(error, NightjarError):
         return error
     try:
         reported = _ask(board.setup)
         setup_errors, stops = reported["errors"], reported["stops"]
-    except Exception:  # the cluster itself is gone; then `error` is all there is
+    except Exception:  # the cluster itself is gone, so only `error` is known
         setup_errors, stops = [], []
     if stops:
         stop: NightjarError = stops[0]
         return stop
     if setup_errors:
         return _cannot_start(*setup_errors[0])
-    with suppress(NightjarError, OSError):  # the run stops for another reason than this
+    with suppress(NightjarError, OSError):  # must not hide the error that stops the run
         run.error_log.write_text("".join(traceback.format_exception(error)))
     last_line = (str(error).strip() or type(error).__name__).splitlines()[-1].strip()
     return RunFailed(
-        f"the run stopped: {type(error).__name__}: {last_line} (all of it: {run.error_log})",
-        "what is committed is kept; start the same command again",
+        f"the run stopped: {type(error).__name__}: {last_line} (traceback: {run.error_log})",
+        "start the same command again; committed rows are kept",
     )

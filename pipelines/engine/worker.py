@@ -1,8 +1,8 @@
-"""The adapter that turns an Actor into a Ray Data callable: the one place that catches everything.
+"""Turns an Actor into a Ray Data callable. The only module that catches every exception.
 
-An exception out of a model is not a value of that model. The batch is halved until the culprit is
-alone; it is quarantined as ENGINE_FAULT with the traceback, its neighbours keep their results. Only
-a NightjarError is nobody's fault in particular: it stops the run.
+After an exception in a model, the batch is halved until the failing row is alone. This row is
+quarantined as ENGINE_FAULT with the traceback; the other rows keep their results. A NightjarError
+is not caused by a row: it stops the run.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ from pipelines.flow import Stage
 
 Model = Callable[[pa.Table], pa.Table]
 
-#: Seconds for Ray's own thread to send the last batch's answer, before the process ends itself.
+#: Seconds that Ray's thread gets to send the last batch before the process ends itself.
 _LAST_REPLY_S = 0.5
 
 
 class StageWorker:
-    """Holds one model in a worker process and never lets a row get lost in it."""
+    """Holds one model in a worker process and returns every row, with a result or a failure."""
 
     def __init__(self, stage: Stage, board: BoardLink) -> None:
         self._stage = stage
@@ -51,7 +51,7 @@ class StageWorker:
         board.report_setup(stage.name, made)
 
     def __call__(self, rows: pa.Table) -> pa.Table:
-        """`rows` (columns of the flow so far, `row_id` among them) with the stage's columns."""
+        """`rows` (the columns of the flow so far, with `row_id`) plus the stage's columns."""
         name, ids = self._stage.name, rows["row_id"].to_pylist()
         suspects = self._board.begin(name, ids)
         start = time.perf_counter()
@@ -67,7 +67,7 @@ class StageWorker:
     def _bisected(self, rows: pa.Table) -> pa.Table:
         try:
             return checked(self._actor, self._actor(rows), rows)
-        except NightjarError as error:  # no row is to blame: the run must stop
+        except NightjarError as error:  # not caused by a row: the run must stop
             self._board.report_stop(error)
             raise
         except (Exception, SystemExit):  # a sys.exit in a worker hangs Ray's pool (ray#62746)
@@ -75,14 +75,14 @@ class StageWorker:
                 return quarantined(
                     self._actor, rows, FailureKind.ENGINE_FAULT, traceback.format_exc()
                 )
-        gc.collect()  # frees what the failed call still holds before the halves need memory
+        gc.collect()  # frees the memory of the failed call before the halves need it
         half = rows.num_rows // 2
         return pa.concat_tables(
             [self._bisected(rows.slice(0, half)), self._bisected(rows.slice(half))]
         )
 
     def _one_by_one(self, rows: pa.Table) -> pa.Table:
-        """A batch whose worker died: each row alone, so that the next death has one suspect."""
+        """Process a batch whose worker died row by row, so that the next death has one suspect."""
         name, ids = self._stage.name, rows["row_id"].to_pylist()
         self._board.release(name, ids)
         return pa.concat_tables(
@@ -92,7 +92,7 @@ class StageWorker:
     def _alone(self, name: str, row: int, rows: pa.Table) -> pa.Table:
         lone_deaths = self._board.begin(name, [row]).get(row, 0)
         if lone_deaths >= LONE_DEATHS_LIMIT:
-            what = f"{name} died {lone_deaths} times with this row alone in hand"
+            what = f"{name} died {lone_deaths} times while it processed only this row"
             out = quarantined(self._actor, rows, FailureKind.ENGINE_CRASH, what)
         else:
             out = self._bisected(rows)
@@ -106,10 +106,10 @@ class StageWorker:
 
 
 class CrewWorker:
-    """The models of one or more stages in a worker process: what Ray Data holds.
+    """The models of one or more stages in one worker process; the callable for Ray Data.
 
-    A row that kills the process in a later stage is a suspect there alone. The stages before have
-    ended its batch; when it comes again they do it again, and count its rows again.
+    A row that kills the process in a later stage is a suspect only in that stage. Earlier stages
+    have ended its batch; they process and count it again when Ray repeats it.
     """
 
     def __init__(self, stages: Sequence[Stage], board: BoardLink) -> None:
@@ -119,18 +119,18 @@ class CrewWorker:
         self._loaded_mb = own_memory_mb()
 
     def __call__(self, rows: pa.Table) -> pa.Table:
-        """`rows` with the columns of all its stages."""
+        """`rows` plus the columns of all its stages."""
         self._end_if_worn()
         for worker in self._workers:
             rows = worker(rows)
         return rows
 
     def _end_if_worn(self) -> None:
-        """End this process if it has grown too much: Ray starts another and hands it these rows.
+        """End this process if its memory has grown too much. Ray gives the rows to a new process.
 
-        It is the only moment at which nothing is lost: the batch before has left, this one is not
-        begun, so that no row is a suspect. It looks like a crash on purpose: after
-        `ray.actor.exit_actor` or `sys.exit` Ray would start no other, and the run hang or fail.
+        Between two batches no row is in progress, so no row becomes a suspect. The exit looks like
+        a crash on purpose: after `ray.actor.exit_actor` or `sys.exit` Ray would not start another
+        worker, and the run would hang or fail.
         """
         limit = self._first.pool.recycle_mb
         if limit is None or own_memory_mb() - self._loaded_mb <= limit:
@@ -141,26 +141,26 @@ class CrewWorker:
 
 
 def own_memory_mb() -> float:
-    """MiB that this process alone holds: without Ray's object store, which is mapped into it."""
+    """Memory of this process in MiB, without shared memory such as Ray's object store."""
     memory = psutil.Process().memory_info()
     return float(memory.rss - getattr(memory, "shared", 0)) / 2**20
 
 
 def checked(actor: Actor[Any], out: pa.Table, rows: pa.Table) -> pa.Table:
-    """`out`, if the model kept its contract: same rows, same order, declared columns appended.
+    """`out`, if it has the same rows in the same order with exactly the declared new columns.
 
-    Raises TypeError or ValueError, which the caller treats like any exception out of the model.
+    Raises TypeError or ValueError, which the caller handles like an exception of the model.
     """
     expected = pa.schema([*rows.schema, *actor.writes])
     if not out.schema.equals(expected):
-        raise TypeError(f"{type(actor).__name__} wrote {out.schema} where it declared {expected}")
+        raise TypeError(f"{type(actor).__name__} wrote {out.schema} but declared {expected}")
     if out.num_rows != rows.num_rows or not out["row_id"].equals(rows["row_id"]):
         raise ValueError(f"{type(actor).__name__} lost, added or reordered rows")
     return out
 
 
 def quarantined(actor: Actor[Any], rows: pa.Table, kind: FailureKind, message: str) -> pa.Table:
-    """`rows` (one row) with null in every written column but the failure."""
+    """`rows` (one row) with a failure, and null in the other columns of the actor."""
     for column in actor.writes:
         if column.name == actor.failure_column:
             value = pa.array([failure(kind, message[-2000:])] * rows.num_rows, FAILURE)

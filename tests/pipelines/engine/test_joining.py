@@ -44,7 +44,7 @@ def test_another_python_has_a_remedy() -> None:
     theirs = {"ray_version": ray.__version__, "python_version": "3.9.1"}
     with pytest.raises(RuntimeError) as caught:
         check_version_info(theirs, "node 10.0.0.1:6379")
-    assert "same to the last digit" in remedy(caught.value)
+    assert "exactly the same versions of Ray and Python" in remedy(caught.value)
     assert "check ray.address" in remedy(ConnectionError("could not find any running Ray instance"))
 
 
@@ -74,8 +74,8 @@ def test_a_run_directory_that_a_node_does_not_share_is_refused(tmp_path: Path) -
                 nightjar_argv("run", config), env=env, capture_output=True, text=True
             )
             assert ended.returncode == 6, ended.stdout + ended.stderr
-            assert f"run_dir {run} is another directory on" in ended.stderr
-            assert "1 of 2 nodes asked" in ended.stderr
+            assert f"run_dir {run} is not shared with" in ended.stderr
+            assert "1 of 2 checked nodes" in ended.stderr
             assert "s3://" in ended.stderr
             assert not list(run.glob(".reach-*"))
         finally:
