@@ -47,7 +47,7 @@ _PAGES = {
     "evidence.min_score": "lowest line score",
     "evidence.weak_share": "share of the characters in weak lines (`floors.line_score`), 0 to 1",
     "evidence.unscored_lines": "lines with text and without a score",
-    "evidence.garbled": "share of garbled characters, 0 to 1: control, private and replacement "
+    "evidence.garbled": "share of meaningless characters, 0 to 1: control, private and replacement "
     "characters, text in a wrong encoding, words of mixed scripts or without vowels",
     "evidence.ink_share": "share of the page that holds ink, 0 to 1",
     "evidence.ink_covered": "share of the ink inside found lines, 0 to 1; null without ink",

@@ -68,7 +68,9 @@ class VlmRules(Settings):
         description="mode regions: highest share of the page's characters in lines below "
         "min_line_likeness",
     )
-    max_garbled: float = Field(0.05, ge=0, le=1, description="highest share of garbled characters")
+    max_garbled: float = Field(
+        0.05, ge=0, le=1, description="highest share of meaningless characters"
+    )
 
 
 #: Doubts that remain when only the texts of the found lines are replaced.

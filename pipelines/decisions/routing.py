@@ -61,7 +61,9 @@ class Floors(Settings):
         le=1,
         description="highest share of the detector's text probability outside the found lines",
     )
-    max_garbled: float = Field(0.05, ge=0, le=1, description="highest share of garbled characters")
+    max_garbled: float = Field(
+        0.05, ge=0, le=1, description="highest share of meaningless characters"
+    )
 
 
 class RoutingConfig(Settings):
