@@ -1,4 +1,4 @@
-"""One page of an export: which text it has, and where each line of it stands."""
+"""One page of an export: its text and the position of each line."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from pipelines.decisions.finished import FinishedPage
 from pipelines.decisions.routing import PageOutcome
 from pipelines.review.answers import ReviewAnswer
 
-#: Columns that a page is made of; what a run lacks is left out.
+#: Columns used for a page. Older runs lack some of them.
 COLUMNS = (
     *("row_id", "uri", "page", "pages", "etag", "bytes", "kind", "width", "height"),
     *("outcome", "reasons", "text", "text_source", "lines", "lines_source"),
@@ -25,13 +25,13 @@ COLUMNS = (
 
 Include = Literal["all", "trusted"]
 
-#: A line of a corrected text that shares this much with the line that was read is the same line:
-#: 1 for equal ones, 0 where no character is shared.
+#: Similarity from which a corrected line is the same line as the one that was read: 1 for equal
+#: lines, 0 without a common character.
 _SAME_LINE = 0.5
 
 
 class Answers(Protocol):
-    """What people said, by row id (`pipelines.review.answers.ReviewAnswers`)."""
+    """Reviewers' answers by row id (`pipelines.review.answers.ReviewAnswers`)."""
 
     def of(self, row_id: int) -> ReviewAnswer | None: ...
 
@@ -42,8 +42,8 @@ class ExportLine:
 
     Attributes:
         text: never blank.
-        polygon: x0,y0 .. x3,y3 in pixels of the page, None where nobody knows.
-        score: 0..1, None where the reader gave none, or somebody else wrote the line.
+        polygon: x0,y0 .. x3,y3 in pixels of the page; None if unknown.
+        score: 0..1; None if the reader gave none, or the line was corrected.
     """
 
     text: str
@@ -56,12 +56,12 @@ class ExportPage:
     """A page as it is exported.
 
     Attributes:
-        row: as the run has it.
-        text: None where there is none, or none is wanted.
-        source: who read it; "reviewed" for a person.
+        row: of the run.
+        text: None if there is none or it is left out.
+        source: of the text; "reviewed" for a reviewer's text.
         lines: of `text`, in its order.
-        reviewed: the verdict of the person who looked, if anybody did.
-        why: what speaks for an empty page: "failed", "blank", "review"; None where there is text.
+        reviewed: the reviewer's verdict, or None.
+        why: reason for an empty page: "failed", "blank", "review"; None for a page with text.
     """
 
     row: FinishedPage
@@ -73,12 +73,12 @@ class ExportPage:
 
     @property
     def number(self) -> int:
-        """From 1."""
+        """Page number, from 1."""
         return self.row["page"]
 
     @property
     def size(self) -> tuple[int, int] | None:
-        """Width and height in pixels, where they are known."""
+        """Width and height in pixels; None if unknown."""
         width, height = self.row["width"], self.row["height"]
         return (width, height) if width and height else None
 
@@ -89,11 +89,11 @@ class ExportPage:
 
     @property
     def unplaced(self) -> bool:
-        """Whether a line has no place on the page."""
+        """True if any line has no position."""
         return any(line.polygon is None for line in self.lines)
 
     def counts(self) -> Counter[str]:
-        """How it counts in a summary: one page, with text or why not, and how it is placed."""
+        """Its counts in a summary: one page, the source of its text, and missing positions."""
         found = Counter({"pages": 1, f"text: {self.why or _kind_of(self.source)}": 1})
         if self.lines and self.unplaced:
             found["unplaced"] = 1
@@ -101,13 +101,13 @@ class ExportPage:
 
 
 def page_of(row: FinishedPage, answers: Answers | None, include: Include) -> ExportPage:
-    """What is exported of a row.
+    """The exported page of a row.
 
     Args:
-        row: the `COLUMNS` that the run has.
-        answers: what people said; None: nobody is asked. A page that was accepted or corrected has
-            their text, whatever its outcome; one that was rejected keeps the text that was read.
-        include: `trusted` leaves out the text of pages that wait for review, or were rejected.
+        row: those of `COLUMNS` that the run has.
+        answers: reviewers' answers; None: ignore them. An accepted or corrected page has the
+            reviewer's text, whatever its outcome. A rejected page keeps the text of the run.
+        include: `trusted` leaves out the text of pages that wait for review or were rejected.
     """
     answer = None if answers is None else answers.of(row["row_id"])
     verdict = answer.verdict if answer else None
@@ -127,15 +127,15 @@ def page_of(row: FinishedPage, answers: Answers | None, include: Include) -> Exp
 
 
 def placed(text: str, readings: Sequence[Sequence[LineValue]]) -> tuple[ExportLine, ...]:
-    """The lines of a text, at the places of the reading that it is, or was made of.
+    """The lines of a text, with the positions of the reading that it came from.
 
-    A text that equals a reading has its places and scores. One that has as many lines, each of
-    them much like the line in its place, is a correction of it: it has its places. Of any other
-    text (a model's answer to the whole page, a page typed anew) nobody knows where its lines are.
+    A text that equals a reading has its positions and scores. A text with the same number of
+    lines, each similar to its counterpart, is a correction of the reading and has its positions.
+    Any other text (a model's answer to the whole page, a retyped page) has no positions.
 
     Args:
         text: of a page.
-        readings: the lines of each reader, the likeliest first.
+        readings: lines of each reader, most likely reader first.
     """
     texts = [line.strip() for line in text.splitlines() if line.strip()]
     for reading in readings:
@@ -176,11 +176,10 @@ def _kind_of(source: str | None) -> str:
 
 
 def paragraphs(page: ExportPage) -> list[list[ExportLine]]:
-    """The lines of a page in paragraphs.
+    """The lines of a page, grouped into paragraphs.
 
-    By place: a line that starts further up than the one before it ended (a new column), or lies
-    further below it than 0.7 of the page's median line height, begins one. Lines without a place
-    are parted by the blank lines of the text.
+    A paragraph begins at a line that is above the one before it (a new column), or more than 0.7
+    of the page's median line height below it. Without positions, blank lines separate paragraphs.
     """
     if not page.lines:
         return []

@@ -1,9 +1,9 @@
-"""Where the characters of a line stand inside its quad, when only the line's place is known.
+"""Estimate the positions of characters inside the quad of their line.
 
-Widths are those of an average sans-serif face, in thousandths of its size; a line is stretched to
-its quad anyway, so only their ratios count. Directions are the two levels that lines of print have:
-the line's own, and runs of the other one inside it (numbers and Latin words in Arabic lines, Hebrew
-words in English ones). Embedding marks and isolates are ignored.
+Widths are those of an average sans-serif font, in thousandths of its size. Only their ratios
+matter, because a line is scaled to its quad. Text directions have two levels: the direction of the
+line, and runs of the other direction (numbers and Latin words in Arabic lines, Hebrew words in
+English lines). Embedding marks and isolates are ignored.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ from dataclasses import dataclass
 from itertools import accumulate, pairwise
 
 Point = tuple[float, float]
-#: Top left, top right, bottom right, bottom left, as the text is read.
+#: Top left, top right, bottom right, bottom left, in reading orientation.
 Quad = tuple[Point, Point, Point, Point]
 
-#: All widths that `advance` gives.
+#: All values of `advance`.
 ADVANCES = (0, 250, 300, 350, 450, 550, 670, 850, 1000)
 
 _NARROW = frozenset("iljtfrI.,:;'`|!()[]{}/\\-\" ")
@@ -27,13 +27,13 @@ _WIDE = frozenset({"W", "F"})
 _BETWEEN = frozenset({"Mn", "Me", "Cf", "Cc"})
 _RIGHT_TO_LEFT = frozenset({"R", "AL"})
 _LEFT_TO_RIGHT = frozenset({"L", "EN", "AN"})
-#: Taller than this ratio: a line that runs downwards, as for the readers
+#: Ratio of height to width from which a line is vertical, as for the readers
 #: (actors/ocr/pp_ocr/detection.py).
 _VERTICAL = 1.5
 
 
 def advance(char: str) -> int:
-    """Width of a character in thousandths of the font's size; one of ADVANCES."""
+    """Width of a character in thousandths of the font size; one of ADVANCES."""
     if char in _NARROW:
         return 300
     if char in _BROAD:
@@ -50,9 +50,9 @@ def advance(char: str) -> int:
 
 @dataclass(frozen=True)
 class Run:
-    """Characters `start` to `end` of a line, that run one way.
+    """Characters `start` to `end` of a line with one direction.
 
-    `left`, `right`: where it stands, as shares (0..1) of the line's width from its left end.
+    `left`, `right`: its position, as shares (0..1) of the line's width from the left end.
     """
 
     start: int
@@ -63,7 +63,7 @@ class Run:
 
 
 def is_rtl(text: str) -> bool:
-    """Whether a line is read from the right: its first letter says so."""
+    """True for a line that is read from right to left, by its first letter."""
     for char in text:
         kind = unicodedata.bidirectional(char)
         if kind == "L" or kind in _RIGHT_TO_LEFT:
@@ -72,7 +72,7 @@ def is_rtl(text: str) -> bool:
 
 
 def runs_of(text: str) -> list[Run]:
-    """The runs of a line in the order of its characters; none of an empty line."""
+    """The runs of a line in the order of its characters; empty for an empty line."""
     rtl = is_rtl(text)
     sides = _sides(text, rtl)
     borders = [0, *(i for i in range(1, len(text)) if sides[i] != sides[i - 1]), len(text)]
@@ -89,7 +89,7 @@ def runs_of(text: str) -> list[Run]:
 
 
 def spans_of(text: str) -> list[tuple[float, float]]:
-    """(left, right) of each character, as shares (0..1) of the line's width from its left end."""
+    """(left, right) of each character, as shares (0..1) of the line's width from the left end."""
     widths = _widths(text)
     spans: list[tuple[float, float]] = []
     for run in runs_of(text):
@@ -122,7 +122,7 @@ def _widths(text: str) -> list[int]:
 
 
 def _sides(text: str, base: bool) -> list[bool]:
-    """Whether each character runs from the right. Neutral ones go with both neighbours, or base."""
+    """True for each right-to-left character. Neutral ones follow equal neighbours, else `base`."""
     strong: list[bool | None] = []
     for char in text:
         kind = unicodedata.bidirectional(char)
@@ -145,7 +145,7 @@ def _latest(kept: bool | None, one: bool | None) -> bool | None:
 
 
 def quad_of(polygon: Sequence[float], text: str) -> Quad:
-    """The corners of a line as its text is read: from the top where it runs downwards.
+    """The corners of a line in reading orientation. A vertical line is read from the top.
 
     Args:
         polygon: x0,y0 .. x3,y3, clockwise from the top left (`actors.lines.LINE`).
@@ -154,24 +154,24 @@ def quad_of(polygon: Sequence[float], text: str) -> Quad:
     wide = max(math.dist(a, b), math.dist(d, c))
     high = max(math.dist(a, d), math.dist(b, c))
     if len(text) > 1 and high >= _VERTICAL * max(wide, 1e-6):
-        return b, c, d, a  # the readers turn such a line to the left: its top is on the right
+        return b, c, d, a  # readers rotate such a line to the left: its top is on the right
     return a, b, c, d
 
 
 def part_of(quad: Quad, left: float, right: float) -> Quad:
-    """The part of a quad between two shares (0..1) of its width."""
+    """The part of a quad between the shares `left` and `right` (0..1) of its width."""
     a, b, c, d = quad
     return _along(a, b, left), _along(a, b, right), _along(d, c, right), _along(d, c, left)
 
 
 def box_of(quad: Quad) -> tuple[float, float, float, float]:
-    """x0, y0, x1, y1 around a quad."""
+    """Bounding box x0, y0, x1, y1 of a quad."""
     xs, ys = zip(*quad, strict=True)
     return min(xs), min(ys), max(xs), max(ys)
 
 
 def angle_of(quad: Quad) -> float:
-    """Degrees counter-clockwise by which a line is turned, -180..180; y grows downwards."""
+    """Rotation of a line in degrees counter-clockwise, -180..180; y points down."""
     a, b, c, d = quad
     return -math.degrees(math.atan2(b[1] - a[1] + c[1] - d[1], b[0] - a[0] + c[0] - d[0]))
 

@@ -1,11 +1,11 @@
 """The Ray Serve app behind `nightjar serve vlm`: /v1/chat/completions with pictures.
 
-Ray Serve LLM (vLLM) brings its own app; this one serves transformers' models, on CPU too. Streaming
-is off: the fallback reader wants whole answers. Pictures come inside the request, as data URLs;
-nothing is fetched for a caller.
+This app serves models of transformers, also on CPUs; Ray Serve LLM (vLLM) has its own app. There is
+no streaming: the fallback reader needs whole answers. Pictures are data URLs in the request; the
+server fetches nothing.
 """
 
-# No postponed annotations here: the replica's FastAPI would not find what `Request` is.
+# No postponed annotations here: FastAPI in the replica could not resolve `Request`.
 import asyncio
 import base64
 import binascii
@@ -39,7 +39,7 @@ class Message(BaseModel):
 
 
 class ChatRequest(BaseModel):
-    """What of OpenAI's request is looked at; other keys are let pass."""
+    """The keys of OpenAI's request that are used; other keys are ignored."""
 
     model: str
     messages: list[Message] = Field(min_length=1)
@@ -49,7 +49,7 @@ class ChatRequest(BaseModel):
 
 
 class Refused(Exception):
-    """A request that cannot be answered: HTTP status and what is wrong."""
+    """A request that cannot be answered: HTTP status and message."""
 
     def __init__(self, status: int, message: str) -> None:
         super().__init__(message)
@@ -64,18 +64,22 @@ def opened(url: str, max_pixels: int) -> Image.Image:
     try:
         image = Image.open(io.BytesIO(base64.b64decode(body, validate=True)))
         if image.width * image.height > max_pixels:
-            raise Refused(400, f"a picture of {image.width} x {image.height} px: too many pixels")
+            raise Refused(
+                400,
+                f"a picture of {image.width} x {image.height} px has too many pixels, "
+                f"more than {max_pixels:,}",
+            )
         return image.convert("RGB")
     except (OSError, ValueError, SyntaxError, binascii.Error, Image.DecompressionBombError) as why:
-        raise Refused(400, f"a picture that cannot be opened: {type(why).__name__}") from why
+        raise Refused(400, f"a picture cannot be opened: {type(why).__name__}") from why
 
 
 def chat(request: ChatRequest, config: ServeVlmConfig) -> tuple[list[dict[str, Any]], int]:
-    """The messages as the model's processor takes them, and the answer's limit. Raises Refused."""
+    """The messages for the model's processor, and the token limit. Raises Refused."""
     if request.model != (config.name or config.model):
-        raise Refused(404, f"no model {request.model!r}, there is {config.name or config.model!r}")
+        raise Refused(404, f"no model {request.model!r}; served: {config.name or config.model!r}")
     if request.stream:
-        raise Refused(400, "streaming is off: set stream to false")
+        raise Refused(400, "streaming is not supported: set stream to false")
     asked = request.max_completion_tokens or request.max_tokens or config.max_tokens
     messages = [
         {"role": message.role, "content": _parts(message.content, config.max_pixels)}
@@ -96,19 +100,19 @@ def _parts(content: str | list[Part], max_pixels: int) -> list[dict[str, Any]]:
 
 
 def _error(status: int, message: str) -> JSONResponse:
-    """OpenAI's form of an error."""
+    """An error in OpenAI's format."""
     kind = "invalid_request_error" if status < 500 else "server_error"
     return JSONResponse({"error": {"message": message, "type": kind}}, status_code=status)
 
 
-# Serve copies the class and the names it uses where it is decorated: they all stand above it.
+# Serve copies the class and its names when it is decorated: all names must be defined above it.
 api = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
 
 
 @serve.deployment
 @serve.ingress(api)
 class VlmEndpoint:
-    """One model; requests that come together are answered together."""
+    """One model. Concurrent requests are answered in batches."""
 
     def __init__(self, config: dict[str, Any], token: str | None) -> None:
         from actors.endpoint.vision_language import Question, VisionLanguage, VisionLanguageConfig
@@ -119,7 +123,7 @@ class VlmEndpoint:
         names = ("model", "revision", "local_files_only")
         chosen = {name: config[name] for name in names}
         self._model = VisionLanguage(VisionLanguageConfig.model_validate(chosen))
-        batched: Any = self._batched  # what serve.batch hangs on a method is not typed
+        batched: Any = self._batched  # the attributes that serve.batch adds are not typed
         batched.set_max_batch_size(self._config.max_batch)
         batched.set_batch_wait_timeout_s(self._config.batch_wait_s)
 
@@ -178,16 +182,16 @@ class VlmEndpoint:
         async for piece in request.stream():
             body += piece
             if len(body) > most:
-                raise Refused(413, f"a request of more than {self._config.max_body_mb:g} MB")
+                raise Refused(413, f"the request is larger than {self._config.max_body_mb:g} MB")
         try:
             return ChatRequest.model_validate_json(bytes(body))
         except ValueError as why:
-            raise Refused(400, f"no valid chat request: {str(why)[:500]}") from why
+            raise Refused(400, f"invalid chat request: {str(why)[:500]}") from why
 
 
 def app(config: ServeVlmConfig, token: str | None) -> Any:
     """The Serve application of the transformers backend."""
-    deployment: Any = VlmEndpoint  # the decorator's type is lost on mypy
+    deployment: Any = VlmEndpoint  # mypy does not know the decorator's type
     return deployment.options(
         num_replicas=config.replicas,
         max_ongoing_requests=2 * config.max_batch,
@@ -197,10 +201,10 @@ def app(config: ServeVlmConfig, token: str | None) -> Any:
 
 
 def served(args: dict[str, Any]) -> Any:
-    """What `import_path: pipelines.serving.vlm_endpoint:served` builds in a Serve config file.
+    """The app for `import_path: pipelines.serving.vlm_endpoint:served` in a Serve config file.
 
-    `args`: the keys of ServeVlmConfig. Serve's own proxy listens, on whatever host and port the
-    file or KubeRay say, so a token is always asked for. Raises ConfigError.
+    `args`: the keys of ServeVlmConfig. The file or KubeRay sets the host and port of Serve's
+    proxy, so a token is always required. Raises ConfigError.
     """
     config = validated(ServeVlmConfig, {**args, "host": "0.0.0.0"}, "args")
     return app(config, config.token())

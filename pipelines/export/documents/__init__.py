@@ -1,1 +1,1 @@
-"""Documents as text, Markdown, JSON lines, hOCR or ALTO; one file for each source document."""
+"""Documents as text, Markdown, JSON lines, hOCR or ALTO: one file per source document."""

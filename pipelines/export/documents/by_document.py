@@ -1,9 +1,8 @@
-"""The rows of a run, put together by document: one pass over the shards, to disk and back.
+"""Group the rows of a run by document: one pass over the shards, via temporary files.
 
-A shard holds pages in the order in which they were done, and a document may lie in several. Rows
-are dealt out by a hash of their uri into buckets small enough to sort in memory. The deal goes to
-files of Arrow record batches, one batch for each bucket that has rows in it, so that no more files
-are open than one, however many buckets there are.
+Shards hold pages in the order in which they were finished, so a document can be in several shards.
+A hash of the uri distributes the rows over buckets that are small enough to sort in memory. Each
+temporary file holds one Arrow record batch per bucket, so that only one file is open at a time.
 """
 
 from __future__ import annotations
@@ -21,30 +20,30 @@ from pipelines.decisions.finished import FinishedPage
 from pipelines.runs.directory import RunDir
 from pipelines.runs.shards import iter_rows
 
-#: Rows of a bucket, on average: 60 lines a page take some 100 MB in memory.
+#: Mean rows of a bucket: with 60 lines per page they take about 100 MB in memory.
 BUCKET_ROWS = 16_384
-#: Rows in memory before they go to disk, in bytes: with 1,000 buckets still 64 KB for each.
+#: Bytes of rows in memory before they go to disk: 64 KB per bucket for 1,000 buckets.
 _FLUSH_BYTES = 64 << 20
-#: Rows that become Python objects at once.
+#: Rows held as Python objects at once.
 _PAGES = 64
 
 OnRows = Callable[[int], None]  #: rows so far
 
 
 def bucket_of(uri: str, buckets: int) -> int:
-    """Where the pages of a document go, in every process."""
+    """The bucket of a document, the same in every process."""
     digest = hashlib.blake2b(uri.encode("utf-8", "surrogatepass"), digest_size=8).digest()
     return int.from_bytes(digest, "big") % buckets
 
 
 class DocumentBuckets:
-    """The rows of a run by bucket, in files of a folder."""
+    """The rows of a run by bucket, in temporary files."""
 
     def __init__(self, folder: Path, buckets: int) -> None:
-        """`folder`: there, empty, and on a disk with room for the columns that are dealt."""
+        """`folder`: exists, is empty, and has room for the chosen columns of the run."""
         self._folder, self._buckets = folder, buckets
         self._files: list[Path] = []
-        self._places = array("q")  # bucket, file, batch within the file, and again
+        self._places = array("q")  # triples: bucket, file, batch within the file
         self._waiting: list[pa.RecordBatch] = []
         self._bytes = 0
         self.rows = 0
@@ -52,7 +51,7 @@ class DocumentBuckets:
     def deal(
         self, run: RunDir, columns: Sequence[str], on_rows: OnRows = lambda rows: None
     ) -> None:
-        """Read all rows of a run once. Raises OSError where the disk is full."""
+        """Read all rows of a run and write them by bucket. Raises OSError if the disk is full."""
         for batch in iter_rows(run, columns):
             self._waiting.append(batch)
             self._bytes += batch.nbytes
@@ -85,13 +84,13 @@ class DocumentBuckets:
         self._files.append(path)
 
     def _owners(self, uris: pa.ChunkedArray) -> npt.NDArray[np.int64]:
-        """The bucket of each row; hashed once for each document of the batch."""
+        """The bucket of each row. Each document of the batch is hashed once."""
         coded = uris.combine_chunks().dictionary_encode()
         of_document = [bucket_of(uri, self._buckets) for uri in coded.dictionary.to_pylist()]
         return np.array(of_document, np.int64)[coded.indices.to_numpy()]
 
     def bucket(self, number: int) -> pa.Table | None:
-        """The rows of a bucket by uri and page; None: it has none."""
+        """The rows of a bucket, sorted by uri and page; None for an empty bucket."""
         places = np.array(self._places, np.int64).reshape(-1, 3)
         batches = []
         for file, batch in places[places[:, 0] == number, 1:].tolist():
@@ -103,7 +102,7 @@ class DocumentBuckets:
 
 
 def documents_of(bucket: pa.Table) -> Iterator[tuple[str, pa.Table]]:
-    """(uri, its rows) of a bucket, one document after the other."""
+    """(uri, rows) of each document of a bucket."""
     coded = bucket["uri"].combine_chunks().dictionary_encode()
     indices = coded.indices.to_numpy()
     borders = np.flatnonzero(np.append(True, indices[1:] != indices[:-1])).tolist()
@@ -112,6 +111,6 @@ def documents_of(bucket: pa.Table) -> Iterator[tuple[str, pa.Table]]:
 
 
 def rows_of(document: pa.Table) -> Iterator[FinishedPage]:
-    """The rows of a document, few of them as Python objects at a time."""
+    """The rows of a document; at most 64 are Python objects at a time."""
     for start in range(0, document.num_rows, _PAGES):
         yield from document.slice(start, _PAGES).to_pylist()

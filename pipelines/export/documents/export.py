@@ -1,11 +1,10 @@
-"""A finished OCR run -> its documents as text, Markdown, JSON lines, hOCR, ALTO or searchable PDF.
+"""Export an OCR run as documents: text, Markdown, JSON lines, hOCR, ALTO or searchable PDF.
 
-RUN/shards --deal by uri--> buckets on disk --sort--> documents, pages in order --format--> OUT
+RUN/shards --split by uri--> buckets on disk --sort--> documents, pages in order --format--> OUT
 
-Memory is bounded by a bucket (`pipelines.export.documents.by_document`) and the documents in work.
-An export that was killed goes on where it was; one that is started again over a run that has
-changed (more pages, another reading, a review) writes the documents that changed
-(`pipelines.export.documents.ledger`).
+Memory holds one bucket (`pipelines.export.documents.by_document`) and the documents in progress.
+The same export started again continues after a kill, and writes only documents that are missing or
+have changed: new pages, other readings, reviews (`pipelines.export.documents.ledger`).
 """
 
 from __future__ import annotations
@@ -15,6 +14,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from pipelines.errors import RunBusy
 from pipelines.export.documents.by_document import DocumentBuckets
@@ -50,14 +50,14 @@ def export_documents(
 
     Args:
         run: of the job ocr_backfill; its files are only read.
-        out: a folder or s3://bucket/prefix: empty, or holding this very export, which goes on.
-        config: what is written.
-        storage: how `out` is reached; None: as the run reached its source.
-        on_read: called while the run is read, with (rows, rows of the plan).
-        on_pages: called while documents are written.
+        out: a folder or s3://bucket/prefix: empty, or with the same export, which continues.
+        config: format and selection.
+        storage: settings to reach `out`; None: those of the run's source.
+        on_read: called while the run is read, with (rows, planned rows).
+        on_pages: called while documents are written, with (pages, total).
 
     Raises:
-        ConfigError: it is no OCR run, or `out` holds something else.
+        ConfigError: `run` is no OCR run, or `out` holds other files.
         RunConflict: `out` holds another export.
         RunNotFound, OutputUnwritable.
     """
@@ -65,14 +65,8 @@ def export_documents(
     planned = source.planned
     target, out = Storage(storage or source.fetch.storage), absolute(out)
     check_place(target, out)
-    state = {
-        "run": absolute(str(run.path)),
-        **config.model_dump(mode="json", exclude={"workers", "bucket_rows"}),
-        "buckets": max(1, -(-planned // config.bucket_rows)),
-        "root": source.root,
-    }
     with _held(out), _scratch(out) as folder, output_errors(folder):
-        ledger = Ledger(target, out, state)
+        ledger = Ledger(target, out, _state(run, source, config))
         spool = DocumentBuckets(folder, ledger.buckets)
         on_read(0, planned)
         spool.deal(run, source.columns, lambda rows: on_read(rows, max(rows, planned)))
@@ -86,9 +80,19 @@ def export_documents(
     return writer.summary
 
 
+def _state(run: RunDir, source: Source, config: DocumentExport) -> dict[str, Any]:
+    """The state of the export's ledger: run and settings."""
+    return {
+        "run": absolute(str(run.path)),
+        **config.model_dump(mode="json", exclude={"workers", "bucket_rows"}),
+        "buckets": max(1, -(-source.planned // config.bucket_rows)),
+        "root": source.root,
+    }
+
+
 @contextmanager
 def _held(out: str) -> Iterator[None]:
-    """Keep a local export to this process. Two that write to one bucket do the work twice."""
+    """Lock a local export. Two exports into one bucket are safe, but do the work twice."""
     if is_s3(out):
         yield
         return
@@ -96,14 +100,16 @@ def _held(out: str) -> Iterator[None]:
         with RunDir(Path(out) / HIDDEN).locked():
             yield
     except RunBusy as busy:
-        raise RunBusy(busy.message, "wait for it, or stop it; this one can go on then") from None
+        raise RunBusy(
+            busy.message, "wait for the other export or stop it, then repeat this command"
+        ) from None
 
 
 @contextmanager
 def _scratch(out: str) -> Iterator[Path]:
-    """An empty folder for the spool: beside a local export, else where temporary files go."""
+    """An empty folder for the spool: inside a local export, else in the temporary directory."""
     parent = None if is_s3(out) else Path(out) / HIDDEN
-    for left in parent.glob("spool-*") if parent else ():  # of one that was killed
+    for left in parent.glob("spool-*") if parent else ():  # of a killed export
         shutil.rmtree(left, ignore_errors=True)
     with tempfile.TemporaryDirectory(prefix="spool-", dir=parent) as folder:
         yield Path(folder)

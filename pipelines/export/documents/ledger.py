@@ -1,12 +1,12 @@
-"""What an export has written so far, kept beside what it has written.
+"""The ledger of an export: the documents that are written, with digests of their pages.
 
-OUT/.nightjar/export.json      which run, how it is exported; a second export must agree
-OUT/.nightjar/done-00003.jsonl the documents of bucket 3; -00003-0000.jsonl: while it is under way
-OUT/documents.jsonl            all of them, when the export is through: uri, file, counts, notes
+OUT/.nightjar/export.json      run and settings; a second export must have the same
+OUT/.nightjar/done-00003.jsonl documents of bucket 3; done-00003-0000.jsonl while it is in progress
+OUT/documents.jsonl            index of all documents, at the end: uri, file, counts, notes
 
-A document is done when the ledger has it with the digest that its pages have now: an export that is
-started again writes what is missing and what has changed since, and nothing else. All files appear
-whole (`Storage.write_bytes`), in a folder or a bucket alike.
+A document is done if the ledger has the present digest of its pages. So an export that is started
+again writes only missing and changed documents. All files appear completely or not at all
+(`Storage.write_bytes`), in a folder or a bucket.
 """
 
 from __future__ import annotations
@@ -26,21 +26,24 @@ HIDDEN = ".nightjar"
 INDEX = "documents.jsonl"
 _STATE = "export.json"
 _DONE = re.compile(r"done-(\d{5})(?:-(\d{4,}))?\.jsonl")
-#: Documents that a kill may make us write once more: those of so many seconds, or so many.
+#: Seconds and documents between two writes of the ledger; a kill repeats at most that much.
 _FLUSH_S, _FLUSH_ENTRIES = 1.0, 256
 _MOST_BYTES = 1 << 30
 
-#: How many buckets there are, and what names of files are relative to.
+#: Keys of the state where the first export counts: number of buckets, root of the file names.
 _FIRST = ("buckets", "root")
 
 
 class Entry(TypedDict):
     """A document, or a file of JSON lines, in the ledger.
 
-    `uri`: of the document; of a file of JSON lines its name. `file`: its name in OUT, null where it
-    could not be written; then `failure` says why. `digest`: stands for everything that it is made
-    of. `counts`: its pages by what text they have, `notes`: by what there is to say about them.
-    `bare`: of a PDF, pages without text or picture, and why.
+    Attributes:
+        uri: of the document; for a file of JSON lines its name.
+        file: name in OUT; null if it could not be written (see `failure`).
+        digest: of all inputs.
+        counts: source of the text -> pages.
+        notes: note -> lines or pages.
+        bare: only PDF: page without text or picture -> reason.
     """
 
     uri: str
@@ -55,12 +58,12 @@ class Entry(TypedDict):
 
 
 def check_place(storage: Storage, out: str) -> None:
-    """Raise ConfigError if `out` holds files, and none of them is an export's state."""
+    """Raise ConfigError if `out` holds files but no export."""
     strangers = storage.list_names(out)
     if strangers and not storage.exists(f"{out}/{HIDDEN}/{_STATE}"):
         raise ConfigError(
-            f"{out} holds other files, {strangers[0]} first",
-            "name a place that is empty, or not there yet",
+            f"{out} holds other files, such as {strangers[0]}",
+            "name an empty or new place",
         )
 
 
@@ -68,11 +71,11 @@ class Ledger:
     """The ledger of one export; not thread-safe.
 
     Raises RunConflict if `out` holds an export of another run or with other settings, and
-    OutputUnwritable.
+    OutputUnwritable if it cannot be written.
     """
 
     def __init__(self, storage: Storage, out: str, state: dict[str, Any]) -> None:
-        """`state`: what must not differ between two starts; of _FIRST the first start counts."""
+        """`state`: must be equal in all starts of an export, except for the keys of _FIRST."""
         self._storage, self.out = storage, out.rstrip("/")
         agreed = self._agreed(state)
         self.buckets, self.root = int(agreed["buckets"]), str(agreed["root"])
@@ -87,7 +90,7 @@ class Ledger:
         self._since = time.monotonic()
 
     def _agreed(self, state: dict[str, Any]) -> dict[str, Any]:
-        """The state that stands, or this one, written."""
+        """The state of the existing export, or `state`, which is then written."""
         uri = self._at(_STATE)
         if not self._storage.exists(uri):
             self._storage.write_bytes(uri, (json.dumps(state, indent=2) + "\n").encode())
@@ -98,7 +101,7 @@ class Ledger:
             was = ", ".join(f"{key} {found.get(key)!r}, not {state[key]!r}" for key in differ)
             raise RunConflict(
                 f"{self.out} holds another export: {was}",
-                "name another place, or repeat the command that this one was begun with",
+                "name another place, or repeat the command of that export",
             )
         return found
 
@@ -106,31 +109,31 @@ class Ledger:
         return f"{self.out}/{HIDDEN}/{name}".rstrip("/")
 
     def open(self, bucket: int) -> None:
-        """Turn to a bucket; the one before is closed."""
+        """Open a bucket and close the one before."""
         self.close()
         self._bucket = bucket
         self._entries = {entry["uri"]: entry for entry in self._read(bucket)}
         self._parts = 1 + max((_part(name) for name in self._files[bucket]), default=-1)
 
     def _read(self, bucket: int) -> Iterator[Entry]:
-        """All entries of a bucket, later ones after those that they replace."""
+        """All entries of a bucket; later entries replace earlier ones."""
         for name in sorted(self._files[bucket], key=_part):
             data = self._storage.read(self._at(name), max_bytes=_MOST_BYTES)
             yield from map(json.loads, data.decode().splitlines())
 
     def done(self, uri: str, digest: str) -> Entry | None:
-        """The entry of a document of the open bucket, if it was written as it is now."""
+        """The entry of a document of the open bucket if it is up to date; else None."""
         entry = self._entries.get(uri)
         same = entry is not None and entry["digest"] == digest and entry["file"] is not None
         return entry if same else None
 
     def known(self, uri: str) -> bool:
-        """Whether a document of the open bucket was written, as it is now or otherwise."""
+        """True if a document of the open bucket was written, up to date or not."""
         entry = self._entries.get(uri)
         return entry is not None and entry["file"] is not None
 
     def add(self, entry: Entry) -> None:
-        """Note a document that is written, or cannot be (`file` is null)."""
+        """Record a document that was written or cannot be written (`file` is null)."""
         self._entries[entry["uri"]] = entry
         self._fresh.append(entry)
         if len(self._fresh) >= _FLUSH_ENTRIES or time.monotonic() - self._since >= _FLUSH_S:
@@ -146,7 +149,7 @@ class Ledger:
         self._since = time.monotonic()
 
     def close(self) -> None:
-        """Write what is left of the open bucket, and put its files together."""
+        """Write the remaining entries of the open bucket and merge its files."""
         if self._bucket < 0:
             return
         self._flush()
@@ -163,7 +166,7 @@ class Ledger:
         self._storage.write_bytes(self._at(name), "".join(map(_line, entries)).encode())
 
     def write_index(self) -> None:
-        """OUT/documents.jsonl: every document, by bucket."""
+        """Write OUT/documents.jsonl with all documents, by bucket."""
         self.close()
         with self._storage.open_output(f"{self.out}/{INDEX}") as file:
             for bucket in sorted(self._files):
@@ -173,7 +176,7 @@ class Ledger:
 
 
 def _part(name: str) -> int:
-    """-1 for the file of a whole bucket, which is older than its parts."""
+    """Number of a part; -1 for the merged file, which is older than the parts."""
     found = _DONE.fullmatch(name)
     return int(found[2]) if found and found[2] else -1
 

@@ -1,4 +1,4 @@
-"""Where the export of a document goes: the path of its source, below OUT, and a suffix."""
+"""File names of exported documents: the path of the source below OUT, plus a suffix."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from pathlib import Path
 from pipelines.export.documents.ledger import HIDDEN
 from pipelines.storage.objects import is_s3
 
-#: Bytes of a path component; file systems take 255, and a suffix and a temporary name come to it.
+#: Most bytes of a path component: file systems allow 255, minus suffix and temporary name.
 _LONGEST = 180
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 
 def root_of(source: str | None) -> str:
-    """What names are relative to: the folder or prefix that a run listed, "" for a list or none."""
+    """The folder or prefix that a run listed, the root of all names; "" for a file list or none."""
     if not source or source.lower().endswith((".parquet", ".csv", ".jsonl")):
         return ""
     if is_s3(source) or source.startswith("file://"):
@@ -24,15 +24,15 @@ def root_of(source: str | None) -> str:
 
 
 def absolute(out: str) -> str:
-    """`out` as a URI of `pipelines.storage.objects`, without a slash at its end."""
+    """`out` as a URI of `pipelines.storage.objects`, without a trailing slash."""
     return out.rstrip("/") if is_s3(out) else str(Path(out).expanduser().absolute())
 
 
 def file_name(uri: str, root: str, suffix: str) -> str:
-    """A relative path: the name of the source is kept whole, so that no two documents share one.
+    """A relative path. It keeps the full name of the source, so that names are unique.
 
-    A name that could leave the folder, that no file system takes, or that is too long is mended,
-    and gets a hash of the uri.
+    A name that would leave the folder, is invalid or too long is changed and gets a hash of the
+    uri.
 
     >>> file_name("/scans/box 1/letter.pdf", "/scans", ".txt")
     'box 1/letter.pdf.txt'

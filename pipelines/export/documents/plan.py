@@ -1,4 +1,4 @@
-"""What an export of documents is asked for, what it is made from, and what it did."""
+"""Settings, source and summary of an export of documents."""
 
 from __future__ import annotations
 
@@ -37,33 +37,35 @@ SUFFIXES: dict[Format, str] = {
 
 
 class DocumentExport(Settings):
-    """What is written, and how."""
+    """Settings of an export."""
 
     format: Format
     include: Include = Field(
-        "all", description="trusted: pages that wait for review stay, without their text"
+        "all", description="trusted: pages that wait for review are written without text"
     )
-    reviewed: bool = Field(True, description="take what people said of a page in place of the run")
-    page_break: PageBreak = Field("form-feed", description="of format text, between two pages")
+    reviewed: bool = Field(True, description="use reviewers' texts instead of the run's")
+    page_break: PageBreak = Field("form-feed", description="format text: separator of pages")
     workers: int | None = Field(None, ge=1, description="PDFs made at once; null: one per core")
     bucket_rows: int = Field(BUCKET_ROWS, ge=1, description="rows in memory at once")
 
 
-OnPages = Callable[[int, int], None]  #: pages done, of how many
+OnPages = Callable[[int, int], None]  #: (pages done, total)
 
 
 @dataclass
 class DocumentSummary:
-    """What an export did. All rows of the run are in `pages` or in `left_out`.
+    """Counts of an export. Each row of the run is in `pages` or in `left_out`.
 
     Attributes:
         rows: of the run.
-        pages: of them in OUT; `counts` has them by where their text is from, or why there is none.
-        left_out: rows of documents that could not be written, by failure kind.
-        written, changed, kept: documents, or files of JSON lines: new; written before, otherwise;
-            written before as they are now.
-        notes: lines or pages by what there is to say about them.
-        problems: the first documents that could not be written: (uri, failure).
+        pages: rows in OUT.
+        counts: source of the text, or reason for no text -> pages.
+        left_out: failure kind -> rows of documents that could not be written.
+        written: new documents, or new files of JSON lines.
+        changed: documents or files that were written again.
+        kept: documents or files that were up to date.
+        notes: note -> lines or pages.
+        problems: (uri, failure) of the first documents that could not be written.
     """
 
     rows: int = 0
@@ -96,7 +98,7 @@ _MOST_PROBLEMS = 10
 
 @dataclass(frozen=True)
 class Source:
-    """What an export needs to know of a run."""
+    """Facts about a run that an export needs."""
 
     fetch: FetchConfig
     root: str
@@ -110,13 +112,14 @@ class Source:
         record = run.read_record()
         if record["job"] != "ocr_backfill":
             raise ConfigError(
-                f"{run.path} is a run of {record['job']}", f"{config.format} is for OCR runs"
+                f"{run.path} is a run of {record['job']}",
+                f"format {config.format} can be exported from OCR runs only",
             )
         fetch = validated(FetchConfig, record["config"]["fetch"], f"{run.record}, config.fetch")
         frozen = load_summary(run.manifest)
         shards = run.shard_files()
         if not shards:
-            raise ConfigError(f"{run.path} has no finished rows", "run it first: nightjar run")
+            raise ConfigError(f"{run.path} has no finished rows", "call nightjar run first")
         known = parquet(shards[0]).schema_arrow.names
         rows = sum(parquet(path).metadata.num_rows for path in shards)
         return cls(
@@ -130,7 +133,7 @@ class Source:
 
 @dataclass
 class Survey:
-    """What an export would be about: `pages` by outcome."""
+    """Preview of an export: documents, rows by outcome, the first file names."""
 
     documents: int = 0
     rows: int = 0
@@ -139,9 +142,9 @@ class Survey:
 
 
 def survey(run: RunDir, config: DocumentExport) -> Survey:
-    """Count without writing: one pass over two columns, 8 bytes a document in memory.
+    """Count without writing: one pass over two columns, 8 bytes per document in memory.
 
-    Raises what `export_documents` does of the run.
+    Raises ConfigError, RunNotFound.
     """
     source = Source.of(run, config)
     found, seen = Survey(), set()

@@ -11,19 +11,19 @@ from pipelines.export.page import ExportLine, ExportPage, paragraphs
 
 PageBreak = Literal["form-feed", "blank-line"]
 
-#: What Markdown reads as markup anywhere in a line, and at its start.
+#: Characters that are Markdown markup anywhere in a line, and at its start.
 _INLINE = re.compile(r"([\\`*_\[\]<>&~|$])")
 _AT_START = re.compile(r"^([#+=-]|\d{1,9}(?=[.)]))")
 
-#: A line that ends this share of its paragraph's width before its right edge was broken on purpose.
+#: A line that ends this share of the paragraph's width before its right edge gets a hard break.
 _SHORT = 0.15
 
 
 def text_of(pages: Iterable[ExportPage], page_break: PageBreak) -> Iterator[str]:
-    """The text of each page, and between two pages a form feed (as pdftotext) or an empty line.
+    """The text of all pages, separated by a form feed (like pdftotext) or an empty line.
 
-    With form feeds page n comes after n - 1 of them, whatever the pages hold; with empty lines,
-    pages without text leave no trace.
+    With form feeds, page n always follows n - 1 form feeds. With empty lines, pages without text
+    are left out.
     """
     started = False
     for page in pages:
@@ -37,11 +37,10 @@ def text_of(pages: Iterable[ExportPage], page_break: PageBreak) -> Iterator[str]
 
 
 def markdown_of(pages: Iterable[ExportPage]) -> Iterator[str]:
-    """Paragraphs; a comment and, from the second page on, a rule mark where a page begins.
+    """Paragraphs. Each page begins with a comment, and from the second page on with a rule.
 
-    Nothing is taken for a heading, a list or a table: characters that mean markup are escaped, so
-    that the text is shown as it was read. A line that ends well before its paragraph does ends in
-    a hard break.
+    The text has no headings, lists or tables: markup characters are escaped, so that the text
+    looks as it was read. A line that is much shorter than its paragraph ends in a hard break.
     """
     for number, page in enumerate(pages):
         rule = "\n---\n\n" if number else ""
@@ -83,13 +82,12 @@ def _escaped(text: str) -> str:
 
 
 def _start(mark: str) -> str:
-    """`1.` starts a list: the point is escaped after the number, a sign before itself."""
+    """Escape the start of a list: after a number (`1\\.`), before a sign (`\\-`)."""
     return mark + "\\" if mark.isdigit() else "\\" + mark
 
 
 def json_lines_of(pages: Iterable[ExportPage]) -> Iterator[str]:
-    """A JSON object a page, all that an export knows of it; `row_id` as text, since JavaScript's
-    numbers end at 53 bits."""
+    """One JSON object per page. `row_id` is a string: JavaScript's numbers hold 53 bits."""
     for page in pages:
         yield json.dumps(_object(page), ensure_ascii=False, allow_nan=False) + "\n"
 

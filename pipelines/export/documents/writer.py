@@ -1,4 +1,4 @@
-"""Writes the documents of an export, bucket by bucket, and notes them in its ledger."""
+"""Write the documents of an export bucket by bucket, and record them in its ledger."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from pipelines.storage.client import Storage
 
 
 class DocumentWriter:
-    """Writes the documents of one bucket after the other, and counts them."""
+    """Writes and counts the documents of one bucket after the other."""
 
     def __init__(
         self,
@@ -56,13 +56,13 @@ class DocumentWriter:
         return self
 
     def __exit__(self, *error: object) -> None:
-        """What was begun is finished; it is noted only if nothing was raised."""
+        """Finish the documents in progress; after an error they are not recorded."""
         self._pool.shutdown(cancel_futures=True)
         if self._pdf:
             self._pdf.close()
 
     def bucket(self, number: int, rows: pa.Table | None) -> None:
-        """Write a bucket whole: when this returns, the ledger has it."""
+        """Write all documents of a bucket and its ledger."""
         self._ledger.open(number)
         if rows is not None and self._config.format == "jsonl":
             self._bucket_of_lines(number, rows)
@@ -114,7 +114,7 @@ class DocumentWriter:
         self._on_pages(self._done, self._rows)
 
     def _digest(self, document: pa.Table) -> str:
-        """Stands for everything that a document is made of."""
+        """Digest of all rows and answers of a document."""
         digest, answers = hashlib.blake2b(digest_size=16), self._source.answers or None
         for row in rows_of(document):
             said = answers and answers.of(row["row_id"])
@@ -127,7 +127,7 @@ class DocumentWriter:
             yield page_of(whole, self._source.answers, self._config.include)
 
     def _write(self, uri: str, name: str, digest: str, document: pa.Table) -> Entry:
-        """Make and write one document; the entry for the ledger."""
+        """Write one document and return its entry for the ledger."""
         entry = _entry(uri, name, digest, pages=document.num_rows)
         counts: Counter[str] = Counter()
         try:
@@ -149,7 +149,7 @@ class DocumentWriter:
         return made
 
     def _write_text(self, uri: str, name: str, document: pa.Table, counts: Counter[str]) -> None:
-        """Raises ItemFailure for a document of which no page was read."""
+        """Raises ItemFailure for a document with failed pages only."""
         if set(document["outcome"].to_pylist()) == {"failed"}:
             page = next(self._pages(document))
             fault = page.failure or failure(FailureKind.ENGINE_FAULT, "no page was read")
@@ -173,7 +173,7 @@ class DocumentWriter:
                 file.write(piece.encode())
 
     def _bucket_of_lines(self, number: int, rows: pa.Table) -> None:
-        """JSON lines are one file for each bucket: a million small files serve nobody."""
+        """JSON lines: one file per bucket, because a million small files are hard to use."""
         name = f"pages-{number:05d}-of-{self._ledger.buckets:05d}.jsonl"
         documents = [document for _, document in documents_of(rows)]
         digests = "".join(self._digest(document) for document in documents)
@@ -188,7 +188,7 @@ class DocumentWriter:
 
 
 def _entry(uri: str, name: str, digest: str, *, documents: int = 1, pages: int) -> Entry:
-    """The entry of what is about to be written."""
+    """The entry of a document before it is written."""
     return {
         "uri": uri,
         "file": name,

@@ -1,8 +1,8 @@
 """Pages as hOCR 1.2 (XHTML) and ALTO 4, with all pages of a document in one file.
 
-Both want boxes of words, and the readers give boxes of lines: a word's box is the share of its line
-that `pipelines.export.text_layout` measures for it. A line without a place has the box of its page
-in hOCR (a line must have one), and none in ALTO; it has no words of its own in either.
+Both formats want boxes of words, but readers give boxes of lines. Word boxes are estimated within
+their line by `pipelines.export.text_layout`. A line without a position has the box of its page in
+hOCR, which requires a box, and none in ALTO; its words have no boxes.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from pipelines.export.text_layout import angle_of, box_of, is_rtl, part_of, quad
 Box = tuple[int, int, int, int]
 
 _ILLEGAL = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
-#: Degrees from which a line counts as turned: scans are askew by less.
+#: Degrees from which a line counts as rotated: scans are skewed by less.
 _TURNED = 2.0
 
 _HOCR_HEAD = """\
@@ -52,7 +52,7 @@ _ALTO_HEAD = """\
 
 
 def hocr_of(uri: str, count: int, pages: Iterable[ExportPage]) -> Iterator[str]:
-    """An hOCR document of `count` pages, piece by piece."""
+    """An hOCR document of `count` pages, in pieces."""
     system = quoteattr(f"nightjar {version('nightjar')}")
     yield _HOCR_HEAD.format(title=_text(uri), system=system, pages=count)
     for page in pages:
@@ -98,7 +98,7 @@ def _hocr_words(line: ExportLine, page: int, number: int, whole: Box) -> Iterato
 
 
 def alto_of(uri: str, pages: Iterable[ExportPage]) -> Iterator[str]:
-    """An ALTO document, piece by piece."""
+    """An ALTO document, in pieces."""
     yield _ALTO_HEAD.format(title=_text(uri), version=_text(version("nightjar")))
     for page in pages:
         yield _alto_page(page)
@@ -162,7 +162,7 @@ def _box(line: ExportLine, whole: Box) -> Box | None:
 
 
 def _within(box: tuple[float, float, float, float], whole: Box) -> Box:
-    """The box in whole pixels, inside the page."""
+    """The box in whole pixels, clipped to the page."""
     x0, y0, x1, y1 = box
     width, height = whole[2:]
     left, top = min(max(int(x0), 0), width), min(max(int(y0), 0), height)
@@ -193,7 +193,7 @@ def _share(score: float) -> str:
 
 
 def _legal(text: str) -> str:
-    """XML 1.0 cannot hold control characters, whatever is done to them."""
+    """Replace characters that XML 1.0 does not allow, even escaped."""
     return _ILLEGAL.sub("\ufffd", text)
 
 

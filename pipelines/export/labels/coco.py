@@ -14,10 +14,10 @@ from pipelines.storage.objects import is_s3, split_s3
 
 
 class CocoImage(TypedDict):
-    """An entry of COCO's `images`, with where it comes from.
+    """An entry of COCO's `images`, with its origin.
 
-    `file_name`: the local path, or the key in its bucket. `row_id`: a string, since JavaScript's
-    numbers end at 53 bits. `reviewed`: accept or correct, where the labels are a reviewer's.
+    `file_name`: the local path, or the key in its bucket. `row_id`: a string, because JavaScript's
+    numbers hold 53 bits. `reviewed`: accept or correct for a reviewer's labels, else null.
     """
 
     id: int
@@ -31,7 +31,7 @@ class CocoImage(TypedDict):
 
 
 class CocoAnnotation(TypedDict):
-    """An entry of COCO's `annotations`. Without a mask `segmentation` is empty, as in COCO."""
+    """An entry of COCO's `annotations`. `segmentation` is empty for a label without a mask."""
 
     id: int
     image_id: int
@@ -44,9 +44,9 @@ class CocoAnnotation(TypedDict):
 
 
 class CocoWriter(_Files):
-    """`annotations.json`; masks as compressed RLE, `bbox` the label's box.
+    """Writes `annotations.json`: masks as compressed RLE, `bbox` is the label's box.
 
-    Annotations wait in a file of their own until the images are all written.
+    Annotations are collected in a separate file until all images are written.
     """
 
     def __init__(self, out: Path, classes: Sequence[str]) -> None:
@@ -79,7 +79,7 @@ class CocoWriter(_Files):
 
 
 def coco_image(image: LabelledImage) -> CocoImage:
-    """An image without its labels."""
+    """The entry of an image, without its labels."""
     return {
         "id": image.number,
         "file_name": split_s3(image.uri)[1] if is_s3(image.uri) else image.uri,
@@ -95,7 +95,7 @@ def coco_image(image: LabelledImage) -> CocoImage:
 def coco_annotation(
     label: Label, number: int, image: LabelledImage, ids: dict[str, int]
 ) -> CocoAnnotation:
-    """One label. `number`: from 1 over the whole file; `ids`: of the classes."""
+    """The entry of a label. `number`: from 1 over the whole file. `ids`: class -> id."""
     x0, y0, x1, y1 = label["box"]
     rle = label["mask"]
     return {

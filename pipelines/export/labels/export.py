@@ -1,10 +1,10 @@
-"""A finished labelling run -> COCO, YOLO, Pascal VOC or JSON lines, streamed.
+"""Export a labelling run as COCO, YOLO, Pascal VOC or JSON lines, streamed.
 
-What people said about an image (RUN/reviewed) stands above what the run found: a label that
-somebody has deleted must not come back through an export. See `ExportConfig.reviewed`.
+Reviewers' answers (RUN/reviewed) override the labels of the run, so that a deleted label does not
+return through an export. See `ExportConfig.reviewed`.
 
-supervision's converters hold a whole data set in memory, so the writers here are our own; the
-tests read them back with supervision and pycocotools.
+The writers are our own, because supervision's converters hold a whole dataset in memory. The tests
+read the files with supervision and pycocotools.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from pipelines.storage.paths import parquet
 
 COLUMNS = ("row_id", "uri", "page", "width", "height", "outcome", "instances")
 
-#: Rows that are Python objects at once: 1 KB per label, so 10 MB at 40 labels an image.
+#: Rows held as Python objects at once: 1 KB per label, so 10 MB for 40 labels per image.
 SLICE = 256
 
 EXPORTED = {
@@ -42,36 +42,36 @@ EXPORTED = {
 
 
 class ExportConfig(Settings):
-    """What is written, and how. Images without objects are always among it."""
+    """Settings of an export. Images without objects are always included."""
 
     format: Literal["coco", "yolo", "yolo-seg", "voc", "jsonl"] = Field(
         description="coco: boxes and masks; yolo: boxes; yolo-seg: outlines of masks; voc: boxes; "
-        "jsonl: everything that is known of a label"
+        "jsonl: all fields of a label"
     )
     images: Literal["accepted", "all"] = Field(
-        "accepted", description="all: those that wait for review as well; failed ones never"
+        "accepted", description="all: also images that wait for review; never failed ones"
     )
     candidates: bool = Field(
         False,
-        description="also candidates below the threshold of their class; of reviewed images none: "
-        "those that were right are labels now",
+        description="also candidates below the threshold of their class; not for reviewed images, "
+        "where correct candidates are labels already",
     )
     reviewed: Literal["apply", "only", "ignore"] = Field(
         "apply",
-        description="apply: an image that was accepted or corrected in review is exported with the "
-        "labels that are true of it, whatever its outcome; a rejected one never. only: these "
-        "images and no others. ignore: all as the run left them",
+        description="apply: images that were accepted or corrected in review get the reviewer's "
+        "labels, whatever their outcome; rejected images are left out. only: reviewed images "
+        "alone. ignore: the run without reviews",
     )
 
 
 @dataclass
 class ExportSummary:
-    """What was written.
+    """Counts of an export.
 
     Attributes:
-        images, labels: how many.
-        reviewed: verdict -> images of these whose labels are a reviewer's.
-        left_out: outcome, or why else -> images that were not written.
+        images, labels: written.
+        reviewed: verdict -> images with a reviewer's labels.
+        left_out: outcome or other reason -> images that were not written.
     """
 
     images: int = 0
@@ -83,18 +83,18 @@ class ExportSummary:
 def export_run(
     run: RunDir, out: Path, config: ExportConfig, classes: Sequence[str]
 ) -> ExportSummary:
-    """Write the labels of a run into the directory `out`, which appears whole or not at all.
+    """Write the labels of a run into the directory `out`, completely or not at all.
 
     Args:
         run: its shards are read one by one.
         out: must not exist, or be empty.
         config: format and selection.
-        classes: of the ontology, in its order; a class's position is its id (from 0 for YOLO, from
-            1 for COCO).
+        classes: of the ontology, in its order. The position of a class is its id (from 0 for YOLO,
+            from 1 for COCO).
 
     Raises:
-        ConfigError: `out` holds something, the run has no labels, a class is not in `classes`, or
-            reviewed images alone are asked for and there are none.
+        ConfigError: `out` is not empty, the run has no labels, a class is not in `classes`, or
+            `reviewed` is `only` and there are no reviewed images.
         OutputUnwritable.
     """
     _check(run, out)
@@ -123,13 +123,13 @@ def _written(run: RunDir, out: Path, config: ExportConfig, classes: Sequence[str
 
 def _check(run: RunDir, out: Path) -> None:
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise ConfigError(f"{out} is there already", "name another directory, or remove this one")
+        raise ConfigError(f"{out} exists already", "name another directory, or remove this one")
     for path in run.shard_files()[:1]:
         lacking = [name for name in COLUMNS if name not in parquet(path).schema_arrow.names]
         if lacking:
             raise ConfigError(
-                f"{run.path} holds no labels: its rows lack {', '.join(lacking)}",
-                "export takes a run of the job autolabel",
+                f"{run.path} has no labels: its rows lack {', '.join(lacking)}",
+                "name a run of the job autolabel",
             )
 
 
@@ -156,7 +156,7 @@ def _image(
         row_id=row["row_id"],
         uri=row["uri"],
         page=row["page"],
-        width=cast(int, row["width"]),  # null only where the image could not be fetched
+        width=cast(int, row["width"]),  # null only for images that could not be fetched
         height=cast(int, row["height"]),
         outcome=row["outcome"],
         reviewed=reviewed,
@@ -170,26 +170,26 @@ def _answers(run: RunDir, config: ExportConfig) -> ReviewAnswers | None:
     answers = ReviewAnswers(run, "instances")
     if config.reviewed == "only" and not answers:
         raise ConfigError(
-            f"{run.path} holds no reviewed images",
-            "nightjar review import or nightjar curate pull brings them in",
+            f"{run.path} has no reviewed images",
+            "import answers first: nightjar review import, or nightjar curate pull",
         )
     return answers
 
 
 def _why_not(row: FinishedImage, answer: ReviewAnswer | None, config: ExportConfig) -> str | None:
-    """Why an image is left out; None: it is not."""
+    """The reason for leaving out an image; None for an exported image."""
     if answer is None and config.reviewed == "only":
         return "not reviewed"
     if answer is None:
         return None if row["outcome"] in EXPORTED[config.images] else row["outcome"]
     if answer.verdict == "reject":
         return "rejected in review"
-    # The run could not read it; a person labelled it later. REVIEWED does not carry its size.
+    # The run could not read it, and a person labelled it later. REVIEWED has no size.
     return None if row["width"] and row["height"] else "reviewed, but of unknown size"
 
 
 def _labels(found: Sequence[Label], config: ExportConfig) -> list[Label]:
-    """Those of an image that nobody has looked at."""
+    """The labels to export of an image without an answer."""
     return [
         label
         for label in found
@@ -209,5 +209,5 @@ def _check_classes(image: LabelledImage, classes: Sequence[str]) -> None:
             raise ConfigError(
                 f"row {image.row_id} has the class {label['class']!r}, which is not one of "
                 f"{', '.join(classes)}",
-                "export with the ontology that the run was made with",
+                "export with the ontology of the run",
             )

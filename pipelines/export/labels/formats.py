@@ -1,4 +1,4 @@
-"""Label formats by name. A writer takes one labelled image after the other."""
+"""Label formats by name."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pipelines.export.labels.yolo import YoloWriter, yolo_seg_writer
 
 
 class JsonLinesWriter(_Files):
-    """`labels.jsonl`: an image a line, with everything that is known of its labels."""
+    """Writes `labels.jsonl`: one image per line with all fields of its labels."""
 
     def __init__(self, out: Path, classes: Sequence[str]) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""One labelled image, and what a writer of labels must offer."""
+"""One labelled image, and the interface of label writers."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ class LabelledImage:
 
     Attributes:
         number: 1, 2, ... in the order of the export.
-        uri, page: where it came from.
-        width, height: of the upright image, pixels; all boxes and masks refer to it.
-        outcome: what the run said.
-        reviewed: accept or correct, where `labels` are a reviewer's; else None.
-        labels: a reviewer's, or the run's.
+        uri, page: of the source.
+        width, height: of the upright image in pixels; all boxes and masks refer to it.
+        outcome: of the run.
+        reviewed: accept or correct if `labels` are a reviewer's, else None.
+        labels: the reviewer's or the run's.
     """
 
     number: int
@@ -40,14 +40,14 @@ class LabelledImage:
 
     @property
     def name(self) -> str:
-        """A file name of its own: the stem of the source and the row id."""
+        """A unique file name: the stem of the source and the row id."""
         stem = Path(split_member(self.uri)[1] or self.uri).stem
         readable = re.sub(r"[^\w.-]", "_", stem)[:80]
         return f"{readable}-{self.row_id % (1 << 64):016x}"
 
 
 class Writer(Protocol):
-    """Writes below a directory that is there and empty; whole once the context is left."""
+    """Writes into an existing empty directory; complete when the context is left."""
 
     def __enter__(self) -> Self: ...
     def __exit__(self, *error: object) -> None: ...
@@ -79,7 +79,7 @@ def _json(value: Any) -> str:
 
 
 def _rounded(value: Any) -> Any:
-    """float32 carries 7 digits; NaN is no JSON."""
+    """`value` for JSON: floats rounded to 4 decimals, NaN and infinity as null."""
     if isinstance(value, float):
         return round(value, 4) if math.isfinite(value) else None
     if isinstance(value, dict):

@@ -1,4 +1,4 @@
-"""A mask as one polygon, for formats that know nothing else."""
+"""A mask as one polygon, for formats without masks."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ Points = npt.NDArray[np.int32]  # (n, 2), x and y of pixels
 
 
 def outline(rle: RleValue) -> list[tuple[int, int]]:
-    """The outer border of a mask, x and y of its pixels; empty if no part has an area.
+    """The outer contour of a mask, x and y of its pixels; empty if no part has an area.
 
-    Parts are joined by lines without width, the largest first. Holes are filled.
+    Parts are joined by lines without width, largest part first. Holes are filled.
     """
     pixels = decoded(rle).view(np.uint8)
     contours, _ = cv2.findContours(pixels, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
@@ -31,7 +31,7 @@ def outline(rle: RleValue) -> list[tuple[int, int]]:
 
 
 def _bridged(whole: Points, part: Points) -> Points:
-    """`whole`, with a way to `part`, around it, and back the same way."""
+    """`whole` with a detour to `part`, around it, and back the same way."""
     here = _nearest(whole, part.mean(axis=0))
     there = _nearest(part, whole[here])
     here = _nearest(whole, part[there])

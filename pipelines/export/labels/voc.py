@@ -1,4 +1,4 @@
-"""Labels as Pascal VOC XML, one file an image."""
+"""Labels as Pascal VOC XML, one file per image."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from pathlib import Path
 from pipelines.decisions.triage import Label, Reason
 from pipelines.export.labels.image import LabelledImage, _Files, _text
 
-#: Pixels from the edge of an image at which a reviewed object counts as cut off by it.
+#: Pixels from the image's edge within which a reviewed object counts as truncated.
 _EDGE = 1.0
 
 
 class VocWriter(_Files):
-    """`Annotations/NAME.xml`, boxes only."""
+    """Writes `Annotations/NAME.xml`, boxes only."""
 
     def __init__(self, out: Path, classes: Sequence[str]) -> None:
         super().__init__()
@@ -50,7 +50,7 @@ def voc_annotation(image: LabelledImage) -> ET.Element:
 
 
 def _truncated(label: Label, image: LabelledImage) -> bool:
-    """Whether an object goes on beyond the image. A review empties `reasons`: then by the box."""
+    """True for an object at the image's edge. By `reasons`; reviewed labels have none: by box."""
     if not image.reviewed:
         return Reason.BORDER in label["reasons"]
     x0, y0, x1, y1 = label["box"]
@@ -58,7 +58,7 @@ def _truncated(label: Label, image: LabelledImage) -> bool:
 
 
 def voc_box(box: Sequence[float]) -> dict[str, int]:
-    """VOC counts pixels from 1 and includes the last: the whole of a 200 px row is 1..200."""
+    """A box in VOC's convention: pixels from 1, last one included; a row of 200 px is 1..200."""
     x0, y0, x1, y1 = box
     xmin, ymin = round(x0) + 1, round(y0) + 1
     return {

@@ -15,9 +15,9 @@ from pipelines.storage.objects import split_member
 
 
 class YoloWriter(_Files):
-    """`labels/NAME.txt`, `data.yaml`, `sources.csv`, and `images/NAME` as links to local files.
+    """Writes `labels/NAME.txt`, `data.yaml`, `sources.csv`, and links to local files in `images/`.
 
-    Images in buckets and archives have to be put into `images/` under the names in `sources.csv`.
+    Images in buckets and archives must be copied to `images/` under the names in `sources.csv`.
     """
 
     def __init__(self, out: Path, classes: Sequence[str], outlines: bool = False) -> None:
@@ -26,7 +26,7 @@ class YoloWriter(_Files):
         self._ids = {name: number for number, name in enumerate(classes)}
         (out / "labels").mkdir()
         (out / "images").mkdir()
-        # Without `path` the folder of data.yaml is meant. The split is the reader's to make.
+        # Without `path`, paths are relative to data.yaml. The user makes the split.
         data = {"train": "images", "val": "images", "names": dict(enumerate(classes))}
         with (out / "data.yaml").open("w", encoding="utf-8") as file:
             yaml.safe_dump(data, file, sort_keys=False, allow_unicode=True)
@@ -45,16 +45,15 @@ class YoloWriter(_Files):
 
 
 def yolo_seg_writer(out: Path, classes: Sequence[str]) -> YoloWriter:
-    """YoloWriter with the outlines of masks in place of boxes."""
+    """YoloWriter with outlines of masks instead of boxes."""
     return YoloWriter(out, classes, outlines=True)
 
 
 def yolo_line(label: Label, image: LabelledImage, ids: dict[str, int], outlines: bool) -> str:
     """``class cx cy w h`` or ``class x y x y ...``, relative to the image.
 
-    One object is one line: parts of a mask are joined by lines without width, holes are filled
-    (see `pipelines.export.labels.mask_outline`). A label without a mask gets the outline of its
-    box.
+    One object is one line: parts of a mask are joined and holes are filled
+    (`pipelines.export.labels.mask_outline`). A label without a mask gets the outline of its box.
     """
     x0, y0, x1, y1 = label["box"]
     if outlines:

@@ -1,1 +1,1 @@
-"""Searchable PDFs: the pages as they are, with an invisible text layer."""
+"""Searchable PDFs: unchanged pages with an invisible text layer."""

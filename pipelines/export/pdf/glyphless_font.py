@@ -1,11 +1,10 @@
-"""A font without glyphs, for text that is there to be searched and copied, not to be seen.
+"""A font with invisible glyphs, for text that is searched and copied but not seen.
 
-Tesseract and OCRmyPDF carry such a font as a file; this one is made here by fontTools. A text layer
-gives every character of the document a code of its own, which a ToUnicode map takes back to it, so
-any script works and no code is left over. A glyph is an outline of two points from the descender to
-the ascender: it has no area, so that nothing is painted even by a viewer that ignores the invisible
-render mode, but it has a box. Glyphs that are empty have none, and pdfium (Chrome) then gives
-characters of no height: they cannot be selected with the mouse.
+Tesseract and OCRmyPDF ship such a font as a file; this one is made with fontTools. Each character
+of a document gets its own code, and a ToUnicode map converts codes to characters, so any script
+works. A glyph is an outline of two points from descender to ascender. It has no area, so nothing is
+painted even by a viewer that ignores the invisible render mode, but it has a box. Empty glyphs have
+no box: pdfium (Chrome) gives their characters height 0, and they cannot be selected with the mouse.
 """
 
 from __future__ import annotations
@@ -19,11 +18,11 @@ from fontTools.pens.ttGlyphPen import TTGlyphPen
 
 from pipelines.export.text_layout import ADVANCES, advance
 
-#: Of a size of 1: how far letters reach above the line they stand on, and below.
+#: Height above and depth below the baseline, for a font size of 1.
 ASCENT, DESCENT = 0.8, 0.2
 _UNITS = 1000
 _MOST_CODES = 0xFFFF
-_MOST_IN_A_BLOCK = 100  # entries between beginbfchar and endbfchar, by the PDF reference
+_MOST_IN_A_BLOCK = 100  # limit of the PDF reference for a beginbfchar block
 
 _CMAP_HEAD = b"""/CIDInit /ProcSet findresource begin
 12 dict begin
@@ -60,7 +59,7 @@ def font_file() -> bytes:
     family = {"familyName": "Nightjar Glyphless", "styleName": "Regular"}
     builder.setupNameTable(family | {"psName": "NightjarGlyphless"})
     builder.setupPost()
-    for stamp in ("created", "modified"):  # the same text gives the same file
+    for stamp in ("created", "modified"):  # so that the same text gives the same file
         setattr(builder.font["head"], stamp, 0)
     builder.font.recalcTimestamp = False
     file = io.BytesIO()
@@ -78,7 +77,7 @@ def _glyph(width: int) -> object:
 
 
 def codes_of(texts: Sequence[str]) -> dict[str, int]:
-    """A code (from 1) for each character; those beyond 65,535 different ones have none."""
+    """A code (from 1) for each character; at most 65,535 characters get one."""
     chars = sorted({char for text in texts for char in text})
     return {char: code for code, char in enumerate(chars[:_MOST_CODES], start=1)}
 
@@ -97,7 +96,7 @@ def to_unicode(codes: dict[str, int]) -> bytes:
 
 
 def glyphs_of(codes: dict[str, int]) -> bytes:
-    """The CIDToGIDMap: two bytes for each code from 0 on."""
+    """The CIDToGIDMap: two bytes for each code, from 0."""
     glyph = {width: number for number, width in enumerate(ADVANCES, start=1)}
     ids = [0, *(glyph[advance(char)] for char in codes)]
     return b"".join(number.to_bytes(2, "big") for number in ids)

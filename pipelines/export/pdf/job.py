@@ -1,6 +1,6 @@
-"""What passes between an export and the sandbox that makes its PDFs: a JSON object and some bytes.
+"""Messages between an export and the sandbox that makes its PDFs: a JSON object and bytes.
 
-A sandbox takes a document and gives a page; `packed` makes either of a pair.
+A sandbox takes a document and returns a page; `packed` packs both parts into either of them.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ _LENGTH = struct.Struct(">Q")
 
 
 def packed(header: Mapping[str, Any], body: bytes) -> bytes:
-    """A JSON object and some bytes, as one."""
+    """Pack a JSON object and bytes into one byte string."""
     head = json.dumps(header).encode()
     return _LENGTH.pack(len(head)) + head + body
 
 
 def unpacked(data: bytes) -> tuple[dict[str, Any], bytes]:
-    """The two again. Raises ValueError."""
+    """The inverse of `packed`. Raises ValueError."""
     if len(data) < _LENGTH.size:
         raise ValueError("too short")
     end = _LENGTH.size + _LENGTH.unpack_from(data)[0]

@@ -1,4 +1,4 @@
-"""Searchable PDFs: documents are fetched again and written in sandboxes (`text_layer`)."""
+"""Make searchable PDFs: fetch the documents again and write them in sandboxes (`text_layer`)."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from pipelines.pages.fetch import FetchConfig, open_sandbox
 from pipelines.pages.sandbox import Sandbox
 from pipelines.storage.client import Storage
 
-#: A document of a thousand pages takes some 10 s, and a page's time was for one.
+#: Factor on the time limit of a page: a document of a thousand pages takes about 10 s.
 _WALL_TIMES = 10
 
 
@@ -26,8 +26,8 @@ class MadePdf:
 
     Attributes:
         file: the PDF.
-        there: lines left out, since the page holds the same text at their place already.
-        bare: pages that had to stay without text, or without a picture, and why.
+        there: lines left out because the page already has the same text at their position.
+        bare: page without text or picture -> reason.
     """
 
     file: bytes
@@ -36,13 +36,13 @@ class MadePdf:
 
 
 class PdfMaker:
-    """Makes searchable PDFs. Thread-safe: each thread has a sandbox of its own.
+    """Makes searchable PDFs. Thread-safe: each thread has its own sandbox.
 
-    Raises ConfigError (a password that is not in the environment, for instance).
+    Raises ConfigError, for example if a password is not in the environment.
     """
 
     def __init__(self, fetch: FetchConfig) -> None:
-        """`fetch`: as the run fetched its documents."""
+        """`fetch`: the `fetch` settings of the run."""
         limits = fetch.limits.model_copy(update={"wall_s": _WALL_TIMES * fetch.limits.wall_s})
         self._config = fetch.model_copy(
             update={"renderer": "pipelines.export.pdf.text_layer", "limits": limits}
@@ -51,7 +51,7 @@ class PdfMaker:
         self._own = threading.local()
         self._sandboxes: list[Sandbox] = []
         try:
-            open_sandbox(self._config)  # its process starts with the first document
+            open_sandbox(self._config)  # checks only; the process starts with the first document
         except SetupError as error:
             raise ConfigError(error.message, error.remedy) from error
 
@@ -59,7 +59,7 @@ class PdfMaker:
         """The PDF of a document. Raises ItemFailure.
 
         Args:
-            pages: of one document, in their order. Those with native text stay as they are.
+            pages: of one document, in order. Pages with native text are not changed.
         """
         row = pages[0].row
         etag = row["etag"] if self._config.check_version else None
@@ -70,7 +70,7 @@ class PdfMaker:
             answer, file = unpacked(made or b"")
             return MadePdf(file, int(answer["there"]), dict(answer["bare"]))
         except (ValueError, KeyError, TypeError) as error:  # the child is not trusted
-            raise ItemFailure(FailureKind.RENDER_CRASH, f"it answered nonsense: {error}") from error
+            raise ItemFailure(FailureKind.RENDER_CRASH, f"invalid answer: {error}") from error
 
     def _sandbox(self) -> Sandbox:
         if not hasattr(self._own, "sandbox"):
@@ -80,13 +80,13 @@ class PdfMaker:
         return sandbox
 
     def close(self) -> None:
-        """End the processes, when no thread uses them any more."""
+        """End the processes. No thread may use them any more."""
         for sandbox in self._sandboxes:
             sandbox.close()
 
 
 def page_job(page: ExportPage) -> dict[str, Any]:
-    """What `pipelines.export.pdf.text_layer.render_page` is told of a page."""
+    """A page in the job of `pipelines.export.pdf.text_layer.render_page`."""
     width, height = page.size or (0, 0)
     lines = (
         []
@@ -97,7 +97,7 @@ def page_job(page: ExportPage) -> dict[str, Any]:
 
 
 def placed_lines(page: ExportPage) -> list[list[Any]]:
-    """[text, polygon] of each line. Text without places is one block over the whole page."""
+    """[text, polygon] of each line. Lines without positions are spread over the whole page."""
     if not page.unplaced:
         return [[line.text, list(line.polygon or ())] for line in page.lines]
     width, height = page.size or (0, 0)

@@ -1,8 +1,11 @@
-"""The pages of an image file as a PDF, without losing a pixel. In the sandbox's child.
+"""Convert an image file to a PDF without loss. Runs in the sandbox's child process.
 
-A JPEG goes in as it is, turned by the page's matrix where its EXIF orientation says so; a page of
-two colours as CCITT group 4; anything else as the run saw it, in PNG's own compression, which PDF
-shares: the bytes of a plain PNG go in as they are.
+| image | in the PDF |
+|---|---|
+| JPEG | unchanged; an EXIF orientation becomes the page's matrix |
+| two colours | CCITT group 4 |
+| 8-bit PNG | its own compressed data, which PDF supports |
+| others | as the run saw them, with PNG compression |
 """
 
 from __future__ import annotations
@@ -23,7 +26,7 @@ from pipelines.pages.image import count_frames, encode, render_image
 from pipelines.pages.page import Kind, RenderOptions
 
 _ORIENTATION = 0x0112  # EXIF tag
-#: The unit square that an image fills, turned by EXIF orientation 1 to 8: a b c d e f of `cm`.
+#: Matrix (a b c d e f of `cm`) that rotates the unit square by EXIF orientation 1 to 8.
 _TURNS = (
     (1, 0, 0, 1, 0, 0),
     (-1, 0, 0, 1, 1, 0),
@@ -34,14 +37,17 @@ _TURNS = (
     (0, 1, 1, 0, 0, 0),
     (0, 1, -1, 0, 1, 0),
 )
-#: Resolutions that a scanner may have; an editor's 1 or 72 says nothing about paper.
+#: Plausible resolutions of a scanner. Values such as 1 or 72 come from editors.
 _LEAST_DPI, _MOST_DPI = 75, 2400
-_MOST_POINTS = 14_400  # 200 inches, the largest page that readers must take
+_MOST_POINTS = 14_400  # 200 inches, the largest page that viewers must support
 
 
 @dataclass(frozen=True)
 class _Picture:
-    """`entries`: of the image's dictionary; `turn`: of _TURNS; the size is of the upright page."""
+    """An embedded image. The size is that of the upright page.
+
+    `entries`: of the image's dictionary. `turn`: one of _TURNS.
+    """
 
     width: int
     height: int
@@ -53,15 +59,15 @@ class _Picture:
 def pdf_of_images(
     data: bytes, kind: Kind, pages: Sequence[Mapping[str, Any]], options: RenderOptions
 ) -> tuple[bytes, dict[int, str]]:
-    """(a PDF, pages without a picture and why).
+    """(the PDF, page without a picture -> reason).
 
-    A page is as large as the file's resolution says, at `options.dpi` where it says nothing. A
-    frame of a TIFF that cannot be decoded is a blank page of its own size, or of its neighbour's.
+    The size of a page follows from the file's resolution, or `options.dpi` without one. A TIFF
+    frame that cannot be decoded becomes a blank page of its own size or that of the page before.
 
     Args:
-        pages: `page`, `width` and `height` of those that the run knows.
+        pages: `page`, `width` and `height` of the pages that the run knows.
 
-    Raises ItemFailure, where no page can be had.
+    Raises ItemFailure if the only page cannot be decoded.
     """
     count = count_frames(data) if kind == "tiff" else 1
     sizes = {page["page"]: (page["width"], page["height"]) for page in pages}
@@ -85,7 +91,7 @@ def pdf_of_images(
 def _picture(
     data: bytes, kind: Kind, number: int, options: RenderOptions
 ) -> tuple[float, _Picture]:
-    """(resolution, what is embedded). Raises ItemFailure, for what the run would have refused."""
+    """(resolution, embedded image). Raises ItemFailure for an image that the run would refuse."""
     page = render_image(data, kind, number, options)
     image = Image.open(io.BytesIO(data), formats=[kind.upper()])
     if kind == "tiff":
@@ -111,10 +117,10 @@ def _resolution(image: Image.Image, otherwise: int) -> float:
 
 
 def _two_colours(png: bytes) -> _Picture:
-    """Group 4, by Pillow's libtiff, of an upright page that is black and white."""
+    """An upright black-and-white page as group 4, encoded with Pillow's libtiff."""
     image = Image.open(io.BytesIO(png)).convert("1", dither=Image.Dither.NONE)
     tags = TiffImagePlugin.ImageFileDirectory_v2()
-    tags[278] = image.height  # RowsPerStrip: one strip, as PDF wants it
+    tags[278] = image.height  # RowsPerStrip: one strip, as PDF requires
     file = io.BytesIO()
     image.save(file, "TIFF", compression="group4", tiffinfo=tags)
     strips = Image.open(file)
@@ -129,7 +135,7 @@ def _two_colours(png: bytes) -> _Picture:
 
 
 def _from_png(png: bytes) -> _Picture:
-    """An upright 8-bit gray or RGB PNG; one that is interlaced is written anew."""
+    """An upright 8-bit gray or RGB PNG; an interlaced one is encoded again."""
     if png[28]:
         pixels = cv2.imdecode(np.frombuffer(png, np.uint8), cv2.IMREAD_UNCHANGED)
         png = encode(pixels) if pixels is not None else png
@@ -144,7 +150,7 @@ def _from_png(png: bytes) -> _Picture:
 
 
 def _idat(png: bytes) -> bytes:
-    """The zlib stream of a PNG, put together from its chunks."""
+    """The zlib stream of a PNG, joined from its chunks."""
     at, found = 8, []
     while at + 12 <= len(png):
         size = int.from_bytes(png[at : at + 4], "big")
@@ -159,15 +165,15 @@ def _shape(width: int, height: int, colours: str, bits: int) -> str:
 
 
 class _Writer:
-    """The few objects that a PDF of pictures has: a catalogue, and three for each page."""
+    """Writes a PDF of pictures: a catalogue, a page tree, and three objects per page."""
 
     def __init__(self) -> None:
         self._bodies: list[bytes] = []
 
     def add(self, picture: _Picture | None, width: int, height: int, dpi: float) -> None:
-        """A page of so many pixels; None: a blank one."""
+        """Add a page of `width` x `height` pixels; a blank one without a picture."""
         dpi = max(dpi, 72 * max(width, height) / _MOST_POINTS)
-        # A thousandth less at most: renderers round up to whole pixels, from points in 32 bits.
+        # At most 0.001 points smaller: renderers round float32 points up to whole pixels.
         wide, high = (f"{(math.ceil(72_000 * side / dpi) - 1) / 1000}" for side in (width, height))
         number = 3 + len(self._bodies)
         drawn, resources = "", ""
@@ -185,7 +191,7 @@ class _Writer:
         ]
 
     def file(self) -> bytes:
-        """The file."""
+        """The PDF file."""
         count = len(self._bodies) // 3
         kids = " ".join(f"{3 + 3 * place} 0 R" for place in range(count))
         head = [
@@ -193,7 +199,7 @@ class _Writer:
             f"<< /Type /Pages /Kids [{kids}] /Count {count} >>".encode(),
         ]
         out = io.BytesIO()
-        out.write(b"%PDF-1.7\n%\xe2\xe3\xcf\xd3\n")  # bytes beyond ASCII: it is no text file
+        out.write(b"%PDF-1.7\n%\xe2\xe3\xcf\xd3\n")  # non-ASCII bytes mark a binary file
         places = []
         for number, body in enumerate([*head, *self._bodies], start=1):
             places.append(out.tell())

@@ -1,10 +1,10 @@
-"""A document and the lines of its pages -> a searchable PDF. Runs inside the sandbox's child only.
+"""Make a searchable PDF of a document and its lines. Runs in the sandbox's child process only.
 
-A renderer of `pipelines.pages.sandbox`: what it is given as a document is a job (`packed`), and
-what it gives as the image of its only page is the PDF, with what there is to say about it.
+This is a renderer of `pipelines.pages.sandbox`. Its document is a job (`packed`). The image of its
+only page is the PDF together with a report.
 
-pdfium does all of it. A PDF keeps its pages as they are: their streams are copied, and the text is
-a stream of its own after them (pdfium balances what they leave open). Its password stays too.
+pdfium does the work. The streams of a PDF's pages are copied, and the text becomes a separate
+stream after them (pdfium restores the graphics state before it). Passwords are kept.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ from pipelines.export.text_layout import Point, Quad, advance, box_of, part_of, 
 from pipelines.pages.page import Page, RenderOptions, sniff, unsupported
 from pipelines.pages.pdf import count_pdf_pages
 
-_LEAST_POINTS = 0.1  # a line of no width or height would have no matrix
+_LEAST_POINTS = 0.1  # a line without width or height has no invertible matrix
 
 
 def count_pages(data: bytes, options: RenderOptions) -> int:
-    """One: a job has one answer."""
+    """Always 1: a job has one answer."""
     return 1
 
 
@@ -38,12 +38,12 @@ def render_page(data: bytes, page: int, options: RenderOptions) -> Page:
     """The answer to a job.
 
     `data` is `packed`: the document, and ``{"pages": [{"page", "width", "height", "lines"}]}``,
-    where the lines are ``[text, polygon]`` in pixels of the upright page. The answer's `image` is
-    `packed`: the PDF, and ``{"pages", "lines", "there", "bare": {page: why}}``: pages of the PDF,
-    lines put into it, lines left out since the page holds the same text at their place already,
-    and pages that had to stay without text or without a picture.
+    with lines ``[text, polygon]`` in pixels of the upright page. The answer's `image` is `packed`:
+    the PDF, and ``{"pages", "lines", "there", "bare": {page: reason}}``: pages of the PDF, lines
+    added, lines left out because the page already has the same text at their position, and pages
+    without text or picture.
 
-    Raises ItemFailure: those of `pipelines.pages.render.count_pages`, TOO_MANY_PIXELS.
+    Raises ItemFailure: the kinds of `pipelines.pages.render.count_pages`, TOO_MANY_PIXELS.
     """
     job, document = unpacked(data)
     kind = sniff(document)
@@ -51,7 +51,7 @@ def render_page(data: bytes, page: int, options: RenderOptions) -> Page:
         raise unsupported()
     bare: dict[int, str] = {}
     if kind == "pdf":
-        count_pdf_pages(document, options)  # the failures that the run would name
+        count_pdf_pages(document, options)  # raises the same failures as in the run
     else:
         document, bare = pdf_of_images(document, kind, job["pages"], options)
     answer, file = with_text(document, job["pages"], options.passwords)
@@ -62,9 +62,9 @@ def render_page(data: bytes, page: int, options: RenderOptions) -> Page:
 def with_text(
     document: bytes, pages: Sequence[Mapping[str, Any]], passwords: Sequence[str] = ()
 ) -> tuple[dict[str, Any], bytes]:
-    """(what was done, the PDF with invisible text). Arguments as in `render_page`.
+    """(report, PDF with invisible text). Arguments as in `render_page`.
 
-    A document to which nothing is added comes back byte for byte.
+    Without additions the document is returned unchanged, byte for byte.
     """
     answer: dict[str, Any] = {"lines": 0, "there": 0, "bare": {}}
     written = [page for page in pages if page["lines"]]
@@ -85,7 +85,7 @@ def with_text(
 def _add_page(
     pdf: pdfium.PdfDocument, page: Mapping[str, Any], font: _Font, answer: dict[str, Any]
 ) -> None:
-    """Write one page's lines, and into `answer` what came of it."""
+    """Write the lines of one page and count them in `answer`."""
     if page["page"] > len(pdf):
         answer["bare"][page["page"]] = "the document has no such page"
         return
@@ -110,7 +110,7 @@ def _opened(document: bytes, passwords: Sequence[str]) -> pdfium.PdfDocument:
 
 
 class _Font:
-    """The glyphless font of one document, with codes for these texts."""
+    """The glyphless font of one document, with codes for the characters of `texts`."""
 
     def __init__(self, pdf: pdfium.PdfDocument, texts: Sequence[str]) -> None:
         self.pdf = pdf
@@ -129,12 +129,12 @@ class _Font:
             raise ItemFailure(FailureKind.ENGINE_FAULT, "pdfium refuses the glyphless font")
 
     def close(self) -> None:
-        """Let go of it; objects that use it keep it alive."""
+        """Release the font; objects that use it keep it alive."""
         pdfium_c.FPDFFont_Close(self.handle)
 
 
 def _write_page(page: pdfium.PdfPage, wanted: Mapping[str, Any], font: _Font) -> tuple[int, int]:
-    """Put the lines on a page; how many, and how many of them are there already."""
+    """Write lines on a page: (lines written, lines that the page already has)."""
     to_points = _Projection(page, wanted["width"], wanted["height"])
     placed = there = 0
     with closing(page.get_textpage()) as textpage:
@@ -152,10 +152,10 @@ def _write_page(page: pdfium.PdfPage, wanted: Mapping[str, Any], font: _Font) ->
 
 
 class _Projection:
-    """From pixels of the upright picture of a page to its own points."""
+    """Converts pixels of a page's upright picture to points of the page."""
 
     def __init__(self, page: pdfium.PdfPage, width: int, height: int) -> None:
-        """`width`, `height`: of the picture, pixels."""
+        """`width`, `height`: of the picture, in pixels."""
         self._left, self._bottom, self._right, self._top = page.get_bbox()
         self._turned = page.get_rotation()
         wide, high = page.get_size()  # upright
@@ -166,7 +166,7 @@ class _Projection:
         return a, b, c, d
 
     def _point(self, x: float, y: float) -> Point:
-        """`x`, `y`: points from the top left of the upright page, downwards."""
+        """`x`, `y`: points from the top left corner of the upright page; y points down."""
         return {
             0: (self._left + x, self._top - y),
             90: (self._left + y, self._bottom + x),
@@ -176,7 +176,7 @@ class _Projection:
 
 
 def _is_there(textpage: pdfium.PdfTextPage, quad: Quad, text: str) -> bool:
-    """Whether the page has this very text there, from an earlier OCR or as drawn."""
+    """True if the page already has this text at this position, as drawn or from earlier OCR."""
     x0, y0, x1, y1 = box_of(quad)
     found = _essence(textpage.get_text_bounded(x0, y0, x1, y1))
     return bool(found) and found == _essence(text)
@@ -187,14 +187,14 @@ def _essence(text: str) -> str:
 
 
 def _write_line(page: pdfium.PdfPage, text: str, quad: Quad, font: _Font) -> None:
-    """One text object for each run of a direction, stretched to its part of the quad."""
+    """One text object for each run of one direction, scaled to its part of the quad."""
     for run in sorted(runs_of(text), key=lambda run: run.left):
         codes = [font.codes[char] for char in text[run.start : run.end] if char in font.codes]
         width = sum(advance(char) for char in text[run.start : run.end]) / 1000
         if not codes or not width:
             continue
         a, b, c, d = part_of(quad, run.left, run.right)
-        if run.rtl:  # mirrored: the pen goes to the left, as Tesseract has it, and pdfium knows it
+        if run.rtl:  # mirrored, so that the pen moves left, as in Tesseract; pdfium supports it
             a, b, c, d = b, a, d, c
         _write_run(page, codes, width, (a, b, c, d), font)
 
@@ -202,7 +202,7 @@ def _write_line(page: pdfium.PdfPage, text: str, quad: Quad, font: _Font) -> Non
 def _write_run(
     page: pdfium.PdfPage, codes: list[int], width: float, quad: Quad, font: _Font
 ) -> None:
-    """`width`: of the characters at a font size of 1."""
+    """Write one text object. `width`: of its characters at font size 1."""
     a, b, c, d = quad
     along = ((b[0] - a[0] + c[0] - d[0]) / 2, (b[1] - a[1] + c[1] - d[1]) / 2)
     up = ((a[0] - d[0] + b[0] - c[0]) / 2, (a[1] - d[1] + b[1] - c[1]) / 2)

@@ -315,7 +315,7 @@ def test_reviewed_images_in_yolo_and_voc(reviewed: RunDir, tmp_path: Path) -> No
 
 
 def test_reviewed_images_alone_need_some(run: RunDir, tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="holds no reviewed images") as caught:
+    with pytest.raises(ConfigError, match="has no reviewed images") as caught:
         export(run, tmp_path / "out", "coco", reviewed="only")
     assert "curate pull" in caught.value.remedy
     assert not (tmp_path / "out").exists()
@@ -348,7 +348,7 @@ def test_run_without_rows_gives_an_empty_export(tmp_path: Path, kind: str) -> No
 def test_what_cannot_be_exported_is_named(run: RunDir, tmp_path: Path) -> None:
     (tmp_path / "taken").mkdir()
     (tmp_path / "taken" / "file").touch()
-    with pytest.raises(ConfigError, match="taken is there already"):
+    with pytest.raises(ConfigError, match="taken exists already"):
         export(run, tmp_path / "taken", "coco")
     with pytest.raises(ConfigError, match="has the class 'red circle', which is not one of star"):
         export_run(run, tmp_path / "out", ExportConfig(format="coco"), ["star"])
@@ -359,7 +359,7 @@ def test_what_cannot_be_exported_is_named(run: RunDir, tmp_path: Path) -> None:
     pages = RunDir(tmp_path / "pages")
     pages.create()
     pq.write_table(pa.table({"row_id": [1], "text": ["page"]}), pages.shards / "p.parquet")
-    with pytest.raises(ConfigError, match="holds no labels: its rows lack uri, page, width"):
+    with pytest.raises(ConfigError, match="has no labels: its rows lack uri, page, width"):
         export(pages, tmp_path / "out", "coco")
 
 

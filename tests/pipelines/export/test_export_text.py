@@ -484,7 +484,7 @@ def test_two_exports_to_one_place_do_not_write_at_once(run: RunDir, tmp_path: Pa
 def test_a_folder_that_holds_something_else_is_refused(run: RunDir, tmp_path: Path) -> None:
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "mine.txt").write_text("mine")
-    with pytest.raises(ConfigError, match=r"holds other files, mine\.txt first"):
+    with pytest.raises(ConfigError, match=r"holds other files, such as mine\.txt"):
         exported(run, tmp_path / "out", format="text")
     with pytest.raises(OutputUnwritable):
         exported(run, tmp_path / "out" / "mine.txt", format="text")

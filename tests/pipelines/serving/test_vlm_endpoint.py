@@ -120,13 +120,13 @@ def test_the_limit_of_the_config_is_above_that_of_the_request(url: str) -> None:
 @pytest.mark.parametrize(
     ("image", "changes", "status", "message"),
     [
-        (None, {"model": "gpt"}, 404, "no model 'gpt', there is 'reader'"),
-        (None, {"stream": True}, 400, "streaming is off"),
-        (None, {"messages": []}, 400, "no valid chat request"),
+        (None, {"model": "gpt"}, 404, "no model 'gpt'; served: 'reader'"),
+        (None, {"stream": True}, 400, "streaming is not supported"),
+        (None, {"messages": []}, 400, "invalid chat request"),
         ("http://169.254.169.254/latest", {}, 400, "must be data URLs"),
         ("data:image/png;base64,AAAA", {}, 400, "cannot be opened"),
         (data_url((2000, 1000)), {}, 400, "too many pixels"),
-        ("data:image/png;base64," + "A" * 1_100_000, {}, 413, "more than 1 MB"),
+        ("data:image/png;base64," + "A" * 1_100_000, {}, 413, "larger than 1 MB"),
     ],
 )
 def test_each_bad_request_is_told_what_is_wrong(
@@ -181,7 +181,7 @@ def test_without_the_token_nobody_is_answered(url: str) -> None:
     ("config", "message"),
     [
         ({"model": "m", "host": "0.0.0.0"}, "NIGHTJAR_VLM_TOKEN is not set"),
-        ({"model": "m", "host": "0.0.0.0", "backend": "vllm"}, "asks nobody for a token"),
+        ({"model": "m", "host": "0.0.0.0", "backend": "vllm"}, "does not check tokens"),
         ({"model": "m", "prot": 1}, "did you mean 'port'?"),
     ],
 )
