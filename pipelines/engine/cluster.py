@@ -34,26 +34,13 @@ def cluster(config: RayConfig) -> Iterator[None]:
     Raises ClusterUnreachable.
     """
     here = config.address is None
-    memory = config.object_store_mb * 2**20 if config.object_store_mb else None
-    local: dict[str, Any] = {
-        "include_dashboard": False,
-        "num_cpus": config.num_cpus,
-        "object_store_memory": memory,
-        # By default Ray ends a process that is idle for 1 s. Each shard then needed a new process,
-        # which costs 2 to 3 s of CPU for imports.
-        # Task events are for the dashboard, which is off. Ray's GCS kept growing because of them.
-        "_system_config": {
-            "idle_worker_killing_time_threshold_ms": _IDLE_MS,
-            "task_events_report_interval_ms": 0,
-        },
-    }
     with _on_loopback() if here else nullcontext():
         try:
             _started(
                 address="local" if here else config.address,
                 log_to_driver=False,
                 logging_level=logging.ERROR,
-                **(local if here else {}),
+                **(_own_settings(config) if here else {}),
             )
         except Exception as error:
             raise ClusterUnreachable(
@@ -70,6 +57,22 @@ def cluster(config: RayConfig) -> Iterator[None]:
             workers = _workers() if here else []
             ray.shutdown()
             _end(workers)
+
+
+def _own_settings(config: RayConfig) -> dict[str, Any]:
+    """Arguments of `ray.init` for a cluster of our own."""
+    return {
+        "include_dashboard": False,
+        "num_cpus": config.num_cpus,
+        "object_store_memory": config.object_store_mb * 2**20 if config.object_store_mb else None,
+        # By default Ray ends a process that is idle for 1 s. Each shard then needed a new process,
+        # which costs 2 to 3 s of CPU for imports.
+        # Task events are for the dashboard, which is off. Ray's GCS kept growing because of them.
+        "_system_config": {
+            "idle_worker_killing_time_threshold_ms": _IDLE_MS,
+            "task_events_report_interval_ms": 0,
+        },
+    }
 
 
 def _started(**how: Any) -> None:
