@@ -197,7 +197,7 @@ def test_a_page_that_is_gone_keeps_its_item_and_says_why(pages: RunDir, tmp_path
     assert items[GONE]["readings"][0]["text"] == "G0NE"
     assert items[WORST]["image"] is None
     assert items[WORST]["image_failure"]["kind"] == "OBJECT_CHANGED"
-    assert "121 x 60 pixels now, 120 x 60" in items[WORST]["image_failure"]["message"]
+    assert "121 x 60 pixels; in the run it had 120 x 60" in items[WORST]["image_failure"]["message"]
     assert len(list((tmp_path / "out" / "images").iterdir())) == 2
 
 
