@@ -1,6 +1,6 @@
 """Detection: boxes for the classes of an ontology.
 
-grounding_dino.py, grounding/   detectors that take text
+grounding_dino.py, grounding/   detectors with text prompts
 yolo.py, closed_set/            detectors with a fixed list of classes
-boxes.py                        scores -> instances: thresholds, sizes, NMS, exclusive classes
+boxes.py                        selects instances: thresholds, sizes, NMS, exclusive classes
 """

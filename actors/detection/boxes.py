@@ -1,4 +1,4 @@
-"""From scores of prompts to the instances of an image: floors, sizes, NMS, exclusion."""
+"""Selects instances from scored boxes: thresholds, sizes, NMS, exclusive classes."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from actors.ontology import Ontology
 
 @dataclass(frozen=True)
 class Candidates:
-    """Boxes of one image that may be objects, all tensors of the same length n.
+    """Candidate boxes of one image; all tensors have length n.
 
     Attributes:
         boxes: float32 (n, 4), x0, y0, x1, y1, pixels of the upright image, inside it.
@@ -43,17 +43,17 @@ class Candidates:
 def in_view(
     boxes: Tensor, view: tuple[int, int, int, int], width: int, height: int
 ) -> tuple[Tensor, Tensor]:
-    """The model's boxes for one view as pixels of the image, and which of them are whole.
+    """Convert the model's boxes for one view to pixels of the image; marks complete boxes.
 
     Args:
         boxes: (n, 4) centre x, centre y, width, height, relative to the view, 0..1.
         view: x0, y0, x1, y1, pixels of the upright image.
-        width, height: of the upright image, pixels.
+        width, height: size of the upright image, pixels.
 
     Returns:
         corners: (n, 4) x0, y0, x1, y1, pixels of the image, clipped to the view.
-        whole: bool (n,), false for boxes without area and for those that end at an edge of the
-            view where the image goes on: another view shows more of that object.
+        whole: bool (n,). False for boxes without area, and for boxes cut by an edge of the view
+            inside the image, because another view shows more of that object.
     """
     x0, y0, x1, y1 = view
     scale = torch.tensor([x1 - x0, y1 - y0, x1 - x0, y1 - y0], dtype=boxes.dtype)
@@ -62,17 +62,17 @@ def in_view(
     corners = box_convert(boxes, "cxcywh", "xyxy") * scale + shift
     corners = corners.clamp(edges[:2].repeat(2), edges[2:].repeat(2))
     inner = torch.tensor([x0 > 0, y0 > 0, x1 < width, y1 < height])
-    # 1 % of the view: detectors place a cut edge a few pixels inside the border.
+    # Tolerance 1 % of the view: detectors place a cut edge a few pixels inside the border.
     cut = ((corners - edges).abs() < 0.01 * scale) & inner
     whole = ~cut.any(1) & (corners[:, 2:] > corners[:, :2]).all(1)
     return corners, whole
 
 
 class Selector:
-    """Chooses the instances of an image by the rules of an ontology."""
+    """Selects the instances of an image by the rules of an ontology."""
 
     def __init__(self, ontology: Ontology, nms_iou: float, min_score: float | None) -> None:
-        """`min_score`: candidates below their class's threshold are given too, down to this."""
+        """`min_score`: also select candidates below their class's threshold, down to this score."""
         self._names = list(ontology.classes)
         self._prompts = [prompt for _, prompt in ontology.prompts()]
         owners = [name for name, _ in ontology.prompts()]
@@ -90,23 +90,22 @@ class Selector:
         self._excludes = excludes
 
     def instances(self, found: Candidates, source: str) -> list[Instance]:
-        """Kept before not kept, then by score, best first.
+        """The instances: kept ones first, then by score, highest first.
 
-        Synonyms fold into their class here: two prompts of a class that found the same object
-        are two boxes of one class for the NMS, and the better prompt stays.
+        NMS merges synonyms: if two prompts of a class find the same object, the better one stays.
         """
         return [instance for _, instance in self.picked(found, source)]
 
     def picked(self, found: Candidates, source: str) -> list[tuple[int, Instance]]:
-        """The same, each with its place among the candidates."""
+        """`instances`, each with its index among the candidates."""
         sides = (found.boxes[:, 2:] - found.boxes[:, :2]).min(1).values
         places = (sides >= self._min_sizes[found.prompts]).nonzero()[:, 0]
         large = found[places]
         classes = self._class_of[large.prompts]
         places = places[batched_nms(large.boxes, large.scores, classes, self._nms_iou)]
         kept = found.scores[places] >= self._thresholds[found.prompts[places]]
-        # What reaches its threshold goes first: a class with a high threshold cannot push out
-        # another with scores that it would not keep itself.
+        # Boxes above their threshold go first. Otherwise a box below the high threshold of its
+        # class could suppress a kept box of another class.
         order = torch.argsort(found.scores[places] + kept.float(), descending=True, stable=True)
         places, kept = places[order], kept[order]
         found = found[places]
@@ -117,7 +116,7 @@ class Selector:
         ]
 
     def _excluded(self, found: Candidates) -> tuple[list[int], dict[int, tuple[int, float]]]:
-        """Indices that stay, and for each the best loser to it with their IoU."""
+        """Indices of the winners, and for each winner its best loser with their IoU."""
         classes = self._class_of[found.prompts]
         gone = torch.zeros(len(classes), dtype=torch.bool)
         losers: dict[int, tuple[int, float]] = {}

@@ -11,12 +11,15 @@ from actors.instances import BOXES
 
 
 class GroundingDino(Actor[GroundingDinoConfig]):
-    """Finds the classes of an ontology in images, all prompts in one forward.
+    """Finds the classes of an ontology in images, with all prompts in one forward pass.
 
-    Reads `image`: an encoded image, upright (EXIF orientation applied), or null.
-    Writes `boxes` (see `actors.instances`), null where `image` is null or could not be looked at;
-    then `detect_failure` says why: CORRUPT_IMAGE, TOO_MANY_PIXELS, OUT_OF_MEMORY (alone in a
-    forward), ENGINE_FAULT (the model answered NaN).
+    Reads:
+        image: an encoded, upright image (EXIF orientation applied), or null.
+
+    Writes:
+        boxes: see `actors.instances`; null without an image or after a failure.
+        detect_failure: CORRUPT_IMAGE, TOO_MANY_PIXELS, OUT_OF_MEMORY (in a batch of one),
+            ENGINE_FAULT (NaN from the model).
     """
 
     reads = pa.schema([("image", pa.binary())])
@@ -24,7 +27,7 @@ class GroundingDino(Actor[GroundingDinoConfig]):
     failure_column = "detect_failure"
 
     def __init__(self, config: GroundingDinoConfig) -> None:
-        """Raises SetupError: see `grounding.weights.load_grounding_dino` and `prompts.pack`."""
+        """Raises SetupError (see `grounding.weights.load_grounding_dino` and `prompts.pack`)."""
         super().__init__(config)
         from actors.detection.grounding.detector import Detector
 

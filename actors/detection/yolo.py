@@ -1,9 +1,9 @@
-"""YOLO of ultralytics: boxes, or boxes and masks, for the classes that a model was trained on.
+"""YOLO of ultralytics: boxes, or boxes and masks, for the classes of its training.
 
-LICENCE: ultralytics is AGPL-3.0, and its makers count the checkpoints that it trained in. Whoever
-ships a product with it, or serves one over a network, must publish their code under the same terms
-or buy a licence from Ultralytics. Nightjar does not contain it: the extra `yolo` installs it, and
-nothing of it is imported before this actor starts in a worker.
+LICENCE: ultralytics is AGPL-3.0. Ultralytics applies this licence to trained checkpoints, too. If
+you ship or serve a product with it, you must publish your code under the same terms or buy a
+licence from Ultralytics. Nightjar does not include it: the extra `yolo` installs it, and only this
+actor imports it, in its worker.
 """
 
 from __future__ import annotations
@@ -19,15 +19,19 @@ from actors.instances import BOXES, MASKS
 
 
 class Yolo(Actor[YoloConfig]):
-    """Finds those objects of a model's classes that an ontology asks for.
+    """Finds the classes of an ontology in images; they must be classes of the model.
 
-    Reads `image`: an encoded image, upright (EXIF orientation applied), or null.
-    Writes `boxes` (see `actors.instances`), null where `image` is null or could not be looked at;
-    then `detect_failure` says why: CORRUPT_IMAGE, TOO_MANY_PIXELS, OUT_OF_MEMORY (alone in a
-    forward), ENGINE_FAULT (the model answered NaN). `prompt` is the model's own name of the class.
+    Reads:
+        image: an encoded, upright image (EXIF orientation applied), or null.
 
-    An anchor has one class, the model's best of all that it knows: a dog that may be a cat is no
-    cat, even if the ontology asks for cats only.
+    Writes:
+        boxes: see `actors.instances`; `prompt` is the model's name of the class. Null without an
+            image or after a failure.
+        detect_failure: CORRUPT_IMAGE, TOO_MANY_PIXELS, OUT_OF_MEMORY (in a batch of one),
+            ENGINE_FAULT (NaN from the model).
+
+    Each anchor has only its best class among all classes of the model. A box with the best class
+    dog is never a cat, even if the ontology has only cats.
     """
 
     reads = pa.schema([("image", pa.binary())])
@@ -36,7 +40,7 @@ class Yolo(Actor[YoloConfig]):
     with_masks: ClassVar[bool] = False
 
     def __init__(self, config: YoloConfig) -> None:
-        """Raises SetupError: see `closed_set.checkpoint.load` and `closed_set.names.matched`."""
+        """Raises SetupError (see `closed_set.checkpoint.load` and `closed_set.names.matched`)."""
         super().__init__(config)
         from actors.detection.closed_set.detector import Detector
 
@@ -54,12 +58,12 @@ class Yolo(Actor[YoloConfig]):
 
 
 class YoloSeg(Yolo):
-    """The same with a mask for every box, by a segmentation checkpoint (`-seg`).
+    """`Yolo` with masks, for segmentation checkpoints (`-seg`); others raise SetupError.
 
-    Writes also `masks`, one per box in the same order, null where `boxes` is; `mask_iou` is null,
-    since the model estimates none. Where the masks alone failed `masks` is null, `boxes` stay, and
-    `segment_failure` says why: OUT_OF_MEMORY, ENGINE_FAULT (NaN). A checkpoint that makes no masks
-    is a SetupError.
+    Writes, in addition:
+        masks: one per box in the same order; `mask_iou` is null, because the model does not
+            estimate it. Null if `boxes` is null or only the masks failed.
+        segment_failure: OUT_OF_MEMORY or ENGINE_FAULT (NaN) of the masks.
     """
 
     writes = pa.schema(

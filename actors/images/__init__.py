@@ -1,1 +1,1 @@
-"""Pixels: decoding, tiles and views, letterbox, batches, masks as run lengths."""
+"""Decoding, tiles and views, letterbox, batches, and masks as run lengths."""

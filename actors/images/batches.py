@@ -1,4 +1,4 @@
-"""Feeding a device: the next batch prepared meanwhile, a batch that is too large halved."""
+"""Batches for a device: prefetch the next batch, and halve a batch that is too large."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Result = TypeVar("Result")
 
 
 def ahead(prepare: Callable[[Item], Ready], items: Iterable[Item]) -> Iterator[Ready]:
-    """``map(prepare, items)``, with the next item prepared in a thread while one is in use."""
+    """``map(prepare, items)``, with the next item prepared in a thread meanwhile."""
     with ThreadPoolExecutor(1) as pool:
         waiting = None
         for item in items:
@@ -29,16 +29,16 @@ def ahead(prepare: Callable[[Item], Ready], items: Iterable[Item]) -> Iterator[R
 def halving(
     forward: Callable[[Sequence[Item]], Sequence[Result]], items: Sequence[Item]
 ) -> list[Result | None]:
-    """One result per item, in order; None for an item that alone is too much for the device.
+    """One result per item, in order; None for an item that does not fit in a batch of one.
 
     Args:
         forward: computes the results of several items; may raise torch.OutOfMemoryError.
-        items: what to compute them of.
+        items: its input.
     """
     try:
         return list(forward(items))
     except torch.OutOfMemoryError:
-        pass  # left here, so that the traceback frees the tensors of the failed forward
+        pass  # leaving the handler frees the traceback and its tensors
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
     if len(items) == 1:
@@ -48,12 +48,12 @@ def halving(
 
 
 def parts(items: Sequence[Item], size: int) -> list[Sequence[Item]]:
-    """`items` in order, at most `size` in each part."""
+    """Split `items`, in order, into parts of at most `size`."""
     return [items[start : start + size] for start in range(0, len(items), size)]
 
 
 def in_batches(
     forward: Callable[[Sequence[Item]], Sequence[Result]], items: Sequence[Item], size: int
 ) -> list[Result | None]:
-    """`halving` of each of the `parts`: one result per item, in order."""
+    """`halving` on batches of `size`: one result per item, in order."""
     return [result for part in parts(items, size) for result in halving(forward, part)]

@@ -1,4 +1,4 @@
-"""Encoded image files -> RGB pixels."""
+"""Decodes image files to RGB pixels."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ def rgb(data: bytes, side: int | None = None) -> Image.Image:
     """The pixels of an encoded image, RGB. Raises ItemFailure(CORRUPT_IMAGE, TOO_MANY_PIXELS).
 
     Args:
-        data: a file that Pillow reads.
-        side: pixels that are enough; a JPEG is then decoded at 1/2, 1/4 or 1/8 if that has them.
+        data: an image file in a format of Pillow.
+        side: sufficient side in pixels; a JPEG is decoded at 1/2, 1/4 or 1/8 if that suffices.
     """
     try:
         image = Image.open(io.BytesIO(data))

@@ -1,4 +1,4 @@
-"""The model's input: an image scaled to fit, grey where it does not fill the rectangle."""
+"""Letterbox: an image scaled to fit the model's input, with grey borders."""
 
 from __future__ import annotations
 
@@ -11,23 +11,23 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-#: What ultralytics trains and predicts with.
+#: Gray value of ultralytics, in training and prediction.
 GREY = 114
 
 
 @dataclass(frozen=True)
 class Letterbox:
-    """Where an image lies in the model's input: ultralytics' `LetterBox(auto=True)`.
+    """Position of an image in the model's input, as ultralytics' `LetterBox(auto=True)`.
 
-    The longer side is scaled to the model's size and the other by the same factor, then padded to
-    a multiple of the stride, half of it before and half behind. So the rectangle depends on the
-    image alone, and the result on nothing else that is in the batch.
+    The longer side is scaled to the model's size and the shorter by the same factor. Both are then
+    padded to a multiple of the stride, equally on both sides. The input's size depends only on the
+    image, so results do not depend on other images of the batch.
 
     Attributes:
-        height, width: of the image, pixels.
-        size: height, width of the image in the model's input; 1 pixel at least.
+        height, width: size of the image, pixels.
+        size: height, width of the image in the model's input; at least 1 pixel.
         padded: height, width of the model's input.
-        offset: top, left: where the image begins.
+        offset: top, left of the image in the input.
     """
 
     height: int
@@ -46,9 +46,9 @@ class Letterbox:
         return Letterbox(height, width, size, padded, (gaps[0] // 2, gaps[1] // 2))
 
     def filled(self, pixels: Tensor) -> npt.NDArray[np.uint8]:
-        """uint8 (padded height, padded width, 3) of an image's pixels, uint8 (3, height, width).
+        """The model's input, uint8 (padded height, padded width, 3).
 
-        OpenCV's resize, since that is what the model was trained behind.
+        It resizes with OpenCV, as in the model's training. `pixels`: uint8 (3, height, width).
         """
         top, left = self.offset
         height, width = self.size
@@ -60,14 +60,14 @@ class Letterbox:
         return canvas
 
     def in_image(self, boxes: Tensor) -> Tensor:
-        """Boxes (n, 4), x0, y0, x1, y1, of the model's input as pixels of the image, unclipped."""
+        """Convert boxes (n, 4), x0, y0, x1, y1, from the input to the image, without clipping."""
         (top, left), (height, width) = self.offset, self.size
         shift = torch.tensor([left, top] * 2, dtype=boxes.dtype)
         scale = torch.tensor([width / self.width, height / self.height] * 2, dtype=boxes.dtype)
         return (boxes - shift) / scale
 
     def clipped(self, boxes: Tensor) -> Tensor:
-        """Boxes (n, 4) of the image, inside 0..width and 0..height."""
+        """Clip boxes (n, 4) of the image to 0..width and 0..height."""
         edges = torch.tensor([self.width, self.height] * 2, dtype=boxes.dtype)
         return boxes.clamp(torch.zeros_like(edges), edges)
 

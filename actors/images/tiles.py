@@ -1,4 +1,4 @@
-"""How a large image is cut into tiles: the settings."""
+"""Settings of tiles."""
 
 from __future__ import annotations
 
@@ -10,17 +10,19 @@ from actors.contract import Settings
 
 
 class Tiles(Settings):
-    """Small objects: look at the image once as a whole and once more in overlapping squares."""
+    """For small objects: detect in the full image and again in overlapping tiles."""
 
     size: int = Field(ge=64, description="side of a tile, pixels of the upright image")
     overlap: int = Field(
-        ge=0, description="pixels that neighbours share; an object up to this size is whole in one"
+        ge=0,
+        description="pixels shared by neighbouring tiles; objects up to this size are complete in "
+        "at least one tile",
     )
 
     @model_validator(mode="after")
     def _tiles_advance(self) -> Self:
         if self.overlap > self.size // 2:
             raise ValueError(
-                f"tiles of {self.size} px cannot overlap by {self.overlap}: at most half of it"
+                f"overlap {self.overlap} is more than half of the tiles' size {self.size}"
             )
         return self

@@ -1,4 +1,4 @@
-"""What the model looks at: whole images and tiles of them, grouped by size."""
+"""Views, the model's inputs: full images and tiles, grouped by size."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from transformers.image_transforms import get_size_with_aspect_ratio
 from actors.failures import FailureKind, ItemFailure
 from actors.images.tiles import Tiles
 
-#: The finest feature map has one cell per 8 px. Backbones halve the image five times in all.
+#: The finest feature map has one cell per 8 px. Backbones halve the image five times.
 FINEST_STRIDE, COARSEST_STRIDE = 8, 32
 
 Box = tuple[int, int, int, int]
@@ -25,14 +25,14 @@ Size = tuple[int, int]
 
 
 class EncodedImage:
-    """An encoded upright image, of which only the header is read until its pixels are asked for.
+    """An encoded upright image. Only the header is read before the first crop.
 
-    Its pixels are dropped after `crops` crops, so that a batch of large photographs is never in
-    memory as a whole.
+    The pixels are freed after `crops` crops, so the decoded images of a batch are never in memory
+    together.
 
     Attributes:
         width, height: pixels.
-        crops: how often `crop` will still be called.
+        crops: number of remaining calls of `crop`.
     """
 
     def __init__(self, data: bytes) -> None:
@@ -44,7 +44,7 @@ class EncodedImage:
         self._pixels: Tensor | None = None
 
     def crop(self, box: Box) -> Tensor | ItemFailure:
-        """uint8 (3, height, width), RGB, of x0, y0, x1, y1; or CORRUPT_IMAGE, as a value."""
+        """The pixels of a box x0, y0, x1, y1, uint8 (3, height, width), RGB; or CORRUPT_IMAGE."""
         x0, y0, x1, y1 = box
         try:
             pixels = self._decoded()
@@ -65,7 +65,7 @@ class EncodedImage:
 
 @contextmanager
 def _faults_named() -> Iterator[None]:
-    """Pillow meets damaged files with OSError, SyntaxError, ValueError, struct.error ..."""
+    """Turn Pillow's errors into ItemFailures: OSError, SyntaxError, ValueError, struct.error ..."""
     try:
         yield
     except MemoryError:
@@ -79,23 +79,23 @@ def _faults_named() -> Iterator[None]:
 
 @dataclass(frozen=True)
 class View:
-    """A rectangle of an image, and the size at which the model sees it."""
+    """A rectangle of an image, and its size as the model's input."""
 
-    row: int  #: which image of the batch
+    row: int  #: index of the image in the batch
     box: Box  #: x0, y0, x1, y1, pixels of the upright image
     size: Size  #: height, width of the model's input
-    padded: Size  #: the same with padding, which depends on nothing but `size`
+    padded: Size  #: height, width with padding; depends only on `size`
 
 
 @dataclass(frozen=True)
 class SizeRule:
-    """How large the model's input is.
+    """Computes the size of the model's input.
 
     Attributes:
-        shortest, longest: the processor's limits on the sides, pixels.
-        queries: the model's number of queries; its feature maps must have as many cells.
-        step: sides are padded to a multiple of this, pixels. Images are batched with those of the
-            same padded size only, so that no result depends on what else is in the batch.
+        shortest, longest: the processor's limits of the sides, pixels.
+        queries: the model's number of queries; its feature maps need at least as many cells.
+        step: sides are padded to a multiple of this, pixels. A batch has only images of equal
+            padded size, so results do not depend on other images of the batch.
     """
 
     shortest: int
@@ -104,9 +104,9 @@ class SizeRule:
     step: int = 1
 
     def size(self, height: int, width: int) -> Size:
-        """The model's input for a view, by the library's own rule.
+        """The model's input size for a view, by the library's rule, but at least 1 pixel.
 
-        That rule gives 0 for a side of less than half a pixel (1 x 10,000 px); 1 here.
+        The library gives 0 for sides below half a pixel (1 x 10,000 px).
         """
         size = get_size_with_aspect_ratio((height, width), self.shortest, self.longest)
         return max(1, size[0]), max(1, size[1])
@@ -114,8 +114,8 @@ class SizeRule:
     def padded(self, size: Size) -> Size:
         """The size with padding.
 
-        A strip of 1 x 1,333 px has too few cells for the queries, and backbones cannot halve it;
-        it is padded until both work.
+        Strips such as 1 x 1,333 px get more padding. Without it, backbones cannot halve them and
+        they have too few cells for the queries.
         """
         height, width = (
             self.step * math.ceil(max(side, COARSEST_STRIDE) / self.step) for side in size
@@ -128,13 +128,13 @@ class SizeRule:
 
 
 def views_of(row: int, width: int, height: int, rule: SizeRule, tiles: Tiles | None) -> list[View]:
-    """The whole image first, then its tiles if it is larger than one.
+    """The full image, followed by its tiles if it is larger than a tile.
 
     Args:
-        row: which image of the batch.
-        width, height: of the image, pixels.
-        rule: gives the sizes of the model's input.
-        tiles: None for the whole image only.
+        row: index of the image in the batch.
+        width, height: size of the image, pixels.
+        rule: computes the sizes of the model's input.
+        tiles: None: only the full image.
     """
     boxes = [(0, 0, width, height)]
     if tiles is not None and max(width, height) > tiles.size:
@@ -148,14 +148,14 @@ def views_of(row: int, width: int, height: int, rule: SizeRule, tiles: Tiles | N
 
 
 def _starts(length: int, tiles: Tiles) -> list[int]:
-    """Where tiles begin along one side, evenly; neighbours share `tiles.overlap` or more."""
+    """Evenly spaced starts of tiles along one side; neighbours overlap by at least `overlap`."""
     last = max(0, length - tiles.size)
     count = math.ceil(last / (tiles.size - tiles.overlap)) + 1
     return [round(last * number / max(1, count - 1)) for number in range(count)]
 
 
 def grouped(views: Sequence[View], max_pixels: int) -> list[list[View]]:
-    """Views of the same padded size, in groups of at most `max_pixels`; at least one in each."""
+    """Group views of equal padded size; a group has at most `max_pixels`, or a single view."""
     alike: dict[Size, list[View]] = {}
     for view in views:
         alike.setdefault(view.padded, []).append(view)

@@ -50,6 +50,6 @@ def _check(what: str, words: Sequence[int], tokenizer: Any, limit: int) -> None:
     # CLIP has one token for unknown, padding and the end of the text.
     if not words or not {tokenizer.unk_token_id, tokenizer.bos_token_id}.isdisjoint(words):
         raise SetupError(
-            f"{what} cannot be spelled with the model's vocabulary",
-            "use plain words; if they are, fetch the checkpoint's tokenizer anew",
+            f"{what} cannot be tokenised with the model's vocabulary",
+            "use plain words; if that does not help, download the checkpoint's tokenizer again",
         )

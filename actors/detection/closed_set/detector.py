@@ -1,4 +1,4 @@
-"""From encoded images to instances and their masks: decode, group, run the model, choose."""
+"""Turns encoded images into instances and masks: decode, group, run the model, select."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ from actors.images.rle import unestimated
 from actors.images.views import EncodedImage, View, grouped
 from actors.instances import Instance, MaskValue
 
-#: Pixels of one forward on a CPU, grey borders included; a single larger image goes alone. One
-#: thread takes for yolo11n at 640 x 640 47 ms per image at batch 1, 45 at 2, 43 at 4 and 8.
+#: Maximum pixels per forward pass on a CPU, with grey borders; a larger image goes alone. Time per
+#: image of yolo11n at 640 x 640 on one thread: 47 ms at batch 1, 45 at 2, 43 at 4 and 8.
 CPU_FORWARD_PIXELS = 640 * 640
 UNLIMITED = 10**12
 
@@ -35,7 +35,7 @@ Canvas = npt.NDArray[np.uint8]
 
 @dataclass(frozen=True)
 class Finding:
-    """What is known of one row: its columns, what is wrong, or None."""
+    """The columns of one row: values, failures, or None."""
 
     boxes: list[Instance] | ItemFailure | None
     masks: list[MaskValue] | ItemFailure | None
@@ -50,7 +50,7 @@ class Detector:
         timed: Callable[[str], AbstractContextManager[None]],
         with_masks: bool,
     ) -> None:
-        """`timed` names the step that its block's wall time is booked on. Raises SetupError."""
+        """`timed(step)` adds the wall time of its block to a step. Raises SetupError."""
         place = pick_placement(config.device, config.dtype, on_gpu="float16")
         loaded = load_yolo(config.model, with_masks, config.nms_free)
         _check_size(config, loaded)
@@ -68,7 +68,7 @@ class Detector:
         self.provenance = loaded.provenance | place.provenance()
 
     def find(self, images: Sequence[bytes | None]) -> list[Finding]:
-        """For each image its instances and their masks, or what is wrong; None where it is None."""
+        """The instances and masks of each image, or its failure; None for None."""
         findings = [Finding(None, None) for _ in images]
         pictures: dict[int, EncodedImage] = {}
         for row, data in enumerate(images):
@@ -95,7 +95,7 @@ class Detector:
     def _filled(
         self, group: Sequence[View], pictures: dict[int, EncodedImage], frames: dict[int, Letterbox]
     ) -> tuple[list[int], list[Canvas | ItemFailure]]:
-        """Rows and their model inputs, uint8 (height, width, 3). Runs in a thread."""
+        """Rows and their model inputs, uint8 (height, width, 3). It runs in a thread."""
         with self._timed("decode"):
             rows = [view.row for view in group]
             crops = ((view.row, pictures[view.row].crop(view.box)) for view in group)
@@ -110,10 +110,13 @@ class Detector:
 
     def _finding(self, frame: Letterbox, answer: ModelOutput | None) -> Finding:
         if answer is None:
-            what = f"{frame.padded[1]} x {frame.padded[0]} px do not fit the device's memory alone"
+            size = f"{frame.padded[1]} x {frame.padded[0]} px"
+            what = (
+                f"an input of {size} does not fit into the device's memory, even in a batch of one"
+            )
             return Finding(ItemFailure(FailureKind.OUT_OF_MEMORY, what), None)
         if not answer.finite:
-            what = "the model answered NaN or infinity"
+            what = "the model returned NaN or infinity"
             return Finding(ItemFailure(FailureKind.ENGINE_FAULT, what), None)
         with self._timed("select"):
             places, instances = self._chosen(frame, answer)
@@ -123,19 +126,19 @@ class Detector:
             return Finding(instances, _masks(frame, answer, places, instances))
 
     def _chosen(self, frame: Letterbox, answer: ModelOutput) -> tuple[list[int], list[Instance]]:
-        """Places among the candidates, and the instance of each.
+        """The instances, and their indices among the candidates.
 
-        Boxes are compared before they are clipped, as the library does: of two objects that the
-        edge of the image cuts what is left may look alike.
+        NMS uses unclipped boxes, as in the library. After clipping, two objects at the edge of the
+        image can have similar boxes.
         """
         if not len(answer.boxes):
             return [], []
         loose, prompts = frame.in_image(answer.boxes), self._prompts[answer.classes]
         boxes = frame.clipped(loose)
         sides = (boxes[:, 2:] - boxes[:, :2]).min(1).values
-        # A box in the grey border has no side left.
+        # A box in the grey border has a side of 0 after clipping.
         large = ((sides > 0) & (sides >= self._min_sizes[prompts])).nonzero()[:, 0]
-        # Shifted, since torchvision keeps classes apart by coordinates of 0 and more only.
+        # Shifted, because torchvision's batched NMS needs coordinates of at least 0.
         found = Candidates(loose - loose.min(), answer.scores, prompts)[large]
         picked = self._selector.picked(found, "yolo")
         places = [int(large[place]) for place, _ in picked]
@@ -151,12 +154,14 @@ def _masks(
     places: Sequence[int],
     instances: Sequence[Instance],
 ) -> list[MaskValue] | ItemFailure:
-    """One mask an instance. `places`: of the instances among the candidates."""
+    """One mask per instance. `places`: indices of the instances among the candidates."""
     prototypes = answer.prototypes
     if prototypes is None or not instances:
         return []
     if not prototypes.isfinite().all():
-        return ItemFailure(FailureKind.ENGINE_FAULT, "the model answered NaN in its prototypes")
+        return ItemFailure(
+            FailureKind.ENGINE_FAULT, "the model returned NaN or infinity in its mask prototypes"
+        )
     boxes = [instance["box"] for instance in instances]
     rles = halving(
         lambda some: masks_of(
@@ -169,13 +174,13 @@ def _masks(
     )
     encoded = [rle for rle in rles if rle is not None]
     if len(encoded) < len(rles):
-        what = f"a mask of {frame.width} x {frame.height} px does not fit the device's memory alone"
+        what = f"a single mask of {frame.width} x {frame.height} px does not fit into memory"
         return ItemFailure(FailureKind.OUT_OF_MEMORY, what)
     return unestimated(encoded, np.array(boxes))
 
 
 def _view(row: int, frame: Letterbox) -> View:
-    """The whole image, for `grouped`."""
+    """The full image as a View, for `grouped`."""
     return View(row, (0, 0, frame.width, frame.height), frame.size, frame.padded)
 
 
@@ -183,7 +188,7 @@ def _check_size(config: YoloConfig, loaded: Checkpoint) -> None:
     if config.image_size % loaded.stride:
         nearest = -(-config.image_size // loaded.stride) * loaded.stride
         raise SetupError(
-            f"image_size {config.image_size} is no multiple of {loaded.stride} px, the stride of "
+            f"image_size {config.image_size} is not a multiple of {loaded.stride}, the stride of "
             f"{config.model}",
             f"set image_size: {nearest}",
         )

@@ -1,4 +1,4 @@
-"""One batch of letterboxed images through the model: pixels in, candidates out."""
+"""Runs the model on a batch of letterboxed images and returns candidates."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ from actors.images.letterbox import stacked
 
 @dataclass(frozen=True)
 class ModelOutput:
-    """What the model says of one image.
+    """The model's output for one image.
 
     Attributes:
         boxes: float32 (n, 4), x0, y0, x1, y1, pixels of the model's input, on the CPU.
         scores: float32 (n,), 0..1, on the CPU.
         classes: int64 (n,), on the CPU.
-        coefficients: float32 (n, k), of the prototypes, on the device; k is 0 without masks.
-        prototypes: float32 (k, h, w) on the device; None without masks.
-        finite: whether all scores, boxes and coefficients were numbers.
+        coefficients: float32 (n, k), mask coefficients, on the device; k is 0 without masks.
+        prototypes: float32 (k, h, w), mask prototypes, on the device; None without masks.
+        finite: whether scores, boxes and coefficients have neither NaN nor infinity.
     """
 
     boxes: Tensor
@@ -46,16 +46,16 @@ class Forward:
         """
         Args:
             checkpoint: its model is moved to `device`.
-            floors: float32 (classes,), the lowest score of a candidate; inf: not asked for.
-            device: where to run.
-            dtype: of backbone and neck. The head stays float32: half precision has steps of 0.5 px
-                for coordinates from 512 px.
+            floors: float32 (classes,), minimum score of a candidate; inf: class not wanted.
+            device: the device to run on.
+            dtype: dtype of backbone and neck. The head stays float32, because half precision has
+                steps of 0.5 px for coordinates from 512 px on.
         """
         self._nms_free, self._classes = checkpoint.nms_free, len(checkpoint.names)
         self._device, self._dtype = device, dtype
         self._floors = floors.to(device)
-        # As the library chooses: one thread takes 46 ms per forward of yolo11n at 640 x 384 with
-        # channels first, 41 with channels last. Not measured on cuda.
+        # Channels last on CPUs, as in the library: a forward of yolo11n at 640 x 384 takes 41
+        # instead of 46 ms (one thread). Not measured on cuda.
         on_cpu = device.type == "cpu"
         self._layout = torch.channels_last if on_cpu else torch.contiguous_format
         self._model = checkpoint.model.to(device, dtype, memory_format=self._layout)
@@ -69,7 +69,7 @@ class Forward:
             canvases: uint8 (height, width, 3), RGB, all of one size.
 
         Raises:
-            torch.OutOfMemoryError: too many for the device.
+            torch.OutOfMemoryError: the batch does not fit on the device.
         """
         pixels = stacked(canvases, self._device).contiguous(memory_format=self._layout)
         answer = self._model(pixels.float().div_(255).to(self._dtype))[0]
@@ -84,7 +84,7 @@ class Forward:
             coefficients = out[:, 6:]
         else:
             rows, end = out.T, 4 + self._classes
-            scores, classes = rows[:, 4:end].max(1)  # one class per anchor: the best of all
+            scores, classes = rows[:, 4:end].max(1)  # only the best class of each anchor
             boxes, coefficients = rows[:, :4], rows[:, end:]
         wanted = (scores >= self._floors[classes]).nonzero()[:, 0]
         boxes = boxes[wanted] if self._nms_free else box_convert(boxes[wanted], "cxcywh", "xyxy")

@@ -1,4 +1,4 @@
-"""Importing ultralytics (AGPL-3.0) without the things it does unasked."""
+"""Imports ultralytics (AGPL-3.0) without its side effects."""
 
 from __future__ import annotations
 
@@ -11,20 +11,19 @@ from PIL import Image
 
 from actors.failures import SetupError
 
-#: Read once, when the package is imported (`ultralytics/utils/__init__.py` of 8.4). Offline also
-#: switches off its usage statistics, which go to Google Analytics after every `predict`.
+#: Read once at import (`ultralytics/utils/__init__.py` of 8.4). YOLO_OFFLINE also turns off usage
+#: statistics, which ultralytics sends to Google Analytics after every `predict`.
 QUIET = {"YOLO_OFFLINE": "true", "YOLO_AUTOINSTALL": "false", "YOLO_VERBOSE": "false"}
 
-_folders: list[tempfile.TemporaryDirectory[str]] = []  # removed when the process ends
+_folders: list[tempfile.TemporaryDirectory[str]] = []  # deleted when the process ends
 
 
 def ultralytics() -> ModuleType:
-    """The package, imported: no downloads, no pip, no statistics, no file in the home directory,
-    and Pillow as it was.
+    """The imported package, without downloads, pip, statistics or files in the home directory.
 
-    It takes 0.3 s beside torch; `ultralytics.YOLO`, never touched here, takes seconds. It reads
-    its settings from YOLO_CONFIG_DIR, a folder of this process where that is not set. Raises
-    SetupError.
+    Its change to Pillow is undone. Its settings folder is YOLO_CONFIG_DIR; if that is not set, it
+    is a temporary folder of this process. The import takes 0.3 s in addition to torch. We do not
+    use `ultralytics.YOLO`, which takes seconds to import. Raises SetupError.
     """
     os.environ.update(QUIET)
     if "YOLO_CONFIG_DIR" not in os.environ:
@@ -36,10 +35,10 @@ def ultralytics() -> ModuleType:
         importlib.import_module("ultralytics.nn.tasks")
     except ImportError as error:
         raise SetupError(
-            f"engine yolo needs ultralytics, which cannot be imported: {error}",
-            "pip install nightjar[yolo]; note its licence, AGPL-3.0: whoever ships or serves a "
-            "product with it must publish their code or buy a licence",
+            f"engine yolo: cannot import the package ultralytics: {error}",
+            "pip install 'nightjar[yolo]'. Its licence is AGPL-3.0: to ship or serve a product "
+            "with it you must publish your code or buy a licence",
         ) from error
-    # Its own Image.open answers a broken picture by asking for pi_heif, in the whole process.
+    # ultralytics replaces Image.open; its version asks for pi_heif if an image is broken.
     vars(Image)["open"] = opened
     return package

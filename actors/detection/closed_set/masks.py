@@ -1,4 +1,4 @@
-"""Prototypes and coefficients of a YOLO -> run lengths at the size of the image."""
+"""Converts YOLO's mask prototypes and coefficients to run lengths at the image's size."""
 
 from __future__ import annotations
 
@@ -12,23 +12,23 @@ from actors.images.letterbox import Letterbox
 from actors.images.mask_logits import encode
 from actors.images.rle import Rle, cut
 
-#: Up-sampled pixels held at once: 16 MB as float32. A mask of a 640 px input has 410,000 at most.
+#: Maximum up-sampled pixels in memory: 16 MB as float32. A mask at 640 px has at most 410,000.
 HELD_PIXELS = 1 << 22
 
 
 def masks_of(
     coefficients: Tensor, prototypes: Tensor, frame: Letterbox, boxes: Sequence[Sequence[float]]
 ) -> list[Rle]:
-    """One mask per instance: the library's `retina_masks=True` (`ops.process_mask_native`).
+    """One mask per instance, as `retina_masks=True` of ultralytics (`ops.process_mask_native`).
 
-    A mask's logits are the sum of the prototypes, weighted. They are up-sampled until the grey
-    border ends at a whole pixel, cut there, up-sampled to the image, thresholded, and cut at the
-    box: outside of it a prototype mask means nothing.
+    Mask logits are a weighted sum of the prototypes. They are up-sampled until the grey border ends
+    at a full pixel, cropped there, up-sampled to the image and thresholded. They are then cropped
+    to the box, because a prototype mask is meaningless outside it.
 
     Args:
         coefficients: float32 (n, k).
-        prototypes: float32 (k, h, w), the model's input by 4, on the same device.
-        frame: where the image lies in the input.
+        prototypes: float32 (k, h, w), a quarter of the input's size, on the same device.
+        frame: position of the image in the input.
         boxes: n of x0, y0, x1, y1, pixels of the image.
 
     Raises torch.OutOfMemoryError.
@@ -44,7 +44,7 @@ def masks_of(
 
 
 def _factor(frame: Letterbox, stride: int) -> int:
-    """The least up-sampling that puts the ends of the image on whole pixels, `stride` at most."""
+    """The smallest up-sampling that puts the image's edges on full pixels, at most `stride`."""
     ends = (*frame.offset, *frame.size)
     return stride // math.gcd(stride, *ends)
 
@@ -52,6 +52,6 @@ def _factor(frame: Letterbox, stride: int) -> int:
 def _without_border(logits: Tensor, frame: Letterbox, factor: int) -> Tensor:
     if factor > 1:
         logits = F.interpolate(logits[:, None], scale_factor=factor, mode="bilinear")[:, 0]
-    pixels = frame.padded[0] // logits.shape[1]  # of the model's input, per pixel of the logits
+    pixels = frame.padded[0] // logits.shape[1]  # input pixels per pixel of the logits
     top, left, height, width = (side // pixels for side in (*frame.offset, *frame.size))
     return logits[:, top : top + height, left : left + width]

@@ -1,4 +1,4 @@
-"""An ontology's prompts as classes of a model that takes no text."""
+"""Maps an ontology's prompts to the classes of a model without text input."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from actors.ontology import DELIMITERS, Ontology, normalised
 
 
 def matched(ontology: Ontology, names: Sequence[str], model: str) -> tuple[Ontology, list[int]]:
-    """The ontology with the model's own names for prompts, and the prompt of each class.
+    """The ontology with the model's class names as prompts, and the prompt of each class.
 
     Args:
-        ontology: its prompts name classes of the model, whatever their case and spaces; a full
-            stop or question mark in the model's name may be left out, since prompts have none.
-        names: by class number. Where two are the same, the prompt means both.
+        ontology: its prompts must be class names of the model; case, spaces, full stops and
+            question marks are ignored.
+        names: class names by class number. A prompt matches all classes of equal name.
         model: for messages.
 
     Returns:
         ontology: the same classes and rules.
-        prompts: (classes,) which of the ontology's prompts asks for it, -1: none.
+        prompts: (classes,) index of the prompt of each class, -1: none.
 
-    Raises SetupError for a prompt that is no class of the model.
+    Raises SetupError for a prompt that is not a class of the model.
     """
     folded = [_folded(name) for name in names]
     prompts = [-1] * len(names)
@@ -53,7 +53,7 @@ def _unknown(owner: str, prompt: str, names: Sequence[str], model: str) -> Setup
     hint = f"; nearest: {', '.join(repr(by_folded[name]) for name in near)}" if near else ""
     listed = ", ".join(repr(name) for name in names[:100])
     return SetupError(
-        f"{model} knows no class {prompt!r} (class {owner!r} of the ontology){hint}",
-        f"its {len(names)} classes are {listed}{' ...' if len(names) > 100 else ''}; for others "
-        "take a detector that reads text",
+        f"{model} has no class {prompt!r} (class {owner!r} of the ontology){hint}",
+        f"its {len(names)} classes are {listed}{' ...' if len(names) > 100 else ''}; for other "
+        "classes use a detector with text prompts",
     )

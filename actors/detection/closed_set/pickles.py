@@ -1,11 +1,10 @@
-"""Reading a pickle of whole modules without running what it names.
+"""Loads a pickle of ultralytics modules without running code from it.
 
-An ultralytics checkpoint is a pickle of its model's objects. `torch.load(weights_only=True)` with
-their classes allowed is not enough: a pickle may also call what it names, and some constructors do
-what their arguments say. `DetectionModel` evaluates the `activation` of its config as Python (tried
-with 8.4.190: a file that names no other class ran a shell command); `TorchVision` downloads. So
-classes are sealed here: the file may restore objects of them, as every honest file does, and
-construct none.
+An ultralytics checkpoint is a pickle of the model's objects. `torch.load(weights_only=True)` with
+these classes allowed is not safe, because a pickle can call constructors and some of them run code.
+`DetectionModel` evaluates the `activation` of its config as Python: with 8.4.190 a file with no
+other class ran a shell command. `TorchVision` downloads files. Here classes are sealed: a file can
+restore their objects, as normal checkpoints do, but cannot call their constructors.
 """
 
 from __future__ import annotations
@@ -21,16 +20,16 @@ from torch import nn
 
 from actors.failures import SetupError
 
-#: Where layers live. Not all of `ultralytics.nn`: `AutoBackend` and the text models load files.
+#: Modules with layers. Other parts of `ultralytics.nn` (`AutoBackend`, text models) load files.
 LAYERS = ("torch.nn.modules", "ultralytics.nn.modules", "ultralytics.nn.tasks")
 
-#: Names of older versions.
+#: Names from older versions -> current names.
 RENAMED = {
     "ultralytics.nn.modules.block.Silence": "torch.nn.modules.linear.Identity",
     "ultralytics.nn.tasks.YOLOv10DetectionModel": "ultralytics.nn.tasks.DetectionModel",
 }
 
-#: What checkpoints carry along from their training and no forward reads.
+#: Training objects in checkpoints that no forward reads.
 LEFTOVERS = {
     "numpy.dtype",
     "numpy.core.multiarray.scalar",
@@ -52,7 +51,7 @@ LEFTOVER_MODULES = {
 
 
 class Leftover:
-    """Stands in for an object that no forward reads; forgets what it is given."""
+    """Placeholder for an object that no forward reads; ignores its arguments."""
 
     def __init__(self, *_: Any) -> None:
         pass
@@ -62,14 +61,14 @@ class Leftover:
 
 
 class Sealed(type):
-    """The type of classes of which a pickle may restore objects, but construct none."""
+    """Metaclass of sealed classes: a pickle can restore their objects but not construct them."""
 
     def __call__(cls, *_: Any, **__: Any) -> Any:
-        raise pickle.UnpicklingError(f"it constructs a {cls.__name__} instead of restoring one")
+        raise pickle.UnpicklingError(f"the file calls the constructor of {cls.__name__}")
 
 
 def unsealed(model: nn.Module) -> nn.Module:
-    """The same model, its modules of their real classes again."""
+    """The same model, with the original classes of its modules."""
     module: Any
     for module in model.modules():
         if isinstance(type(module), Sealed):
@@ -78,17 +77,18 @@ def unsealed(model: nn.Module) -> nn.Module:
 
 
 def restored(path: Path) -> Any:
-    """What `torch.save` wrote to `path`, its modules sealed; on the CPU.
+    """The content of a `torch.save` file on the CPU, with sealed modules.
 
-    Raises SetupError for a file that is damaged or names anything but layers, and runs none of it.
+    Raises SetupError for a damaged file, and for a file with other objects than layers. No code
+    from the file runs.
     """
     try:
         named = torch.serialization.get_unsafe_globals_in_checkpoint(path)
     except Exception as error:  # ValueError, RuntimeError, EOFError, struct.error ...
         raise SetupError(
-            f"{path} is no checkpoint of ultralytics 8: {type(error).__name__}: {error}",
-            "fetch it anew; exported models (TorchScript, ONNX) and YOLOv5's are other formats: "
-            "take the .pt file that ultralytics 8 trained",
+            f"{path} is not a checkpoint of ultralytics 8: {type(error).__name__}: {error}",
+            "download it again, or use the .pt file of an ultralytics 8 training; exported models "
+            "(TorchScript, ONNX) and YOLOv5 checkpoints have other formats",
         ) from error
     allowed: list[Any] = [(_stand_in(path, name), name) for name in sorted(named)]
     try:
@@ -96,13 +96,13 @@ def restored(path: Path) -> Any:
             return torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
         raise SetupError(
-            f"{path} cannot be restored: {type(error).__name__}: {error}",
-            "fetch the checkpoint anew, from whom you trust",
+            f"cannot load {path}: {type(error).__name__}: {error}",
+            "download the checkpoint again, from a source that you trust",
         ) from error
 
 
 def _stand_in(path: Path, name: str) -> Any:
-    """What the unpickler takes where the file says `name`."""
+    """The object that the unpickler uses for `name`. Raises SetupError for unknown names."""
     module, _, attribute = RENAMED.get(name, name).rpartition(".")
     if name in LEFTOVERS or module in LEFTOVER_MODULES:
         return Leftover
@@ -113,10 +113,10 @@ def _stand_in(path: Path, name: str) -> Any:
         if layer is not None:
             return Sealed(layer.__name__, (layer,), {"__module__": layer.__module__})
     raise SetupError(
-        f"{path} asks for {name}, which is no layer of torch or ultralytics; nothing of the file "
+        f"{path} uses {name}, which is not a layer of torch or ultralytics; no code from the file "
         f"was run{_hint(module, attribute)}",
-        "take a checkpoint that ultralytics 8 saved of one of its own detection or segmentation "
-        "models; if you trust this one, load it with ultralytics and save the bare model anew",
+        "use a detection or segmentation checkpoint saved by ultralytics 8; if you trust this one, "
+        "load it with ultralytics and save only the model",
     )
 
 
@@ -129,7 +129,7 @@ def _layer(module: str, attribute: str) -> type[nn.Module] | None:
 
 
 def _hint(module: str, attribute: str) -> str:
-    """For layers that this version of ultralytics no longer has, or has not yet."""
+    """A similar name, for layers that the installed version of ultralytics lacks."""
     if not module.startswith("ultralytics.nn."):
         return ""
     known = dir(importlib.import_module("ultralytics.nn.modules"))
@@ -138,10 +138,12 @@ def _hint(module: str, attribute: str) -> str:
 
 
 def _forward_of(owner: Any, name: str) -> Any:
-    """`getattr`, for the `forward` of layers only: what fused and older models are saved with."""
+    """`getattr` for the `forward` of layers only; fused and older models need it."""
     if name in ("forward", "forward_fuse"):
         if isinstance(owner, type) and issubclass(owner, nn.Module):
             return getattr(owner, name)
         if isinstance(owner, nn.Module):
             return getattr(type(owner), name).__get__(owner)
-    raise pickle.UnpicklingError(f"it asks for the attribute {name!r} of a {type(owner).__name__}")
+    raise pickle.UnpicklingError(
+        f"the file reads the attribute {name!r} of a {type(owner).__name__}"
+    )

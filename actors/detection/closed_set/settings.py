@@ -1,4 +1,4 @@
-"""Settings of YOLO. Light: the driver imports them to check a config."""
+"""Settings of YOLO. No heavy imports: the driver reads them to check a config."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from actors.ontology import Ontology, Score
 
 
 class YoloConfig(Settings):
-    """Which weights, which of their classes, and how to look.
+    """The checkpoint, the ontology and the thresholds of a YOLO.
 
-    The engine, ultralytics, is AGPL-3.0: shipping or serving a product with it obliges to publish
-    the product's code under the same terms, or to buy a licence from Ultralytics.
+    The engine, ultralytics, is AGPL-3.0: to ship or serve a product with it you must publish the
+    product's code under the same terms, or buy a licence from Ultralytics.
     """
 
     operational: ClassVar[frozenset[str]] = frozenset({"device", "forward_pixels"})
@@ -24,23 +24,25 @@ class YoloConfig(Settings):
     device: Device = "auto"
     dtype: Dtype = Field(
         "auto",
-        description="of backbone and neck, the head is float32 always; auto: float16 on cuda, "
-        "float32 on cpu; bfloat16 moves boxes ten times as far as float16",
+        description="dtype of backbone and neck; the head is always float32. auto: float16 on "
+        "cuda, float32 on cpu. bfloat16 has ten times the box error of float16",
     )
     image_size: int = Field(
         640, ge=32, multiple_of=32, description="longer side of the model's input, pixels"
     )
     ontology: Ontology = Field(
-        description="every prompt is the name of one of the model's classes; case and spaces make "
-        "no difference"
+        description="every prompt must be a class name of the model; case and spaces are ignored"
     )
     nms_iou: float = Field(
-        0.7, gt=0, le=1, description="boxes of one class that overlap by this IoU are one object"
+        0.7,
+        gt=0,
+        le=1,
+        description="lowest IoU at which two boxes of one class count as one object",
     )
     nms_free: bool = Field(
         False,
-        description="use the one-to-one head of YOLOv10 and YOLO26, trained to need no NMS: at "
-        "most 300 boxes per image; nms_iou still folds synonyms, 1 leaves all boxes",
+        description="use the one-to-one head of YOLOv10 and YOLO26, which needs no NMS and gives "
+        "at most 300 boxes per image; nms_iou still merges synonyms; 1 keeps all boxes",
     )
     min_score: Score | None = Field(
         None,
@@ -50,6 +52,6 @@ class YoloConfig(Settings):
     forward_pixels: int | None = Field(
         None,
         gt=0,
-        description="pixels of one forward at the model's input size; null: 409,600 on cpu (640 "
-        "x 640; more at once gains 7 % at most), the whole batch on cuda",
+        description="maximum pixels per forward pass, at the model's input size; null: 409,600 on "
+        "cpu (640 x 640; more gains at most 7 %), the whole batch on cuda",
     )

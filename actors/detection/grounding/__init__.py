@@ -1,1 +1,1 @@
-"""What text-prompted detectors share: prompts as tokens, views of images, choice of boxes."""
+"""Grounding DINO: loading, tokens of prompts, attention, forward."""

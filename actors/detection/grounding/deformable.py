@@ -10,20 +10,20 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-_QUERIES = 256  # at a time: their indices and weights stay in the cache; 128 to 1,024 cost the same
+_QUERIES = 256  # per step, so that indices and weights fit the cache; 128 to 1,024 are equally fast
 _CORNERS = 4
-_BEFORE, _AFTER = 1, 2  # cells of zeros around a level: where samples outside of it land
+_BEFORE, _AFTER = 1, 2  # cells of zeros around a level, for samples outside it
 
 
 class GatheredAttention(nn.Module):
-    """The library's `MultiScaleDeformableAttention`, with the same answers but for rounding.
+    """The library's `MultiScaleDeformableAttention`; its results are equal up to rounding.
 
-    What is computed is equation 3 of Deformable DETR (Zhu et al. 2020, arXiv:2010.04159). The
-    library samples each level with `grid_sample`, stacks all samples and sums them by weight: of a
-    forward of grounding-dino-tiny at 800 x 1066 px (one core, bfloat16) 5 of 8.8 s. A bilinear
-    sample is itself a weighted sum of four cells, so that each head of each query is one sum over
-    64 rows of a table, which is what `embedding_bag` does: 0.05 s a layer instead of 0.78.
-    For inference: no gradient passes.
+    It computes equation 3 of Deformable DETR (Zhu et al. 2020, arXiv:2010.04159). The library
+    samples each level with `grid_sample` and sums the samples by weight. In a forward of
+    grounding-dino-tiny at 800 x 1066 px (one core, bfloat16) this takes 5 of 8.8 s. A bilinear
+    sample is a weighted sum of four cells, so each head of each query is one weighted sum over 64
+    rows of a table. `embedding_bag` computes it in 0.05 s per layer instead of 0.78. For inference
+    only, without gradients.
     """
 
     def forward(
@@ -42,10 +42,9 @@ class GatheredAttention(nn.Module):
             value: (batch, cells of all levels, heads, channels).
             value_spatial_shapes_list: (height, width) of each level, in cells.
             sampling_locations: (batch, queries, heads, levels, points, 2), x and y, 0..1 of a
-                level; what lies outside of it is zero.
+                level; samples outside it are zero.
             attention_weights: (batch, queries, heads, levels, points).
-            value_spatial_shapes: the list as a tensor; not looked at, as are `level_start_index`
-                and `im2col_step`.
+            value_spatial_shapes, level_start_index, im2col_step: ignored.
         """
         batch, queries, heads, levels, points, _ = sampling_locations.shape
         table = _bordered(value.float(), value_spatial_shapes_list)
@@ -69,12 +68,12 @@ class GatheredAttention(nn.Module):
 
 
 class _Grid(NamedTuple):
-    """Of every sample of a part, (queries of the part * heads, levels * points), written out.
+    """Level constants per sample of a part, all (queries of the part * heads, levels * points).
 
-    Broadcasting over the last few elements is ten times as slow as reading them.
+    They are expanded, because broadcasting over the short last axes is ten times slower.
     """
 
-    width: Tensor  # of its level, cells
+    width: Tensor  # width of its level, cells
     height: Tensor
     last_x: Tensor  # first cell right of the level, in the bordered table
     last_y: Tensor
@@ -83,8 +82,8 @@ class _Grid(NamedTuple):
     heads: int
 
     @classmethod
-    @lru_cache(maxsize=16)  # the layers of a forward ask alike; 0.8 MB each
-    @torch.inference_mode(False)  # kept, it must serve outside of one as well
+    @lru_cache(maxsize=16)  # all layers of a forward use the same; 0.8 MB each
+    @torch.inference_mode(False)  # a cached tensor must also work outside inference mode
     def of(
         cls, shapes: tuple[tuple[int, int], ...], heads: int, points: int, queries: int
     ) -> _Grid:
@@ -112,7 +111,7 @@ def _with_border(shape: tuple[int, int]) -> int:
 
 
 def _bordered(value: Tensor, shapes: Sequence[tuple[int, int]]) -> Tensor:
-    """Rows of cells and heads, (batch, cells * heads, channels), zeros around each level."""
+    """The table (batch, cells * heads, channels), with zeros around each level."""
     batch, _, heads, channels = value.shape
     levels = []
     for level, (height, width) in zip(
@@ -128,7 +127,7 @@ def _bordered(value: Tensor, shapes: Sequence[tuple[int, int]]) -> Tensor:
 
 
 def _corners(x: Tensor, y: Tensor, weights: Tensor, grid: _Grid) -> tuple[Tensor, Tensor]:
-    """Rows of the table and their shares, each (part, 4 * samples), of samples (part, samples)."""
+    """Table rows and their weights, each (part, 4 * samples), for samples (part, samples)."""
     part = slice(0, len(x))
     x = _in_table(x, grid.width[part], grid.last_x[part])
     y = _in_table(y, grid.height[part], grid.last_y[part])
@@ -152,12 +151,12 @@ def _corners(x: Tensor, y: Tensor, weights: Tensor, grid: _Grid) -> tuple[Tensor
 
 
 def _in_table(at: Tensor, size: Tensor, last: Tensor) -> Tensor:
-    """Positions 0..1 of a level as cells of the bordered table.
+    """Positions 0..1 in a level as cells of the bordered table.
 
-    Cell centres are at halves (`align_corners=False`). NaN becomes zero, since it cannot be an
-    index; the query's other features keep it.
+    Cell centres are at halves (`align_corners=False`). NaN becomes zero, because it cannot be an
+    index; other features of the query keep the NaN.
     """
-    cells = (at * size).add_(_BEFORE - 0.5).nan_to_num_(0.0)  # `fmax` takes ten times both
+    cells = (at * size).add_(_BEFORE - 0.5).nan_to_num_(0.0)  # `fmax` takes ten times as long
     return torch.minimum(cells.clamp_min_(0), last)
 
 

@@ -1,4 +1,4 @@
-"""From encoded images to instances: decode, group, run the model, choose."""
+"""Turns encoded images into instances: decode, group, run the model, select."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ from actors.instances import Instance
 
 log = logging.getLogger(__name__)
 
-#: Pixels of one forward on a CPU, padding included; a single larger image goes alone. The pocket
-#: model at 120 x 160 takes 12 ms per image at batch 1, 6.2 at 8, 6.1 at 16 on one core;
-#: grounding-dino-tiny at 800 x 800 7.9 s at batch 1 and 7.4 s per image at 2, with 1.2 GB more.
+#: Maximum pixels per forward pass on a CPU, with padding; a larger image goes alone. Time per image
+#: on one core: the pocket model at 120 x 160 takes 12 ms at batch 1, 6.2 at 8, 6.1 at 16;
+#: grounding-dino-tiny at 800 x 800 takes 7.9 s at batch 1 and 7.4 s at 2, with 1.2 GB more memory.
 CPU_FORWARD_PIXELS = 8 * 128 * 160
 UNLIMITED = 10**12
 
@@ -37,7 +37,7 @@ class Detector:
     def __init__(
         self, config: GroundingDinoConfig, timed: Callable[[str], AbstractContextManager[None]]
     ) -> None:
-        """`timed` names the step that its block's wall time is booked on. Raises SetupError."""
+        """`timed(step)` adds the wall time of its block to a step. Raises SetupError."""
         loaded = load_grounding_dino(config)
         chunks = _chunks(config, loaded)
         self._timed, self._tiles = timed, config.tiles
@@ -56,7 +56,7 @@ class Detector:
 
     @torch.inference_mode()
     def find(self, images: Sequence[bytes | None]) -> list[list[Instance] | ItemFailure | None]:
-        """For each image its instances, what is wrong with it, or None where it is None."""
+        """The instances of each image, or its failure; None for None."""
         pictures: dict[int, EncodedImage] = {}
         failed: dict[int, ItemFailure] = {}
         for row, data in enumerate(images):
@@ -88,7 +88,7 @@ class Detector:
         return grouped(views, self._forward_pixels)
 
     def _cropped(self, views: Sequence[View], pictures: dict[int, EncodedImage]) -> list[Crop]:
-        """The pixels of each view, uint8 (3, height, width). Runs in a thread."""
+        """The pixels of each view, uint8 (3, height, width). It runs in a thread."""
         with self._timed("decode"):
             return [(view, pictures[view.row].crop(view.box)) for view in views]
 
@@ -108,23 +108,26 @@ class Detector:
         self, view: View, picture: EncodedImage, answer: list[ChunkScores] | None
     ) -> Candidates | ItemFailure:
         if answer is None:
-            what = f"{view.size[1]} x {view.size[0]} px do not fit the device's memory alone"
+            size = f"{view.size[1]} x {view.size[0]} px"
+            what = (
+                f"an input of {size} does not fit into the device's memory, even in a batch of one"
+            )
             return ItemFailure(FailureKind.OUT_OF_MEMORY, what)
         parts = []
         for chunk in answer:
             if not math.isfinite(float(chunk.scores.sum() + chunk.boxes.sum())):
-                return ItemFailure(FailureKind.ENGINE_FAULT, "the model answered NaN or infinity")
+                return ItemFailure(FailureKind.ENGINE_FAULT, "the model returned NaN or infinity")
             wanted = chunk.scores >= self._selector.floors[chunk.prompts]
             query, phrase = wanted.nonzero(as_tuple=True)
             found = Candidates(chunk.boxes[query], chunk.scores[wanted], chunk.prompts[phrase])
-            if len(query):  # few queries of few images: what is below stays off the others' path
+            if len(query):  # most images have no candidates and skip this step
                 boxes, whole = in_view(found.boxes, view.box, picture.width, picture.height)
                 found = Candidates(boxes, found.scores, found.prompts)[whole]
             parts.append(found)
         return parts[0] if len(parts) == 1 else Candidates.joined(parts)
 
     def _instances(self, parts: Sequence[Candidates]) -> list[Instance]:
-        """The instances of one image, from what was found in its views."""
+        """The instances of one image, from the candidates of its views."""
         found = parts[0] if len(parts) == 1 else Candidates.joined(parts)
         return self._selector.instances(found, "grounding_dino") if len(found.scores) else []
 
@@ -139,7 +142,8 @@ def _chunks(config: GroundingDinoConfig, loaded: Loaded) -> list[PromptChunk]:
     )
     if len(chunks) > 1:
         log.warning(
-            "the ontology's prompts do not fit the %d tokens that %s reads: %d forwards per image",
+            "the ontology's prompts exceed the limit of %d tokens of %s: each image takes %d "
+            "forward passes",
             limit,
             config.model,
             len(chunks),

@@ -1,4 +1,4 @@
-"""One batch of views through the model: pixels in, boxes and scores of prompts out."""
+"""Runs the model on a batch of views and returns boxes and scores of the prompts."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from actors.images.views import View
 
 @dataclass(frozen=True)
 class ChunkScores:
-    """What the model says of one view and one text, on the CPU.
+    """The model's output for one view and one text, on the CPU.
 
     Attributes:
         boxes: float32 (n_queries, 4), centre x, centre y, width, height relative to the view, 0..1.
-        scores: float32 (n_queries, n_phrases), 0..1: the mean of the token probabilities of the
-            phrase, full stop excluded. The mean is what the evaluation code of Grounding DINO and
-            of MM-Grounding-DINO takes; a maximum would give "red star" the score of "star" (the
-            pocket model at 0.4: F1 0.86 with the mean, 0.85 with the maximum).
+        scores: float32 (n_queries, n_phrases), 0..1: mean probability of the phrase's tokens,
+            without the full stop. The evaluation code of Grounding DINO and MM-Grounding-DINO also
+            takes the mean. The maximum would give "red star" the score of "star" (F1 of the pocket
+            model at 0.4: 0.86 with the mean, 0.85 with the maximum).
         prompts: int64 (n_phrases,), index of each phrase among all prompts.
     """
 
@@ -36,7 +36,7 @@ class Forward:
     """The model with its prompts."""
 
     def __init__(self, loaded: Loaded, chunks: Sequence[PromptChunk], dtype: torch.dtype) -> None:
-        """`dtype` float32, or the one that autocast computes matrix products in."""
+        """`dtype`: float32, or the dtype of autocast for matrix products."""
         self._loaded = loaded
         self._dtype = dtype
         self._texts = [
@@ -50,20 +50,20 @@ class Forward:
 
     @torch.inference_mode()
     def __call__(self, views: Sequence[tuple[View, Tensor]]) -> list[list[ChunkScores]]:
-        """For each view the scores of every chunk.
+        """The scores of all chunks for each view.
 
         Args:
-            views: all of one padded size, with the pixels of each, uint8 (3, height, width), RGB,
-                not yet resized.
+            views: views of one padded size with their pixels, uint8 (3, height, width), RGB, not
+                yet resized.
 
         Raises:
-            torch.OutOfMemoryError: too many for the device.
+            torch.OutOfMemoryError: the batch does not fit on the device.
         """
         pixel_values, pixel_mask = self._inputs(views)
         answers: list[list[ChunkScores]] = [[] for _ in views]
         for input_ids, weights, prompts in self._texts:
-            # Autocast leaves coordinates in float32. On the pocket model boxes move by 0.09 % of
-            # the image's side with bfloat16 products, 0.24 % with bfloat16 weights.
+            # Autocast keeps coordinates in float32. Box error of the pocket model, in % of the
+            # image's side: 0.09 with bfloat16 products, 0.24 with bfloat16 weights.
             with torch.autocast(
                 self._loaded.device.type, self._dtype, enabled=self._dtype != torch.float32
             ):
@@ -79,10 +79,10 @@ class Forward:
         return answers
 
     def _inputs(self, views: Sequence[tuple[View, Tensor]]) -> tuple[Tensor, Tensor]:
-        """pixel_values float32 (n, 3, h, w), zero where padded, and pixel_mask int64 (n, h, w).
+        """pixel_values float32 (n, 3, h, w), with zero padding, and pixel_mask int64 (n, h, w).
 
-        The library's own resizing and normalising, called step by step: its `preprocess` takes
-        0.5 ms for an image of 320 x 240, the two steps 0.3 ms, with the same result.
+        It calls the library's resizing and normalisation directly: 0.3 ms for an image of 320 x
+        240, where `preprocess` takes 0.5 ms for the same result.
         """
         rule, device = self._loaded.processor.image_processor, self._loaded.device
         height, width = views[0][0].padded

@@ -1,4 +1,4 @@
-"""Prompts as tokens: packed into as few texts as the model's limit allows, spans kept."""
+"""Tokenises prompts and packs them into as few texts as the model's token limit allows."""
 
 from __future__ import annotations
 
@@ -11,19 +11,20 @@ from torch import Tensor
 from actors.failures import SetupError
 from actors.ontology import normalised
 
-#: The token ids that the model's code takes for the ends of phrases (`SPECIAL_TOKENS` in
-#: transformers' modeling files), whatever the tokenizer says.
+#: Token ids at which the model's code ends phrases (`SPECIAL_TOKENS` in transformers' modeling
+#: files). They are constants, independent of the tokenizer.
 CLS, SEP, DOT, QUESTION = 101, 102, 1012, 1029
 
 
 @dataclass
 class PromptChunk:
-    """One text that the model reads in a single forward: ``[CLS] red star . cat . [SEP]``.
+    """The text of one forward pass: ``[CLS] red star . cat . [SEP]``.
 
     Attributes:
         input_ids: the tokens.
-        prompts: for each phrase its index among all prompts.
-        spans: for each phrase its first token and the one behind its last; the full stop is out.
+        prompts: index of each phrase among all prompts.
+        spans: (start, stop) of each phrase's tokens; stop is exclusive, and the full stop is not
+            included.
     """
 
     input_ids: list[int] = field(default_factory=lambda: [CLS, SEP])
@@ -38,7 +39,7 @@ class PromptChunk:
         self.spans.append((start, start + len(tokens)))
 
     def weights(self, length: int) -> Tensor:
-        """(length, n_phrases) float32 that takes the mean over the tokens of each phrase."""
+        """Weights, float32 (length, n_phrases), of the mean over each phrase's tokens."""
         weights = torch.zeros(length, len(self.spans))
         for phrase, (start, stop) in enumerate(self.spans):
             weights[start:stop, phrase] = 1.0 / (stop - start)
@@ -51,17 +52,17 @@ def pack(
     unknown: int,
     limit: int,
 ) -> list[PromptChunk]:
-    """Phrases in the order given, in as many texts as needed.
+    """Pack phrases, in the given order, into as many texts as needed.
 
     Args:
         prompts: (class, prompt).
-        tokenize: token ids of a text, without special tokens around it.
+        tokenize: returns the token ids of a text, without special tokens.
         unknown: the id of [UNK].
-        limit: tokens that the model reads, [CLS] and [SEP] included.
+        limit: the model's token limit, including [CLS] and [SEP].
 
     Raises:
-        SetupError: a prompt is longer than the limit, holds a word that the vocabulary cannot
-            spell, or has the same tokens as another prompt.
+        SetupError: a prompt exceeds the limit, contains a word outside the vocabulary, or has the
+            same tokens as another prompt.
     """
     chunks = [PromptChunk()]
     owners: dict[tuple[int, ...], str] = {}
@@ -77,20 +78,20 @@ def pack(
 
 
 def claim(owners: dict[tuple[int, ...], str], tokens: Sequence[int], what: str) -> None:
-    """Note whose tokens these are. Raises SetupError: another prompt has the same ones."""
+    """Record the prompt of these tokens. Raises SetupError if another prompt has the same."""
     owner = owners.setdefault(tuple(tokens), what)
     if owner is not what:
         raise SetupError(
-            f"{what} reads to the model like {owner}",
-            "reword one of the two in the ontology, or drop it",
+            f"{what} has the same tokens as {owner}",
+            "reword or remove one of the two in the ontology",
         )
 
 
 def check_room(what: str, tokens: Sequence[int], room: int) -> None:
-    """Raises SetupError: a prompt has more tokens than the model takes."""
+    """Raises SetupError if a prompt has more tokens than the model accepts."""
     if len(tokens) > room:
         raise SetupError(
-            f"{what} has {len(tokens)} tokens; the model takes {room}",
+            f"{what} has {len(tokens)} tokens; the model accepts at most {room}",
             "shorten it in the ontology",
         )
 
@@ -99,6 +100,6 @@ def _check(what: str, tokens: Sequence[int], unknown: int, limit: int) -> None:
     check_room(what, tokens, limit - 3)  # [CLS], the full stop and [SEP]
     if not tokens or unknown in tokens:
         raise SetupError(
-            f"{what} cannot be spelled with the model's vocabulary",
-            "use words of the language that the model was trained on",
+            f"{what} cannot be tokenised with the model's vocabulary",
+            "use words of the language of the model's training",
         )

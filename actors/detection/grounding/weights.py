@@ -1,4 +1,4 @@
-"""Loading a Grounding DINO from a hub or a directory, and what must hold before it may run."""
+"""Loads and checks a Grounding DINO from a hub or a directory."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from actors.loading import Family
 FAMILY = Family(
     AutoModelForZeroShotObjectDetection,
     AutoProcessor,
-    "fetch the checkpoint anew: config, processor, tokenizer and safetensors belong to it",
+    "download the checkpoint again, with config, processor, tokenizer and safetensors",
     title="Grounding DINO",
     types=("grounding-dino", "mm-grounding-dino"),
 )
@@ -30,7 +30,7 @@ FAMILY = Family(
 class Loaded:
     """A model on its device, float32, in evaluation mode, with its processor.
 
-    `dtype`: to compute matrix products in.
+    `dtype`: dtype of matrix products.
     """
 
     model: Any  # GroundingDinoForObjectDetection or MMGroundingDinoForObjectDetection
@@ -41,11 +41,11 @@ class Loaded:
 
 
 class RememberedText(nn.Module):
-    """Runs a model's text encoder once per prompt and repeats its answer for every image.
+    """Runs a model's text encoder once per prompt and repeats its output for every image.
 
-    The library encodes the same prompt anew for each image of each batch: on one CPU core that is
-    1.0 % of a forward of grounding-dino-tiny at 800 x 800 px and batch 1, 5 % at 320 x 320, and
-    2 to 7 % of a forward of the pocket model (batch 8 to 1).
+    The library encodes the same prompt for each image of each batch. Share of a forward pass on one
+    CPU core: grounding-dino-tiny at batch 1, 1.0 % at 800 x 800 px and 5 % at 320 x 320; the pocket
+    model, 2 % at batch 8 and 7 % at batch 1.
     """
 
     def __init__(self, encoder: nn.Module) -> None:
@@ -54,7 +54,7 @@ class RememberedText(nn.Module):
         self._known: dict[tuple[int, ...], Any] = {}
 
     def forward(self, input_ids: Tensor, *args: Any, **kwargs: Any) -> Any:
-        """The encoder's output for ids (batch, length) whose rows are all the same prompt."""
+        """The encoder's output for ids (batch, length) with the same prompt in every row."""
         prompt = tuple(input_ids[0].tolist())
         if prompt not in self._known:
             first = [arg[:1] if isinstance(arg, Tensor) else arg for arg in args]
@@ -67,8 +67,8 @@ class RememberedText(nn.Module):
 def load_grounding_dino(config: HubModel) -> Loaded:
     """Load a Grounding DINO or an MM-Grounding-DINO.
 
-    Raises SetupError for everything that keeps the weights from being exactly those of the
-    checkpoint: not there, damaged, incomplete, of another architecture, with foreign token ids.
+    Raises SetupError if the checkpoint is missing, damaged, incomplete or of another architecture,
+    or if its tokenizer has other token ids.
     """
     place = pick_placement(config.device, config.dtype, on_cpu=best_on_cpu())
     loaded = FAMILY.load(config)
@@ -84,12 +84,12 @@ def load_grounding_dino(config: HubModel) -> Loaded:
 
 
 def _check_tokens(name: str, tokenizer: Any) -> None:
-    """The model's code finds phrases by BERT's ids; another vocabulary would merge them."""
+    """Check for BERT's ids, because the model's code separates phrases by them."""
     for token, expected in (("[CLS]", CLS), ("[SEP]", SEP), (".", DOT), ("?", QUESTION)):
         found = tokenizer.convert_tokens_to_ids(token)
         if found != expected:
             raise SetupError(
-                f"the tokenizer of {name!r} gives {token!r} the id {found}, the model's code "
+                f"the tokenizer of {name!r} gives {token!r} the id {found}; the model's code "
                 f"expects {expected}",
-                "use the tokenizer that belongs to the checkpoint",
+                "use the checkpoint's own tokenizer",
             )

@@ -156,7 +156,7 @@ def test_chunked_prompts_equal_the_library_text_by_text(
     with caplog.at_level(logging.WARNING):
         detector = actor(folder)
     assert "9 tokens" in caplog.text
-    assert "2 forwards per image" in caplog.text
+    assert "2 forward passes" in caplog.text
     assert detector.provenance()["forwards_per_image"] == "2"
     model, words = tiny_model(KINDS[0], max_text_len=9), processor()
     ours = boxes_of(detector, PICTURES[:3])
@@ -382,8 +382,8 @@ def move_the_full_stop(folder: Path) -> None:
         (leave_pickles_only, "model.safetensors"),
         (cut_the_weights, "cannot load"),
         (name_another_architecture, "is of type owlvit; this actor runs grounding-dino"),
-        (forget_the_tokenizer, "gives '[CLS]' the id 2, the model's code expects 101"),
-        (move_the_full_stop, "gives '.' the id 999, the model's code expects 1012"),
+        (forget_the_tokenizer, "gives '[CLS]' the id 2; the model's code expects 101"),
+        (move_the_full_stop, "gives '.' the id 999; the model's code expects 1012"),
     ],
 )
 def test_weights_that_are_not_the_checkpoints_stop_the_run(

@@ -79,15 +79,17 @@ def test_every_prompt_is_in_one_text_that_fits(prompts: list[str], limit: int) -
 def test_a_prompt_may_fill_the_text_but_not_pass_it() -> None:
     fits = " ".join(["cat"] * 13)  # with [CLS], the full stop and [SEP]: 16
     assert len(packed(fits, limit=16)[0].input_ids) == 16
-    with pytest.raises(SetupError, match=r"'cat .*' of class .* has 14 tokens; the model takes 13"):
+    with pytest.raises(
+        SetupError, match=r"'cat .*' of class .* has 14 tokens; the model accepts at most 13"
+    ):
         packed("dog", fits + " cat", limit=16)
 
 
 @pytest.mark.parametrize(
     ("prompts", "said"),
     [
-        (("cat", "\N{CAT FACE}"), "cannot be spelled with the model's vocabulary"),
-        (("caf\N{LATIN SMALL LETTER E WITH ACUTE}", "cafe"), "reads to the model like prompt 'caf"),
+        (("cat", "\N{CAT FACE}"), "cannot be tokenised with the model's vocabulary"),
+        (("caf\N{LATIN SMALL LETTER E WITH ACUTE}", "cafe"), "has the same tokens as prompt 'caf"),
     ],
 )
 def test_a_prompt_that_the_model_would_misread_is_refused(

@@ -80,7 +80,7 @@ def test_an_image_no_larger_than_a_tile_is_looked_at_once() -> None:
 
 
 def test_tiles_must_advance() -> None:
-    with pytest.raises(ValidationError, match="at most half"):
+    with pytest.raises(ValidationError, match="more than half"):
         Tiles(size=100, overlap=51)
 
 

@@ -322,7 +322,9 @@ def test_a_prompt_as_long_as_the_model_reads_is_found_and_a_longer_one_refused(
     (ours,) = answers(actor(checkpoint, ontology=longest)(table([IMAGES[2]])))
     check(ours, library.find(IMAGES[2], {words: "herd"}, 0.2))
     longer = {"classes": {"cat": {}, "herd": {"prompts": [f"{words} dog"]}}}
-    with pytest.raises(SetupError, match="cat dog' of class 'herd' has 31 tokens; the model takes"):
+    with pytest.raises(
+        SetupError, match="cat dog' of class 'herd' has 31 tokens; the model accepts"
+    ):
         actor(checkpoint, ontology=longer)
 
 

@@ -66,9 +66,9 @@ def test_provenance_pins_the_weights(sam3: Sam3, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("prompts", "said"),
     [
-        (["<|endoftext|>"], "cannot be spelled"),
-        (["cat <|startoftext|> dog"], "cannot be spelled"),
-        (["caf\u00e9", "cafe\u0301"], "reads to the model like prompt"),
+        (["<|endoftext|>"], "cannot be tokenised"),
+        (["cat <|startoftext|> dog"], "cannot be tokenised"),
+        (["caf\u00e9", "cafe\u0301"], "has the same tokens as prompt"),
     ],
 )
 def test_prompts_that_the_model_cannot_tell_stop_the_run(
@@ -123,7 +123,7 @@ def make_other_images(folder: Path) -> None:
         (leave_pickles_only, "model.safetensors"),
         (cut_the_weights, "cannot load"),
         (name_another_architecture, "is of type sam2; this actor runs sam3 and sam3_video"),
-        (forget_the_tokenizer, "cannot be spelled"),
+        (forget_the_tokenizer, "cannot be tokenised"),
         (make_other_images, "trained on 112 x 112 px, its processor makes 224 x 224"),
     ],
 )
