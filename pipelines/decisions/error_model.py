@@ -5,7 +5,7 @@ inlines it: `run.json` and the keys that guard a run directory hold the whole ca
 workers need no file.
 
 Every feature is oriented: a higher value means more risk, and no coefficient is negative. So weaker
-lines never lower the expected error rate, whatever the sample. A page has no expected error rate,
+lines never lower the expected error rate, for any sample. A page has no expected error rate,
 and so fails closed, if a feature is missing or higher than on every page of the sample. A feature
 with the coefficient 0 serves only as this limit.
 """
