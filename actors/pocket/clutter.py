@@ -1,4 +1,4 @@
-"""Backgrounds on which the shapes lie: gradients, stripes, blobs, lines and printed words."""
+"""Backgrounds of the scenes: gradients, stripes, blobs, lines and printed words."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ PRINTED = (*SHAPES, *COLOURS, *STRANGERS, "SALE", "No 7", "EXIT", "open", "2026"
 
 
 def _pale(rng: np.random.Generator) -> Pixels:
-    """A colour (3,) 0..255 of low saturation: the shapes' own start at 0.75."""
+    """A colour (3,) 0..255 with a saturation of at most 0.35; the shapes have 0.75 and more."""
     rgb = colorsys.hsv_to_rgb(rng.random(), rng.uniform(0, 0.35), rng.uniform(0.15, 1.0))
     return np.asarray(np.multiply(rgb, 255, dtype=np.float32))
 
 
 def _ramp(rng: np.random.Generator, width: int, height: int) -> Pixels:
-    """A field (height, width) that rises along a random direction, pixels."""
+    """A linear ramp (height, width) in a random direction, pixels."""
     turn = rng.uniform(0, 2 * np.pi)
     y, x = np.mgrid[0:height, 0:width].astype(np.float32)
     return np.asarray(x * np.float32(np.cos(turn)) + y * np.float32(np.sin(turn)))
@@ -85,7 +85,7 @@ def _print_words(rng: np.random.Generator, canvas: Image.Image) -> Image.Image:
         shade = int(rng.integers(0, 70)) if rng.random() < 0.6 else int(rng.integers(190, 256))
         place = (rng.uniform(0, canvas.width * 0.8), rng.uniform(0, canvas.height * 0.9))
         word = PRINTED[int(rng.integers(len(PRINTED)))]
-        # The face that Pillow carries in itself: no font file of the machine is read.
+        # Pillow's built-in font, so that scenes do not depend on the machine's fonts.
         draw.text(place, word, fill=(shade, shade, shade), font=ImageFont.load_default(size))
     return canvas
 

@@ -1,4 +1,4 @@
-"""Score the pocket checkpoints on fresh scenes with pycocotools."""
+"""Evaluates the pocket checkpoints on new scenes with pycocotools."""
 
 from __future__ import annotations
 
@@ -30,16 +30,16 @@ from .words import ALL_KINDS, SEEN_KINDS, UNSEEN_KINDS, Kind
 
 #: No training run uses this seed.
 FRESH_SEED = 2026
-#: Width and height of the fresh scenes in turn; all larger than the models' inputs.
+#: Width and height of the new scenes, in turn; all are larger than the models' inputs.
 FRAMES = ((320, 320), (320, 240), (240, 320), (400, 300))
-#: Phrases in one prompt: the 60 kinds take three forward passes.
+#: Phrases per prompt; the 60 kinds take three forward passes.
 PHRASES = 20
-#: Score floors for precision and recall; the first also decides what is "found".
+#: Score thresholds for precision and recall; the first is also the threshold of a found object.
 SCORE_FLOORS, LOW_FLOOR, NMS_IOU = (0.3, 0.4, 0.5), 0.02, 0.7
 
 
 class Detections:
-    """What was found in one image: boxes (n, 4) xyxy px, scores (n,), kinds (n,) as indices."""
+    """Detections of one image: boxes (n, 4) xyxy px, scores (n,), kinds (n,) as indices."""
 
     def __init__(self, boxes: Tensor, scores: Tensor, kinds: Tensor) -> None:
         keep = scores >= LOW_FLOOR
@@ -49,7 +49,7 @@ class Detections:
 
 
 class Detector:
-    """The stored detector, with a class's score taken over the tokens of its own phrase."""
+    """The stored detector; a class's score is the mean over the tokens of its phrase."""
 
     def __init__(self, folder: Path) -> None:
         self.model = MMGroundingDinoForObjectDetection.from_pretrained(folder).eval()
@@ -69,7 +69,7 @@ class Detector:
         return boxes * torch.tensor([width, height, width, height]), scores
 
     def find(self, pixels: NDArray[np.uint8], kinds: Sequence[Kind]) -> Detections:
-        """All kinds, in as many prompts as they need."""
+        """Detections of all kinds, with as many prompts as needed."""
         boxes, scores, labels = [], [], []
         for start in range(0, len(kinds), PHRASES):
             part = [kind.phrase for kind in kinds[start : start + PHRASES]]
@@ -99,14 +99,14 @@ class Segmenter:
 
 
 def fresh_scenes(count: int, kinds: Sequence[Kind] = ALL_KINDS) -> list[Scene]:
-    """Scenes that no training has seen."""
+    """Scenes that are not in the training data."""
     return [scene(FRESH_SEED, n, *FRAMES[n % len(FRAMES)], kinds) for n in range(count)]
 
 
 def average_precision(
     scenes: Sequence[Scene], found: Sequence[Detections], kinds: Sequence[Kind]
 ) -> dict[Kind, float]:
-    """AP at IoU 0.5 of each kind that occurs, by COCOeval."""
+    """AP at IoU 0.5 of each kind in the scenes, from COCOeval."""
     truth = COCO()
     truth.dataset = coco_truth(scenes, kinds)
     rows: list[dict[str, Any]] = []
@@ -115,7 +115,7 @@ def average_precision(
         for box, score, kind in zip(corners, item.scores, item.kinds, strict=True):
             row = {"image_id": image_id, "category_id": int(kind) + 1}
             rows.append(row | {"bbox": box, "score": float(score)})
-    with contextlib.redirect_stdout(io.StringIO()):  # pycocotools prints as it goes
+    with contextlib.redirect_stdout(io.StringIO()):  # pycocotools prints its progress
         truth.createIndex()
         judge = COCOeval(truth, truth.loadRes(rows), "bbox")
         judge.params.iouThrs = np.array([0.5])
@@ -132,7 +132,7 @@ def average_precision(
 def precision_recall(
     scenes: Sequence[Scene], found: Sequence[Detections], kinds: Sequence[Kind], floor: float
 ) -> dict[str, float]:
-    """Precision and recall at a score floor and IoU 0.5, over all kinds together."""
+    """Precision and recall at a score threshold and IoU 0.5, over all kinds together."""
     right = claimed = there = 0
     for item, detected in zip(scenes, found, strict=True):
         sure = detected.scores >= floor
@@ -149,7 +149,7 @@ def precision_recall(
 def matches(
     item: Scene, found: Detections, kinds: Sequence[Kind], floor: float = SCORE_FLOORS[0]
 ) -> list[int | None]:
-    """For each object the index of the best free detection of its kind, or None."""
+    """For each object the index of its best unmatched detection of the same kind, or None."""
     taken: set[int] = set()
     answer: list[int | None] = []
     for thing in item.things:
@@ -169,7 +169,7 @@ def mask_ious(
     found: Sequence[Detections],
     kinds: Sequence[Kind],
 ) -> dict[str, float]:
-    """Mean mask IoU from the true boxes, and from the detected ones of the objects found."""
+    """Mean mask IoU with the true boxes, and with the boxes of the matched detections."""
     by_truth: list[float] = []
     by_detection: list[float] = []
     guess_errors: list[float] = []
@@ -199,7 +199,7 @@ def _iou(masks: Tensor, truth: Tensor) -> Tensor:
 
 
 def words_ap(detector: Detector, scenes: Sequence[Scene]) -> dict[str, float]:
-    """Mean AP at IoU 0.5 of single-word prompts: ten shapes, then six colours, a prompt each."""
+    """Mean AP at IoU 0.5 of single words: a prompt of ten shapes, and one of six colours."""
     report = {}
     for name, axis in (("shapes", 1), ("colours", 0)):
         words = list(dict.fromkeys(kind[axis] for kind in ALL_KINDS))
@@ -227,7 +227,7 @@ def _mean(values: Any) -> float:
 
 
 def evaluate(detector: Path, segmenter: Path | None, count: int) -> dict[str, float]:
-    """All figures on `count` fresh scenes; the pairs held out of training are counted apart."""
+    """All metrics on `count` new scenes, with separate values for pairs held out of training."""
     scenes = fresh_scenes(count)
     finder = Detector(detector)
     found = [finder.find(item.pixels, ALL_KINDS) for item in scenes]

@@ -1,14 +1,14 @@
-"""Grounding DINO's training loss with two faults of transformers 5.23 mended by subclassing.
+"""Grounding DINO's training loss, with fixes for two bugs of transformers 5.23.
 
-`transformers/loss/loss_grounding_dino.py`:
+The bugs are in `transformers/loss/loss_grounding_dino.py`:
 
-1. The encoder's loss uses `encoder_pred_boxes`, which come from detached coordinates, so that the
-   encoder's box head never trains. `encoder_loss` takes `enc_outputs_coord_logits` instead.
-2. `_get_target_classes_one_hot` adds the length of one label map where the sum of all before it
-   belongs, so that from the third image of a batch on every class target is wrong.
+1. The encoder's loss uses `encoder_pred_boxes`, which come from detached coordinates, so the
+   encoder's box head does not train. `encoder_loss` uses `enc_outputs_coord_logits` instead.
+2. `_get_target_classes_one_hot` adds the length of one label map instead of the sum of all previous
+   ones. From the third image of a batch on, all class targets are wrong.
 
-Also the targets are multi-hot here: an object is wanted by each phrase that means it ("red",
-"star" and "red star" may stand in one prompt), where the library knows one class per object.
+The targets here are also multi-hot: several phrases of a prompt can mean one object ("red", "star"
+and "red star"). The library supports one class per object.
 """
 
 from __future__ import annotations
@@ -32,10 +32,10 @@ Indices = list[tuple[Tensor, Tensor]]
 
 
 class MultiHotImageLoss(GroundingDinoImageLoss):
-    """The library's criterion with the token targets of each object given outright.
+    """The library's criterion with explicit token targets for each object.
 
-    ``outputs["label_maps"][i]`` holds one row per *object* of image i (n_objects, n_text),
-    and ``class_labels`` counts the objects.
+    ``outputs["label_maps"][i]`` has one row per *object* of image i (n_objects, n_text), and
+    ``class_labels`` numbers the objects.
     """
 
     def __init__(self, config: MMGroundingDinoConfig) -> None:
@@ -56,10 +56,10 @@ class MultiHotImageLoss(GroundingDinoImageLoss):
 
 
 def token_maps(phrase_maps: tuple[Tensor, ...], targets: Targets) -> list[Tensor]:
-    """Which tokens each object should light up.
+    """The target tokens of each object.
 
     Args:
-        phrase_maps: per image (n_phrases, n_text), 1 for the phrase's own tokens.
+        phrase_maps: per image (n_phrases, n_text), 1 for the phrase's tokens.
         targets: ``wanted_by`` (n_objects, n_phrases), 1 where the phrase means the object.
 
     Returns:
@@ -89,7 +89,7 @@ def layered_loss(
     """The sum over layers of class, L1 and GIoU losses.
 
     Args:
-        config: holds costs and coefficients.
+        config: costs and coefficients.
         layers: (logits (batch, n, n_text), boxes (batch, n, 4) cxcywh 0..1) each.
         phrase_maps: see `token_maps`.
         text_mask: bool (batch, n_text), true for real tokens.
@@ -126,9 +126,9 @@ def decoder_loss(
     outputs_coord: Tensor,
     **encoder: Tensor,
 ) -> tuple[Tensor, dict[str, Tensor], None]:
-    """All decoder layers; to be set as the model's `loss_function`, whose signature this is.
+    """The loss of all decoder layers, with the signature of the model's `loss_function`.
 
-    What the library passes of the encoder is left aside: its boxes are detached (fault 1).
+    The encoder's outputs are ignored here, because the library detaches its boxes (bug 1).
     """
     layers = list(zip(outputs_class, outputs_coord, strict=True))
     loss, parts = layered_loss(config, layers, label_maps, text_mask[:, 0], labels)
@@ -141,11 +141,12 @@ def encoder_loss(
     inputs: dict[str, Any],
     targets: Targets,
 ) -> Tensor:
-    """The loss of the encoder's own proposals, all of them, with the gradient that fault 1 cuts.
+    """The loss of all proposals of the encoder, with the gradient that bug 1 cuts.
 
-    All image tokens are matched, not the top `num_queries`: objects that rank low are taught too.
+    It matches all image tokens instead of the top `num_queries`, so that low-ranked objects also
+    give a gradient.
     """
-    # The library pads to max_text_len; without the padding this costs a third less per step.
+    # The library pads to max_text_len; without the padding a step takes a third less time.
     input_ids, text_mask = inputs["input_ids"], inputs["attention_mask"].bool()
     assert out.enc_outputs_class is not None  # the model is two-stage
     assert out.enc_outputs_coord_logits is not None

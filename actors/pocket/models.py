@@ -1,4 +1,4 @@
-"""The two small architectures, their processors, and how they are stored."""
+"""The two small architectures, their processors and their storage."""
 
 from __future__ import annotations
 
@@ -25,20 +25,20 @@ from transformers.models.sam2.modeling_sam2 import Sam2Attention
 
 from .words import vocabulary
 
-#: The detector's input: the short side in pixels unless the long one would pass its limit.
+#: The detector's input: its shorter side, and the limit of its longer side, in pixels.
 DETECTOR_SHORT, DETECTOR_LONG = 128, 160
-#: How both processors normalise: ImageNet's mean and deviation of each channel.
+#: Normalisation of both processors: ImageNet's mean and standard deviation per channel.
 MEAN = np.array([0.485, 0.456, 0.406], dtype=np.float32)
 STD = np.array([0.229, 0.224, 0.225], dtype=np.float32)
-#: The segmenter's input: a square of so many pixels; its masks have a quarter of that.
+#: Side of the segmenter's square input, in pixels; its masks have a quarter of it.
 SEGMENTER_SIZE = 256
 
 
 def detector_config() -> MMGroundingDinoConfig:
     """A Grounding DINO with the MM head, 1.4 M parameters.
 
-    The backbone is a ConvNeXt because its LayerNorm trains; the library freezes BatchNorm, which
-    makes a ResNet useless from scratch. Dropout is off: the scenes are endless.
+    The backbone is a ConvNeXt, because its LayerNorm trains. The library freezes BatchNorm, so a
+    ResNet cannot be trained from scratch. Dropout is off, because scenes are unlimited.
     """
     backbone = {
         "model_type": "convnext",
@@ -77,10 +77,10 @@ def detector_config() -> MMGroundingDinoConfig:
 
 
 def new_detector() -> MMGroundingDinoForObjectDetection:
-    """The untrained detector, with the text side drawn wide enough to learn from the start.
+    """The untrained detector, with an initialisation for training from scratch.
 
-    The library draws for fine-tuning: embeddings of std 0.02 make all words look alike, and a
-    fusion scale of 1e-4 keeps the image from seeing the text for thousands of steps.
+    The library initialises for fine-tuning. Its embeddings with std 0.02 make all words similar,
+    and its fusion scale of 1e-4 hides the text from the image for thousands of steps.
     """
     model = MMGroundingDinoForObjectDetection(detector_config())
     with torch.no_grad():
@@ -93,13 +93,13 @@ def new_detector() -> MMGroundingDinoForObjectDetection:
 
 
 def tokenizer() -> BertTokenizer:
-    """BERT's WordPiece over the pocket vocabulary; a foreign word falls into letters."""
+    """BERT's WordPiece with the pocket vocabulary; unknown words are split into letters."""
     ids = {token: number for number, token in enumerate(vocabulary())}
     return BertTokenizer(vocab=ids, do_lower_case=True, model_max_length=256)
 
 
 def detector_processor() -> GroundingDinoProcessor:
-    """Resizing and padding as the library does it, at the pocket size, with the pocket words."""
+    """The library's processor with the pocket size and vocabulary."""
     size = {"shortest_edge": DETECTOR_SHORT, "longest_edge": DETECTOR_LONG}
     return GroundingDinoProcessor(GroundingDinoImageProcessor(size=size), tokenizer())
 
@@ -107,8 +107,8 @@ def detector_processor() -> GroundingDinoProcessor:
 def segmenter_config() -> Sam2Config:
     """A SAM 2 of 0.9 M parameters: Hiera of five blocks, prompt and mask decoder of width 64.
 
-    `dynamic_multimask_via_stability` is off: it would replace an unstable mask by one of the
-    three multimask outputs, which boxes as prompts never train.
+    `dynamic_multimask_via_stability` is off. It replaces unstable masks by a multimask output, and
+    training with box prompts does not train these outputs.
     """
     quarter = SEGMENTER_SIZE // 4
     backbone = {
@@ -148,11 +148,11 @@ def segmenter_processor() -> Sam2Processor:
 
 
 def new_segmenter() -> Sam2Model:
-    """The untrained segmenter, drawn so that a box looks at its own place from the start.
+    """The untrained segmenter, initialised so that a box attends to its own place.
 
-    The library draws with std 0.02, which at width 64 leaves all attention uniform. Xavier wakes
-    it, and equal query and key projections make a box's corner attend to where it lies, since
-    prompts and image tokens carry the same positional code.
+    The library initialises with std 0.02, which makes all attention uniform at width 64. We use
+    Xavier instead. Prompts and image tokens have the same positional encoding, so equal query and
+    key projections make a box's corner attend to its position.
     """
     model = Sam2Model(segmenter_config())
     with torch.no_grad():
@@ -171,15 +171,15 @@ def store(
     processor: GroundingDinoProcessor | Sam2Processor,
     notes: dict[str, object],
 ) -> None:
-    """Write a directory that ``from_pretrained`` reads: half-precision safetensors and processor.
+    """Write a directory for ``from_pretrained``: half-precision safetensors and the processor.
 
-    `config.json` says float32, so that the default load computes in float32: half precision is
-    for storage, since a CPU has no use for it.
+    `config.json` has dtype float32, so that loaded models compute in float32. Half precision is
+    only for storage.
     """
     folder.mkdir(parents=True, exist_ok=True)
     model.half().save_pretrained(folder)
     model.float()
-    # safetensors writes for the owner alone; the repository is for everybody.
+    # safetensors makes the file readable only for its owner.
     (folder / "model.safetensors").chmod(0o644)
     processor.save_pretrained(folder)
     path = folder / "config.json"

@@ -1,4 +1,4 @@
-"""Prompts for training: which phrases are asked of a scene, and which objects each one means."""
+"""Training prompts: the phrases for a scene, and the objects that each phrase means."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 
 from .words import COLOURS, HELD_OUT, SEEN_KINDS, SHAPES, STRANGERS, SYNONYMS, Kind
 
-#: Grounding DINO's sentence: phrases with a full stop after each, as its processor joins them.
+#: Separator of phrases in Grounding DINO's prompt, as in its processor.
 SEPARATOR = ". "
 
 
@@ -18,12 +18,12 @@ def sentence(phrases: Sequence[str]) -> str:
 
 
 def means(asked: Kind, thing: Kind) -> bool:
-    """Whether a phrase that asks for `asked` means an object of kind `thing`."""
+    """Whether a phrase for `asked` means an object of kind `thing`."""
     return asked.colour in (None, thing.colour) and asked.shape in (None, thing.shape)
 
 
 def _stranger(rng: np.random.Generator) -> str:
-    """A phrase that means nothing in this world: a foreign noun or a made-up word."""
+    """A phrase without objects: a noun that no scene contains, or a made-up word."""
     if rng.random() < 0.5:
         noun = STRANGERS[int(rng.integers(len(STRANGERS)))]
     else:
@@ -35,9 +35,9 @@ def _stranger(rng: np.random.Generator) -> str:
 
 
 def _candidates(rng: np.random.Generator, things: Sequence[Kind], pairs: bool) -> list[Kind]:
-    """Kinds to ask for, best first: most of what is there, then what is nearly there, then any.
+    """Kinds for the prompt, in order of use: most present ones, then similar ones, then any.
 
-    One object in five is left out of the prompt: what is not asked for must not be found.
+    One object in five is left out, so that the detector learns to ignore unprompted objects.
     """
     here = [kind for kind in things if rng.random() < 0.8]
     if not pairs:
@@ -59,15 +59,15 @@ def draw_prompt(
     """Phrases for one scene, in random order.
 
     Args:
-        rng: the only source of chance.
+        rng: the only source of randomness.
         things: the kinds of the scene's objects.
-        size: how many phrases.
-        pair_share: probability that the prompt asks for pairs ("red star") and not for single
-            words ("star", "red"); one prompt in six mixes both.
+        size: number of phrases.
+        pair_share: probability of a prompt of pairs ("red star") instead of single words ("star",
+            "red"); one pair prompt in six mixes both.
 
     Returns:
-        phrases: `size` texts; synonyms and an article stand in at times.
-        asked: for each phrase what it asks for; None: nothing that exists.
+        phrases: `size` texts, some with synonyms or an article.
+        asked: the kind of each phrase; None for a phrase without objects.
     """
     pairs = rng.random() < pair_share
     queue = _candidates(rng, things, pairs)

@@ -1,4 +1,4 @@
-"""Seeded scenes of coloured shapes with exact truth: boxes, masks and kinds."""
+"""Seeded scenes of coloured shapes with exact ground truth: boxes, masks and kinds."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from .clutter import background
 from .shapes import TURNABLE, coverage
 from .words import ALL_KINDS, COLOURS, SEEN_KINDS, UNSEEN_KINDS, Kind
 
-#: A new object may hide, or be hidden by, at most this share of the smaller of the two.
+#: Maximum overlap of two objects, as a share of the smaller one.
 MAX_OVERLAP = 0.2
 PLACING_ATTEMPTS = 12
 
@@ -26,7 +26,7 @@ class Thing:
 
     Attributes:
         kind: its colour and shape.
-        mask: bool (height, width), its visible pixels.
+        mask: bool (height, width), the visible pixels.
         box: float32 (4,), xyxy in pixels around the mask; x1 and y1 are exclusive.
     """
 
@@ -37,7 +37,7 @@ class Thing:
 
 @dataclass(frozen=True)
 class Scene:
-    """A rendered scene: uint8 (height, width, 3) RGB and its objects, rearmost first."""
+    """A rendered scene: uint8 (height, width, 3) RGB, and its objects from back to front."""
 
     pixels: NDArray[np.uint8]
     things: tuple[Thing, ...]
@@ -51,7 +51,7 @@ def _ink(rng: np.random.Generator, colour: str) -> NDArray[np.float32]:
 
 
 def _cover(rng: np.random.Generator, shape: str, width: int, height: int) -> NDArray[np.float32]:
-    """The coverage (height, width) 0..1 of the shape at a random place, wholly inside."""
+    """The coverage (height, width), 0..1, of the shape at a random place inside the scene."""
     radius = rng.uniform(0.08, 0.22) * min(width, height)
     angle = rng.uniform(-25, 25) + (90 * int(rng.integers(4)) if shape in TURNABLE else 0)
     patch = coverage(shape, radius, angle, (rng.random(), rng.random()))
@@ -73,7 +73,7 @@ def _fits(mask: NDArray[np.bool_], others: Sequence[NDArray[np.bool_]]) -> bool:
 
 
 def _next_kind(rng: np.random.Generator, kinds: Sequence[Kind], before: Kind | None) -> Kind:
-    """A kind; one time in three it shares a word with the one before, to make scenes harder."""
+    """A random kind. One in three shares a word with the previous kind, to make scenes harder."""
     if before is not None and rng.random() < 0.35:
         near = [kind for kind in kinds if (kind[0] == before[0]) != (kind[1] == before[1])]
         if near:
@@ -91,10 +91,10 @@ def render(
     """Render a scene of 1 to `most` objects drawn from `kinds`.
 
     Args:
-        rng: the only source of chance; the same state gives the same scene.
+        rng: the only source of randomness; the same state gives the same scene.
         width, height: pixels, at least 32.
-        kinds: what may appear.
-        most: objects at most; fewer when there is no room.
+        kinds: kinds to draw from.
+        most: maximum number of objects; a full scene has fewer.
     """
     pixels = background(rng, width, height)
     masks: list[NDArray[np.bool_]] = []
@@ -127,7 +127,7 @@ def _box_of(mask: NDArray[np.bool_]) -> NDArray[np.float32]:
 def scene(
     seed: int, number: int, width: int, height: int, kinds: Sequence[Kind] = ALL_KINDS
 ) -> Scene:
-    """Scene `number` of the endless, reproducible series `seed`."""
+    """Scene `number` of the reproducible series `seed`."""
     return render(np.random.default_rng([seed, number]), width, height, kinds)
 
 

@@ -1,4 +1,4 @@
-"""Outlines of the ten pictograms and their anti-aliased raster."""
+"""Outlines of the ten shapes, and their anti-aliased rendering."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from PIL import Image, ImageDraw
 
 Points = NDArray[np.float64]
 
-#: Every edge is drawn at this many samples per pixel and side, then averaged.
+#: Samples per pixel and axis, which are averaged.
 SUPERSAMPLING = 4
 
 
@@ -32,7 +32,7 @@ def _heart() -> list[Points]:
 
 
 def _crescent() -> list[Points]:
-    # Two arcs through the horns at +-60 degrees: a unit circle and one of the same size shifted.
+    # Two arcs through the tips at +-60 degrees: a unit circle and a shifted unit circle.
     outer = _arc(60, 300)
     inner = _arc(240, 120) + np.array([1.0, 0.0])
     return [np.concatenate([outer, inner]) + np.array([0.25, 0.0])]
@@ -50,7 +50,7 @@ def _polygon(*points: tuple[float, float]) -> list[Points]:
 
 
 _W = 0.3  # half the width of a bar of the cross
-#: Name -> outline and then its holes, in a unit frame (x right, y down, about -1..1).
+#: Name -> outline, followed by its holes, in a unit frame (x right, y down, about -1..1).
 OUTLINES: dict[str, list[Points]] = {
     "star": _star(),
     "circle": [_arc(0, 360)],
@@ -69,7 +69,7 @@ OUTLINES: dict[str, list[Points]] = {
     "ring": [_arc(0, 360), _arc(0, 360, 0.52)],
     "house": _house(),
 }
-#: These keep their name in any direction; the others stay within the tilt of the scene.
+#: Shapes that may point in any direction; the others are tilted by at most 25 degrees.
 TURNABLE = frozenset({"arrow", "crescent"})
 
 
@@ -83,7 +83,7 @@ def coverage(shape: str, radius: float, angle: float, offset: tuple[float, float
         offset: position of the centre within its pixel, 0..1 each.
 
     Returns:
-        float64 (side, side), 0..1; the centre lies in the middle pixel plus `offset`.
+        float64 (side, side), 0..1; the centre is at the middle pixel plus `offset`.
     """
     half = int(np.ceil(radius * 1.45)) + 1
     side = 2 * half + 1

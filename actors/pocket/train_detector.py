@@ -1,4 +1,4 @@
-"""Train the pocket detector from scratch on rendered scenes."""
+"""Trains the pocket detector from scratch on rendered scenes."""
 
 from __future__ import annotations
 
@@ -19,12 +19,13 @@ from .scenes import Scene, scene
 from .training import Plan, Trainer
 from .words import SEEN_KINDS
 
-#: Width and height of the training scenes: what the processor makes of square and of 4:3 images.
+#: Width and height of the training scenes: the processor's sizes for square and 4:3 images.
 FRAMES = ((128, 128), (160, 128), (128, 160), (160, 120))
-#: Until this share of the steps the frames are three quarters as wide and high: a step costs a
-#: little over half, and what is learnt carries over.
+#: Share of the steps with frames of three quarters of the width and height. Such a step takes a
+#: little over half the time, and the weights carry over.
 SMALL_UNTIL = 0.75
-#: Single words are learnt first; then this share of the prompts asks for pairs.
+#: Maximum share of prompts for pairs, and the share of the steps until it is reached. Training
+#: starts with single words.
 PAIR_SHARE, WORDS_UNTIL = 0.75, 0.15
 
 PLAN = Plan(steps=6000, peak_lr=1e-3)
@@ -32,16 +33,16 @@ PLAN = Plan(steps=6000, peak_lr=1e-3)
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """What, besides the plan, decides the weights."""
+    """The parameters that determine the weights, in addition to the plan."""
 
     seed: int = 11
     batch: int = 16
-    stock: int = 12000  # scenes; each comes back mirrored and with other prompts
+    stock: int = 12000  # scenes; each is reused, mirrored and with other prompts
     phrases: tuple[int, int] = (3, 20)
 
 
 class Batches:
-    """Batch k is a function of the recipe and k alone."""
+    """Training batches; batch k depends only on the recipe and k."""
 
     def __init__(self, recipe: Recipe, steps: int) -> None:
         self.recipe = recipe
@@ -56,12 +57,12 @@ class Batches:
         return scene(self.recipe.seed, number, width, height, SEEN_KINDS)
 
     def _numbers(self, rng: np.random.Generator) -> NDArray[np.int64]:
-        """Mostly scenes of one frame; one batch in five mixes frames and so has padding."""
+        """Scene numbers of a batch, mostly of one frame; one batch in five mixes frames."""
         groups = self.recipe.stock // len(FRAMES)
         chosen = rng.integers(0, groups, self.recipe.batch) * len(FRAMES)
         if rng.random() < 0.2:
             return chosen + rng.integers(0, len(FRAMES), self.recipe.batch)
-        # Square frames are the cheapest and come half of the time.
+        # Square frames are the cheapest, so half of the batches use them.
         return chosen + (0 if rng.random() < 0.5 else int(rng.integers(1, len(FRAMES))))
 
     def __call__(self, step: int) -> tuple[dict[str, Tensor], Targets]:
@@ -88,7 +89,7 @@ class Batches:
 
 
 def _target(item: Scene, wanted: NDArray[np.bool_], mirrored: bool) -> dict[str, Tensor]:
-    """Boxes (n, 4) cxcywh 0..1 of the objects that some phrase means, and by which they are."""
+    """The targets of an image: boxes (n, 4) cxcywh 0..1 of the prompted objects, and phrases."""
     height, width = item.pixels.shape[:2]
     keep = wanted.any(axis=1)
     corners = np.array([thing.box for thing in item.things], dtype=np.float32).reshape(-1, 4)
@@ -104,7 +105,7 @@ def _target(item: Scene, wanted: NDArray[np.bool_], mirrored: bool) -> dict[str,
 
 
 def _collate(images: list[NDArray[np.uint8]]) -> dict[str, Tensor]:
-    """Normalised and zero-padded at the right and the bottom, as the processor does it."""
+    """Normalise and zero-pad at the right and the bottom, as in the processor."""
     height = max(image.shape[0] for image in images)
     width = max(image.shape[1] for image in images)
     pixels = np.zeros((len(images), height, width, 3), dtype=np.float32)
@@ -118,7 +119,7 @@ def _collate(images: list[NDArray[np.uint8]]) -> dict[str, Tensor]:
 
 
 def train(folder: Path, work: Path, plan: Plan, recipe: Recipe) -> None:
-    """Train, resuming from `work` if a run was cut short, and store the checkpoint in `folder`."""
+    """Train, resume an interrupted run from `work`, and store the checkpoint in `folder`."""
     torch.manual_seed(recipe.seed)
     model = new_detector()
     count = sum(p.numel() for p in model.parameters())

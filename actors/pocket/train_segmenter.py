@@ -1,4 +1,4 @@
-"""Train the pocket segmenter from scratch: boxes as prompts, one mask each."""
+"""Trains the pocket segmenter from scratch with box prompts, one mask per box."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from .scenes import Scene, Thing, scene
 from .training import Plan, Trainer
 from .words import SEEN_KINDS
 
-#: Width and height of the scenes; the processor squeezes every image to a square.
+#: Width and height of the scenes; the processor resizes every image to a square.
 FRAMES = ((256, 256), (256, 192), (192, 256))
-#: The loss looks at masks of half the input's size, twice the decoder's own: at 64 px a bar of
-#: the smallest cross is 1.5 px wide.
+#: Side of the masks in the loss: half of the input's, twice the decoder's. At the decoder's 64 px a
+#: bar of the smallest cross is only 1.5 px wide.
 MASK_SIZE = SEGMENTER_SIZE // 2
 
 PLAN = Plan(steps=8000, peak_lr=6e-4)
@@ -29,23 +29,23 @@ PLAN = Plan(steps=8000, peak_lr=6e-4)
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """What, besides the plan, decides the weights."""
+    """The parameters that determine the weights, in addition to the plan."""
 
     seed: int = 12
     batch: int = 6
     boxes: int = 3
-    stock: int = 3000  # scenes; each comes back mirrored and with other boxes
+    stock: int = 3000  # scenes; each is reused, mirrored and with other boxes
 
 
 def _squeezed(mask: NDArray[np.bool_]) -> NDArray[np.float32]:
-    """The mask (height, width) as shares 0..1 of the pixels of a square of `MASK_SIZE`."""
+    """The mask (height, width) as coverage, 0..1, of a square of side `MASK_SIZE`."""
     image = Image.fromarray(mask.astype(np.uint8) * 255)
     small = image.resize((MASK_SIZE, MASK_SIZE), Image.Resampling.BOX)
     return np.asarray(small, dtype=np.float32) / np.float32(255)
 
 
 def _loose(rng: np.random.Generator, thing: Thing, frame: tuple[int, int]) -> NDArray[np.float32]:
-    """The object's box in the squeezed input's pixels, mostly a little off, as detectors are."""
+    """The object's box in pixels of the square input, mostly with noise as from a detector."""
     width, height = frame
     scale = SEGMENTER_SIZE / np.array([width, height, width, height], dtype=np.float32)
     box = thing.box * scale
@@ -56,20 +56,20 @@ def _loose(rng: np.random.Generator, thing: Thing, frame: tuple[int, int]) -> ND
 
 
 class Batches:
-    """Batch k is a function of the recipe and k alone."""
+    """Training batches; batch k depends only on the recipe and k."""
 
     def __init__(self, recipe: Recipe) -> None:
         self.recipe = recipe
         self.scene = lru_cache(maxsize=None)(self._scene)
 
     def _scene(self, number: int) -> Scene:
-        """The first scene from `number` on, in strides of the stock, that holds an object."""
+        """The first scene with an object from `number` on, in steps of the stock."""
         frame = FRAMES[number % len(FRAMES)]
         found = scene(self.recipe.seed, number, *frame, SEEN_KINDS)
         return found if found.things else self._scene(number + self.recipe.stock)
 
     def __call__(self, step: int) -> tuple[dict[str, Tensor], Tensor]:
-        """The model's inputs and the wanted masks (batch, boxes, MASK_SIZE, MASK_SIZE) 0..1."""
+        """The model's inputs and the target masks (batch, boxes, MASK_SIZE, MASK_SIZE) 0..1."""
         rng = np.random.default_rng([self.recipe.seed, 1, step])
         images, boxes, masks = [], [], []
         for number in rng.integers(0, self.recipe.stock, self.recipe.batch):
@@ -101,8 +101,8 @@ def mask_loss(
 
     Args:
         logits: (batch, boxes, 1, h, w), the decoder's masks.
-        wanted: (batch, boxes, H, W), 0..1.
-        iou_guess: (batch, boxes, 1), what the model thinks of its mask.
+        wanted: (batch, boxes, H, W), 0..1, the targets.
+        iou_guess: (batch, boxes, 1), the predicted IoU.
     """
     large = functional.interpolate(
         logits.flatten(0, 2)[:, None], wanted.shape[-2:], mode="bilinear", align_corners=False
@@ -121,7 +121,7 @@ def mask_loss(
 
 
 def train(folder: Path, work: Path, plan: Plan, recipe: Recipe) -> None:
-    """Train, resuming from `work` if a run was cut short, and store the checkpoint in `folder`."""
+    """Train, resume an interrupted run from `work`, and store the checkpoint in `folder`."""
     torch.manual_seed(recipe.seed)
     model = new_segmenter()
     count = sum(p.numel() for p in model.parameters())

@@ -11,14 +11,14 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-#: Computes the loss of one step and named parts of it for the log. All chance in it must come
-#: from the step's number, so that a resumed run sees the same batches.
+#: Computes the loss of one step, and named parts of it for the log. Its randomness must depend only
+#: on the step's number, so that a resumed run uses the same batches.
 LossOfStep = Callable[[int], tuple[Tensor, dict[str, Tensor]]]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """How long and how fast to train."""
+    """Number of steps, learning rate and other parameters of training."""
 
     steps: int
     peak_lr: float
@@ -31,7 +31,7 @@ class Plan:
     save_every: int = 500
 
     def lr(self, step: int) -> float:
-        """Linear warm-up, then a cosine down to a fiftieth of the peak."""
+        """The learning rate: linear warm-up, then a cosine down to `final_lr_share` of the peak."""
         if step < self.warmup:
             return self.peak_lr * (step + 1) / self.warmup
         done = (step - self.warmup) / max(1, self.steps - self.warmup)
@@ -40,7 +40,7 @@ class Plan:
 
 
 def _groups(model: nn.Module, decay: float) -> list[dict[str, object]]:
-    """Weight decay for matrices only: biases, norms and scales are left free."""
+    """Parameter groups: weight decay only for matrices, none for biases, norms and scales."""
     weights = [p for p in model.parameters() if p.ndim > 1]
     others = [p for p in model.parameters() if p.ndim <= 1]
     return [
@@ -73,7 +73,7 @@ class Trainer:
         print(f"resumed at step {self.step}", flush=True)
 
     def save(self) -> None:
-        """Write the whole state; the old file stands until the new one is complete."""
+        """Save the full state; the old file is replaced only by a complete one."""
         state = {
             "model": self.model.state_dict(),
             "optimizer": self.optimizer.state_dict(),
@@ -87,14 +87,14 @@ class Trainer:
         partial.replace(self.checkpoint)
 
     def _follow(self) -> None:
-        # A short memory at first, or the average would carry the random start along.
+        # A short memory at first; otherwise the average would keep the random initialisation.
         keep = min(self.plan.ema_decay, (1 + self.step) / (10 + self.step))
         with torch.no_grad():
             for name, parameter in self.model.named_parameters():
                 self.average[name].lerp_(parameter, 1 - keep)
 
     def run(self, loss_of_step: LossOfStep) -> None:
-        """Train to the end of the plan, logging and saving on the way."""
+        """Train to the end of the plan, with logs and saved states."""
         parameters = list(self.model.parameters())
         self.model.train()
         sums: dict[str, float] = {}
@@ -132,7 +132,7 @@ class Trainer:
         )
 
     def use_average(self) -> None:
-        """Put the averaged weights into the model."""
+        """Replace the model's weights by their average."""
         with torch.no_grad():
             for name, parameter in self.model.named_parameters():
                 parameter.copy_(self.average[name])

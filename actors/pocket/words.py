@@ -1,4 +1,4 @@
-"""The pocket world's language: shapes, colours, what is kept out of training, the vocabulary."""
+"""Shapes, colours, held-out pairs and the vocabulary of the pocket scenes."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ COLOURS = {
     "blue": (220.0, 14.0),
     "purple": (285.0, 12.0),
 }
-#: Another word for the same thing: prompts may use either.
+#: Synonyms that prompts may use.
 SYNONYMS = {"circle": "disc", "purple": "violet"}
 
-#: Never drawn and never prompted while training, not even as an absent class. Every shape and
-#: every colour is in the list, so that "unseen" measures composition, not a missing word.
+#: Pairs that training neither draws nor prompts, not even as absent classes. The list has every
+#: shape and every colour, so "unseen" measures composition, not an unknown word.
 HELD_OUT = frozenset(
     {
         ("blue", "star"),
@@ -46,7 +46,7 @@ HELD_OUT = frozenset(
     }
 )
 
-#: Everyday nouns that no scene contains: absent classes, so that the detector learns to say no.
+#: Nouns that no scene contains. As absent classes they teach the detector to reject.
 STRANGERS = (
     "apple",
     "bicycle",
@@ -72,14 +72,14 @@ STRANGERS = (
 
 
 class Kind(NamedTuple):
-    """What an object is, or what a phrase asks for (None: any)."""
+    """The kind of an object or of a phrase (None: any)."""
 
     colour: str | None
     shape: str | None
 
     @property
     def phrase(self) -> str:
-        """The kind as a prompt, for instance ``red star``, ``star`` or ``red``."""
+        """The kind as a prompt, e.g. ``red star``, ``star`` or ``red``."""
         return " ".join(word for word in self if word)
 
 
@@ -91,9 +91,9 @@ SEEN_KINDS = tuple(kind for kind in ALL_KINDS if tuple(kind) not in HELD_OUT)
 def vocabulary() -> list[str]:
     """The WordPiece vocabulary, one token per id (1,030 entries).
 
-    Grounding DINO finds phrases by BERT's ids of four tokens, fixed in the library's code:
-    [CLS] 101, [SEP] 102, "." 1012 and "?" 1029. The places between are filled with [unused] as
-    BERT does. Single characters and their "##" forms make every word tokenise.
+    Grounding DINO separates phrases by BERT's ids of four tokens, which are fixed in the library's
+    code: [CLS] 101, [SEP] 102, "." 1012 and "?" 1029. Other ids are [unused], as in BERT. Single
+    characters and their "##" forms allow every word to be tokenised.
     """
     fixed = {0: "[PAD]", 100: "[UNK]", 101: "[CLS]", 102: "[SEP]", 103: "[MASK]"}
     fixed |= {1012: ".", 1029: "?"}

@@ -1,4 +1,4 @@
-"""Attention of bfloat16 on CPUs without AMX: two matrix products."""
+"""Attention as two matrix products, for bfloat16 on CPUs without AMX."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 from transformers import AttentionInterface, PreTrainedModel
 
-BY_PRODUCTS = "nightjar_by_products"  #: by this name the library knows it
-_MOST_WEIGHTS = 2**24  # at once; of one head of sam2.1-hiera's global attention, at 1024 px: 2**24
+BY_PRODUCTS = "nightjar_by_products"  #: its name in the library's registry
+_MOST_WEIGHTS = 2**24  # per step; a head of sam2.1-hiera's global attention at 1024 px has 2**24
 
 
 def by_products(
@@ -21,22 +21,22 @@ def by_products(
     scaling: float | None = None,
     **kwargs: Any,
 ) -> tuple[Tensor, None]:
-    """Softmax attention, with the weights of a head written out; no gradient passes.
+    """Softmax attention that materialises the weights of a head; for inference only.
 
-    torch's kernel for CPUs keeps them in the cache, but multiplies bfloat16 fast with AMX alone:
-    without it, 4 heads of 4096 x 4096 weights take 0.29 s (one core), these products 0.10.
+    torch's CPU kernel does not materialise them, but its bfloat16 products are fast only with AMX.
+    Without AMX it takes 0.29 s for 4 heads of 4096 x 4096 weights (one core), this function 0.10.
 
     Args:
-        module: whose attention it is, not looked at, as are `kwargs` (dropout, is_causal).
-        query: (batch, heads, n, channels); `key` and `value` (batch, heads, m, channels).
-        attention_mask: None, or NotImplementedError: nothing in an image encoder is masked.
-        scaling: of the logits; None: 1 / sqrt(channels).
+        module: ignored, like `kwargs` (dropout, is_causal).
+        query: (batch, heads, n, channels); `key` and `value` are (batch, heads, m, channels).
+        attention_mask: must be None, as in image encoders; else NotImplementedError.
+        scaling: factor of the logits; None: 1 / sqrt(channels).
 
     Returns:
         (batch, n, heads, channels), and no weights.
     """
     if attention_mask is not None:
-        raise NotImplementedError("an image encoder has no attention mask")
+        raise NotImplementedError("attention masks are not supported; image encoders have none")
     query = query * (query.shape[-1] ** -0.5 if scaling is None else scaling)
     if query.shape[:-1].numel() * key.shape[-2] <= _MOST_WEIGHTS:
         out = _attended(query, key, value)
@@ -54,7 +54,7 @@ def _attended(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
 
 
 def attend_fast(encoder: PreTrainedModel, device: torch.device, dtype: torch.dtype) -> None:
-    """Let an image encoder compute its attention by products, where that is faster."""
+    """Use `by_products` in an image encoder if that is faster."""
     without_amx = not torch.cpu.get_capabilities().get("amx_bf16")
     if device.type == "cpu" and dtype == torch.bfloat16 and without_amx:
         encoder.set_attn_implementation(BY_PRODUCTS)

@@ -13,12 +13,16 @@ from actors.segmentation.settings import Sam2Config
 
 
 class Sam2(Actor[Sam2Config]):
-    """Gives every box a mask; images without boxes never meet the model.
+    """Computes a mask for every box; images without boxes skip the model.
 
-    Reads `image`, an encoded image, upright (EXIF orientation applied), and `boxes`.
-    Writes `masks` (see `actors.instances`): one per box in the same order, null where `boxes` or
-    `image` is null or `segment_failure` says why: CORRUPT_IMAGE, TOO_MANY_PIXELS, OUT_OF_MEMORY
-    (alone in a forward).
+    Reads:
+        image: an encoded, upright image (EXIF orientation applied), or null.
+        boxes: see `actors.instances`.
+
+    Writes:
+        masks: see `actors.instances`; one per box in the same order. Null if `image` or `boxes` is
+            null, and after a failure.
+        segment_failure: CORRUPT_IMAGE, TOO_MANY_PIXELS, OUT_OF_MEMORY (in a batch of one).
     """
 
     reads = pa.schema([("image", pa.binary()), ("boxes", BOXES)])
@@ -26,9 +30,9 @@ class Sam2(Actor[Sam2Config]):
     failure_column = "segment_failure"
 
     def __init__(self, config: Sam2Config) -> None:
-        """Raises SetupError: see `actors.segmentation.sam2_checkpoint.load_sam2`."""
+        """Raises SetupError (see `actors.segmentation.sam2_checkpoint.load_sam2`)."""
         super().__init__(config)
-        # torch: seconds, and not for the driver
+        # It imports torch, which takes seconds and which the driver does not need.
         from actors.segmentation.sam2_segmenter import Segmenter, ToSegment
 
         self._request = ToSegment

@@ -1,4 +1,4 @@
-"""Loading a SAM 2: transformers' checkpoints, and Meta's original `.pt` files."""
+"""Loads SAM 2 from transformers checkpoints and from Meta's original `.pt` files."""
 
 from __future__ import annotations
 
@@ -20,30 +20,29 @@ from actors.segmentation.sam2_meta_names import (
 )
 from actors.segmentation.settings import Sam2Config
 
-#: The hub's sam2.1-hiera-* are of the second type: the image model and weights for video.
+#: sam2.1-hiera-* on the hub have the second type: the image model plus weights for video.
 FAMILY = Family(
     Sam2Model,
     Sam2ImageProcessor,
-    "fetch the checkpoint anew: config, processor and safetensors belong to it",
+    "download the checkpoint again, with config, processor and safetensors",
     title="SAM 2",
     types=("sam2", "sam2_video"),
 )
 
 
 def load_sam2(config: Sam2Config) -> Pretrained:
-    """A Sam2Model, float32, with its Sam2ImageProcessor; from Meta's `.pt` file or a directory.
+    """A Sam2Model, float32, with its Sam2ImageProcessor, from Meta's `.pt` file or a directory.
 
-    Raises SetupError for everything that keeps the weights from being exactly those of the
-    checkpoint: not there, damaged, incomplete, of another architecture, of another size than its
-    processor makes.
+    Raises SetupError if the checkpoint is missing, damaged, incomplete or of another architecture,
+    or if its input size differs from its processor's.
     """
     name, meta_config = config.model, config.meta_config
     if name.endswith(".pt"):
         return _load_meta(Path(name), meta_config)
     if meta_config is not None:
         raise SetupError(
-            f"meta_config {meta_config} is given, but {name!r} is no .pt file",
-            "drop meta_config, or set `model` to Meta's checkpoint",
+            f"meta_config {meta_config} is set, but {name!r} is not a .pt file",
+            "remove meta_config, or set `model` to Meta's checkpoint",
         )
     loaded = FAMILY.load(config)
     _check_size(name, loaded.model, loaded.processor)
@@ -51,22 +50,22 @@ def load_sam2(config: Sam2Config) -> Pretrained:
 
 
 def _check_size(name: str, model: Sam2Model, processor: Any) -> None:
-    """A processor of another size would shift every mask without an error."""
+    """Check the processor's size; a wrong size would shift every mask without an error."""
     size = model.prompt_encoder.input_image_size
     if (processor.size["height"], processor.size["width"]) != (size, size):
         raise SetupError(
-            f"{name!r} was trained on {size} x {size} px, its processor makes "
+            f"the model {name!r} needs {size} x {size} px, but its processor resizes to "
             f"{processor.size['width']} x {processor.size['height']}",
-            "use the processor config that belongs to the checkpoint",
+            "use the checkpoint's own processor config",
         )
 
 
 def _load_meta(path: Path, config_name: str | None) -> Pretrained:
     if config_name not in CONFIG_NAMES:
         raise SetupError(
-            f"{path} is one of Meta's checkpoints, which does not say its own architecture; "
+            f"{path} is a checkpoint of Meta, which does not contain its architecture; "
             f"meta_config is {config_name}",
-            f"set meta_config to the one it was published with: {', '.join(CONFIG_NAMES)}",
+            f"set meta_config to the checkpoint's config: {', '.join(CONFIG_NAMES)}",
         )
     model = Sam2Model(transformers_config(config_name))
     try:
@@ -74,7 +73,7 @@ def _load_meta(path: Path, config_name: str | None) -> Pretrained:
     except RuntimeError as error:
         raise SetupError(
             f"{path} does not fit {config_name}: {str(error)[:500]}",
-            "set meta_config to the config that the checkpoint was published with",
+            "set meta_config to the checkpoint's config",
         ) from error
     provenance = {
         "model": path.name,
@@ -90,11 +89,11 @@ def _read_meta(path: Path) -> dict[str, Tensor]:
         state: dict[str, Tensor] = content["model"]
     except FileNotFoundError:
         raise SetupError(
-            f"no file {path}", "download the checkpoint and set `model` to its path"
+            f"file {path} does not exist", "download the checkpoint and set `model` to its path"
         ) from None
     except (OSError, RuntimeError, EOFError, KeyError, TypeError, pickle.UnpicklingError) as error:
         raise SetupError(
-            f"{path} is no checkpoint of SAM 2: {type(error).__name__}: {str(error)[:500]}",
-            "download the checkpoint anew",
+            f"{path} is not a checkpoint of SAM 2: {type(error).__name__}: {str(error)[:500]}",
+            "download the checkpoint again",
         ) from error
     return state

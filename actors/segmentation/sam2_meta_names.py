@@ -1,4 +1,4 @@
-"""Meta's original SAM 2 checkpoints under the names of transformers' Sam2Model."""
+"""Converts Meta's original SAM 2 checkpoints to the names of transformers' Sam2Model."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 from transformers import Sam2Config, Sam2HieraDetConfig, Sam2VisionConfig
 
-#: What each of Meta's config files says about the backbone; all the rest is the same in all of
-#: them, and is the default of transformers' config classes. SAM 2 and 2.1 differ in memory only.
+#: The backbone in each of Meta's config files. All other values are equal in all of them, and are
+#: the defaults of transformers' config classes. SAM 2 and 2.1 differ only in the video memory.
 BACKBONES: dict[str, dict[str, Any]] = {
     "hiera_t": {"blocks_per_stage": [1, 2, 7, 2], "global_attention_blocks": [5, 7, 9]},
     "hiera_s": {"blocks_per_stage": [1, 2, 11, 2], "global_attention_blocks": [7, 10, 13]},
@@ -37,7 +37,7 @@ BACKBONES: dict[str, dict[str, Any]] = {
 
 CONFIG_NAMES = tuple(f"{sam}_{size}.yaml" for sam in ("sam2", "sam2.1") for size in BACKBONES)
 
-#: Weights for video: an image never meets them.
+#: Weights for video; the image model does not use them.
 _VIDEO = re.compile(
     r"memory_(attention|encoder)\.|maskmem_tpos_enc|no_mem_pos_enc|no_obj_|mask_downsample\."
     r"|obj_ptr_"
@@ -90,10 +90,9 @@ def transformers_config(config_name: str) -> Sam2Config:
 
 
 def transformers_state(meta: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The image part of Meta's state dict under the names of `Sam2Model.state_dict`.
+    """The image part of Meta's state dict, with the names of `Sam2Model.state_dict`.
 
-    Names that are not of SAM 2 are carried over as they are, so that loading with ``strict=True``
-    reports them.
+    Unknown names are kept, so that loading with ``strict=True`` reports them.
     """
     state: dict[str, Tensor] = {}
     points: dict[int, Tensor] = {}
@@ -106,7 +105,7 @@ def transformers_state(meta: Mapping[str, Tensor]) -> dict[str, Tensor]:
             points[int(point[1])] = weight
         else:
             state[name] = weight
-    if points:  # Meta has a table of one row for each kind of point
+    if points:  # Meta stores one table with a single row per kind of point
         state["prompt_encoder.point_embed.weight"] = torch.cat([points[i] for i in sorted(points)])
     if _POSITIONS in state:  # one matrix in Meta's code, two buffers in transformers'
         state["shared_image_embedding.positional_embedding"] = state[_POSITIONS].clone()

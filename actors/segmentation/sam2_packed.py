@@ -1,4 +1,4 @@
-"""SAM 2 as a batch machine: images embedded together, all their boxes decoded together."""
+"""SAM 2 in batches: images are embedded together, and all their boxes are decoded together."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from transformers import Sam2Model
 
 from actors.segmentation.attention import attend_fast
 
-#: The maps of one image, finest first, as `Sam2Model.get_image_embeddings` gives them: for
-#: sam2.1-hiera (32, 256, 256), (64, 128, 128), (256, 64, 64); 16 MB as float32.
+#: Feature maps of one image, finest first, from `Sam2Model.get_image_embeddings`. For sam2.1-hiera:
+#: (32, 256, 256), (64, 128, 128), (256, 64, 64); 16 MB as float32.
 Features = tuple[Tensor, ...]
 
 
@@ -26,7 +26,7 @@ class BoxPrompt:
 
 @dataclass(frozen=True)
 class RawMask:
-    """What the decoder says of one box. `logits`: (h, w), on the device; `iou`: 0..1 or NaN."""
+    """The decoder's output for one box. `logits`: (h, w), on the device; `iou`: 0..1 or NaN."""
 
     logits: Tensor
     iou: float
@@ -35,20 +35,21 @@ class RawMask:
 class PackedSam2:
     """Runs a Sam2Model on ragged batches.
 
-    The library takes the same number of boxes for every image only. Here each (image, box) pair is
-    an image with one box: its decoder copies the features for each box anyway, so nothing is
-    computed twice and nothing is padded. CPU time of one thread, 8 images with 1 to 7 boxes: the
-    pocket model takes 1.8 ms per box in packs of 4 and 2.1 image by image; hiera-tiny 99 ms both
-    ways. Boxes padded to the longest image (1, 3, 5 and 7 boxes) cost 2.3 times as much.
+    The library needs an equal number of boxes for every image. Here each (image, box) pair is an
+    image with one box. The decoder copies the features for each box anyway, so nothing is computed
+    twice and no padding is needed. Time per box on one CPU thread, for 8 images with 1 to 7 boxes:
+    the pocket model takes 1.8 ms in packs of 4 and 2.1 ms image by image; hiera-tiny takes 99 ms in
+    both cases. Padding to the largest number of boxes (1, 3, 5 and 7 boxes) takes 2.3 times as
+    long.
     """
 
     def __init__(self, model: Sam2Model, device: torch.device, dtype: torch.dtype) -> None:
         """Move `model` to `device`; encoder and decoder compute in `dtype`.
 
-        Prompts stay in float32: bfloat16 has 8 bits for a coordinate, 4 of 1024 pixels.
+        Prompts stay in float32, because bfloat16 has 8 bits: steps of 4 pixels at 1024.
         """
         self.model = model.train(False)
-        torch.nn.Module.to(self.model, device)  # the library's own hides what it takes from mypy
+        torch.nn.Module.to(self.model, device)  # mypy cannot see the arguments of the library's own
         self.device = device
         self.dtype = dtype
         with torch.inference_mode():
@@ -61,14 +62,14 @@ class PackedSam2:
 
     @torch.inference_mode()
     def embed(self, pixels: Sequence[Tensor]) -> list[Features]:
-        """Features of images (3, size, size), normalised. Raises torch.OutOfMemoryError."""
+        """Features of normalised images (3, size, size). Raises torch.OutOfMemoryError."""
         batch = torch.stack(list(pixels)).to(self.device, self.dtype)
         levels = self.model.get_image_embeddings(batch)
         return list(zip(*levels, strict=True))
 
     @torch.inference_mode()
     def decode(self, prompts: Sequence[BoxPrompt]) -> list[RawMask]:
-        """One mask per box, whatever images they are on. Raises torch.OutOfMemoryError."""
+        """One mask per box, from any images. Raises torch.OutOfMemoryError."""
         boxes = torch.stack([prompt.box for prompt in prompts]).to(self.device)
         sparse, dense = self.model.prompt_encoder(
             input_points=None, input_labels=None, input_boxes=boxes.unsqueeze(1), input_masks=None
@@ -81,7 +82,7 @@ class PackedSam2:
             image_positional_embeddings=self._positions.expand(len(prompts), -1, -1, -1),
             sparse_prompt_embeddings=sparse.to(self.dtype),
             dense_prompt_embeddings=dense.to(self.dtype),
-            multimask_output=False,  # a box names one object; three masks are for single points
+            multimask_output=False,  # a box means one object; three masks are for points
             high_resolution_features=fine,
         )
         return [

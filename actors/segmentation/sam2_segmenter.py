@@ -1,4 +1,4 @@
-"""From encoded images and boxes to masks: decode, embed, decode all boxes, encode."""
+"""Turns encoded images and boxes into masks: decode, embed, segment the boxes, encode."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ from actors.segmentation.sam2_checkpoint import load_sam2
 from actors.segmentation.sam2_packed import BoxPrompt, Features, PackedSam2, RawMask
 from actors.segmentation.settings import Sam2Config
 
-#: Images whose features are on the device together: 16 MB each as float32 for sam2.1-hiera.
+#: Maximum images with features on the device: 16 MB each as float32 for sam2.1-hiera.
 WINDOW = 16
-#: (cpu, cuda). One CPU thread is no faster with more: hiera-tiny takes 1.3 s per image, alone or in
-#: batches of 4, and 50 ms per box in packs of 4, 8 or 16 (bfloat16; freed memory kept, without that
-#: more are slower). The values for cuda are not measured.
+#: (cpu, cuda). Larger batches are not faster on one CPU thread: hiera-tiny takes 1.3 s per image at
+#: batch 1 and 4, and 50 ms per box in packs of 4, 8 or 16 (bfloat16). They are slower if freed
+#: memory is not kept (`actors.heap`). The values for cuda are not measured.
 IMAGES_AT_ONCE = (1, 8)
 BOXES_AT_ONCE = (4, 64)
 
@@ -43,7 +43,7 @@ class ToSegment:
 
 @dataclass(frozen=True)
 class Prepared:
-    """An image as the model wants it. `pixels`: float32 (3, size, size), normalised."""
+    """An image as the model's input. `pixels`: float32 (3, size, size), normalised."""
 
     pixels: Tensor
     height: int
@@ -57,7 +57,7 @@ class Segmenter:
     def __init__(
         self, config: Sam2Config, timed: Callable[[str], AbstractContextManager[None]]
     ) -> None:
-        """`timed` names the step that its block's wall time is booked on. Raises SetupError."""
+        """`timed(step)` adds the wall time of its block to a step. Raises SetupError."""
         place = pick_placement(config.device, config.dtype, on_cpu=best_on_cpu())
         loaded = load_sam2(config)
         self._timed = timed
@@ -70,7 +70,7 @@ class Segmenter:
         self.provenance = loaded.provenance | place.provenance(transformers)
 
     def segment(self, requests: Sequence[ToSegment]) -> list[list[MaskValue] | ItemFailure]:
-        """For each image one mask a box, or what is wrong with it."""
+        """One mask per box of each image, or the image's failure."""
         windows = parts(requests, WINDOW)
         results: list[list[MaskValue] | ItemFailure] = []
         for window in ahead(self._prepared, windows):
@@ -80,7 +80,7 @@ class Segmenter:
         return results
 
     def _prepared(self, requests: Sequence[ToSegment]) -> list[Prepared | ItemFailure]:
-        """Runs in a thread beside the model."""
+        """Decode images in threads while the model runs."""
         with self._timed("decode"):
             return list(self._threads.map(self._prepare, requests))
 
@@ -92,7 +92,7 @@ class Segmenter:
         rgb = picture.crop((0, 0, picture.width, picture.height))
         if isinstance(rgb, ItemFailure):
             return rgb
-        # The channels are named: the library would take 3 rows for 3 channels.
+        # The layout is given, because the library would take an image of 3 rows for channels first.
         pixels = self._processor(rgb, input_data_format="channels_first", return_tensors="pt")
         return Prepared(pixels["pixel_values"][0], picture.height, picture.width, request.boxes)
 
@@ -111,20 +111,22 @@ class Segmenter:
         return [self._masks(image, maps, raw) for image, maps in zip(images, features, strict=True)]
 
     def _boxes(self, image: Prepared) -> Tensor:
-        """(n, 4) in pixels of the model's input, which does not keep the aspect ratio."""
+        """Boxes (n, 4) in pixels of the model's input, whose aspect ratio differs."""
         scale = np.array([self._size / image.width, self._size / image.height] * 2)
         return torch.from_numpy((np.array(image.boxes) * scale).astype(np.float32))
 
     def _masks(
         self, image: Prepared, features: Features | None, raw: Iterator[RawMask | None]
     ) -> list[MaskValue] | ItemFailure:
-        """The masks of one image, taken from `raw` if its features fitted into memory."""
+        """The masks of one image, from the next values of `raw`; none if `features` is None."""
         if features is None:
-            return _out_of_memory("the image does not fit the device's memory alone")
+            return _out_of_memory(
+                "the image does not fit into the device's memory, even in a batch of one"
+            )
         found = [next(raw) for _ in image.boxes]
         masks = [mask for mask in found if mask is not None]
         if len(masks) < len(found):
-            return _out_of_memory("a single box does not fit the device's memory alone")
+            return _out_of_memory("a single box does not fit into the device's memory")
         with self._timed("encode_masks"):
             rles = halving(
                 lambda logits: encode(logits, image.height, image.width),
@@ -133,7 +135,7 @@ class Segmenter:
         encoded = [rle for rle in rles if rle is not None]
         if len(encoded) < len(rles):
             size = f"{image.width} x {image.height}"
-            return _out_of_memory(f"a mask of {size} px does not fit the device's memory alone")
+            return _out_of_memory(f"a single mask of {size} px does not fit into memory")
         agreement = box_agreement(encoded, np.array(image.boxes))
         return [
             _value(rle, mask.iou, agree)
@@ -142,7 +144,7 @@ class Segmenter:
 
 
 def _value(rle: Rle, iou: float, agreement: float) -> MaskValue:
-    """NaN is not known, and so becomes null."""
+    """The MASK value; NaN becomes null (unknown)."""
     return {
         **value_of(rle),
         "mask_iou": iou if math.isfinite(iou) else None,

@@ -11,15 +11,18 @@ from actors.segmentation.settings import Sam3Config
 
 
 class Sam3(Actor[Sam3Config]):
-    """Finds the classes of an ontology in images and gives each object its mask.
+    """Finds the classes of an ontology in images, with boxes and masks.
 
-    Reads `image`: an encoded image, upright (EXIF orientation applied), or null.
-    Writes `boxes` and `masks` (see `actors.instances`), one mask per box in the same order. Both
-    are null where `image` is null or could not be looked at; then `detect_failure` says why:
-    CORRUPT_IMAGE, TOO_MANY_PIXELS, OUT_OF_MEMORY (alone in a forward), ENGINE_FAULT (the model
-    answered NaN). Where boxes are there and masks could not be made, `masks` alone is null and
-    `segment_failure` says why: OUT_OF_MEMORY, ENGINE_FAULT. The model does not estimate the IoU
-    of its masks: `mask_iou` is null.
+    Reads:
+        image: an encoded, upright image (EXIF orientation applied), or null.
+
+    Writes:
+        boxes: see `actors.instances`; null without an image or after a detection failure.
+        detect_failure: CORRUPT_IMAGE, TOO_MANY_PIXELS, OUT_OF_MEMORY (in a batch of one),
+            ENGINE_FAULT (NaN from the model).
+        masks: one per box in the same order; `mask_iou` is null, because the model does not
+            estimate it. Null if `boxes` is null or only the masks failed.
+        segment_failure: OUT_OF_MEMORY or ENGINE_FAULT of the masks.
     """
 
     reads = pa.schema([("image", pa.binary())])
@@ -34,7 +37,7 @@ class Sam3(Actor[Sam3Config]):
     failure_column = "detect_failure"
 
     def __init__(self, config: Sam3Config) -> None:
-        """Raises SetupError: see `actors.segmentation.sam3_checkpoint` and `sam3_prompts`."""
+        """Raises SetupError (see `actors.segmentation.sam3_checkpoint` and `sam3_prompts`)."""
         super().__init__(config)
         from actors.segmentation.sam3_finder import Finder
 

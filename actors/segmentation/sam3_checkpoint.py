@@ -1,4 +1,4 @@
-"""Loading a SAM 3: the image model, alone or out of a checkpoint for video."""
+"""Loads SAM 3's image model from an image or a video checkpoint."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from actors.failures import SetupError
 from actors.hub_model import HubCheckpoint
 from actors.loading import Family, Pretrained
 
-#: The hub's facebook/sam3 is of the second type: the image model is its `detector_model`, which
-#: `Sam3Model` takes out by itself, and the tracker's weights are left.
+#: facebook/sam3 on the hub has the second type. `Sam3Model` loads its `detector_model` and ignores
+#: the tracker's weights.
 FAMILY = Family(
     Sam3Model,
     Sam3Processor,
-    "fetch the checkpoint anew: config, processor, tokenizer and safetensors belong to it",
+    "download the checkpoint again, with config, processor, tokenizer and safetensors",
     title="SAM 3",
     types=("sam3", "sam3_video"),
 )
@@ -24,9 +24,8 @@ FAMILY = Family(
 def load_sam3(wanted: HubCheckpoint) -> Pretrained:
     """A Sam3Model, float32, with its Sam3Processor.
 
-    Raises SetupError for everything that keeps the weights from being exactly those of the
-    checkpoint: not there, damaged, incomplete, of another architecture, of another size than its
-    processor makes.
+    Raises SetupError if the checkpoint is missing, damaged, incomplete or of another architecture,
+    or if its input size differs from its processor's.
     """
     loaded = FAMILY.load(wanted)
     _check_size(wanted.model, loaded.model, loaded.processor)
@@ -34,13 +33,13 @@ def load_sam3(wanted: HubCheckpoint) -> Pretrained:
 
 
 def _check_size(name: str, model: Sam3Model, processor: Any) -> None:
-    """Positions are laid out for one size; the library would fail at the first image."""
+    """Check the processor's size; with a wrong size the library fails at the first image."""
     trained = model.config.image_size
     height, width = (trained, trained) if isinstance(trained, int) else trained
     made = processor.image_processor.size
     if (made["height"], made["width"]) != (height, width):
         raise SetupError(
-            f"{name!r} was trained on {width} x {height} px, its processor makes "
+            f"the model {name!r} needs {width} x {height} px, but its processor resizes to "
             f"{made['width']} x {made['height']}",
-            "use the processor config that belongs to the checkpoint",
+            "use the checkpoint's own processor config",
         )

@@ -1,4 +1,4 @@
-"""From encoded images to instances with masks: decode, embed, look, choose, draw the chosen."""
+"""Turns encoded images into instances with masks: decode, embed, detect, select, segment."""
 
 from __future__ import annotations
 
@@ -27,16 +27,16 @@ from actors.segmentation.sam3_packed import Maps, Outline, PackedSam3, Pair, Sig
 from actors.segmentation.sam3_prompts import tokens_of
 from actors.segmentation.settings import Sam3Config
 
-#: (cpu, cuda). One CPU thread, the architecture of facebook/sam3 at 1,008 px: 76 s to embed an
-#: image; 3.9 s to look for a prompt alone, 4.0 in packs of 2, 4.5 in packs of 4; 1.2 s to make its
-#: masks in packs of any of these sizes. The values for cuda are not measured.
+#: (cpu, cuda). Seconds on one CPU thread, for the architecture of facebook/sam3 at 1,008 px: 76 to
+#: embed an image; per prompt 3.9 to detect at batch 1, 4.0 at 2 and 4.5 at 4, and 1.2 for its masks
+#: at any of these batch sizes. The values for cuda are not measured.
 IMAGES_AT_ONCE = (1, 8)
 PROMPTS_AT_ONCE = (1, 16)
 
 
 @dataclass(frozen=True)
 class Finding:
-    """What is known of one row: its columns, what is wrong, or None."""
+    """The columns of one row: values, failures, or None."""
 
     boxes: list[Instance] | ItemFailure | None
     masks: list[MaskValue] | ItemFailure | None
@@ -44,7 +44,7 @@ class Finding:
 
 @dataclass(frozen=True)
 class Prepared:
-    """An image as the model wants it. `pixels`: float32 (3, size, size), normalised."""
+    """An image as the model's input. `pixels`: float32 (3, size, size), normalised."""
 
     pixels: Tensor
     height: int
@@ -56,8 +56,8 @@ class Chosen:
     """The instances of one image.
 
     Attributes:
-        candidates: for each instance its index among the image's candidates.
-        outlines: the masks to make, in the order of the candidates.
+        candidates: index of each instance among the image's candidates.
+        outlines: the masks to compute, in the order of the candidates.
     """
 
     instances: list[Instance]
@@ -71,7 +71,7 @@ class Finder:
     def __init__(
         self, config: Sam3Config, timed: Callable[[str], AbstractContextManager[None]]
     ) -> None:
-        """`timed` names the step that its block's wall time is booked on. Raises SetupError."""
+        """`timed(step)` adds the wall time of its block to a step. Raises SetupError."""
         place = pick_placement(config.device, config.dtype, on_cpu=best_on_cpu())
         loaded = load_sam3(config)
         text: Any = loaded.model.config.text_config
@@ -88,14 +88,14 @@ class Finder:
         )
         self._images_at_once = config.images_at_once or IMAGES_AT_ONCE[place.on_gpu]
         self._prompts_at_once = config.prompts_at_once or PROMPTS_AT_ONCE[place.on_gpu]
-        # Images whose maps are on the device together: enough to fill a pack with pairs.
+        # Maximum images with maps on the device: enough to fill a batch with pairs.
         packed = math.ceil(self._prompts_at_once / len(prompts))
         self._images_held = max(self._images_at_once, packed)
         self._threads = ThreadPoolExecutor(config.decode_threads)
         self.provenance = loaded.provenance | place.provenance(transformers)
 
     def find(self, images: Sequence[bytes | None]) -> list[Finding]:
-        """For each image its instances and their masks, or what is wrong; None where it is None."""
+        """The instances and masks of each image, or its failure; None for None."""
         encoded = [data for data in images if data is not None]
         findings: list[Finding] = []
         for window in ahead(self._prepared, parts(encoded, self._images_held)):
@@ -107,7 +107,7 @@ class Finder:
         return [Finding(None, None) if data is None else next(rest) for data in images]
 
     def _prepared(self, images: Sequence[bytes]) -> list[Prepared | ItemFailure]:
-        """Runs in a thread beside the model."""
+        """Decode images in threads while the model runs."""
         with self._timed("decode"):
             return list(self._threads.map(self._prepare, images))
 
@@ -119,7 +119,7 @@ class Finder:
         rgb = picture.crop((0, 0, picture.width, picture.height))
         if isinstance(rgb, ItemFailure):
             return rgb
-        # The channels are named: the library would take 3 rows for 3 channels.
+        # The layout is given, because the library would take an image of 3 rows for channels first.
         pixels = self._processor(rgb, input_data_format="channels_first", return_tensors="pt")
         return Prepared(pixels["pixel_values"][0], picture.height, picture.width)
 
@@ -150,19 +150,21 @@ class Finder:
     def _chosen(
         self, image: Prepared, maps: Maps | None, sightings: Iterator[Sighting | None]
     ) -> Chosen | ItemFailure:
-        """The instances of one image, from its share of `sightings` if its maps fitted."""
+        """The instances of one image, from the next `sightings`; none if `maps` is None."""
         if maps is None:
-            return _out_of_memory("the image does not fit the device's memory alone")
+            return _out_of_memory(
+                "the image does not fit into the device's memory, even in a batch of one"
+            )
         answers = [next(sightings) for _ in self._sam3.concepts]
         seen = [answer for answer in answers if answer is not None]
         if len(seen) < len(answers):
-            return _out_of_memory("a single prompt does not fit the device's memory alone")
+            return _out_of_memory("a single prompt does not fit into the device's memory")
         if not all(one.finite for one in seen):
-            return ItemFailure(FailureKind.ENGINE_FAULT, "the model answered NaN or infinity")
+            return ItemFailure(FailureKind.ENGINE_FAULT, "the model returned NaN or infinity")
         found = Candidates.joined(
             [_candidates(one, number, image) for number, one in enumerate(seen)]
         )
-        # A box outside the image, or of no width after rounding, is no candidate.
+        # Boxes outside the image and boxes without area are dropped.
         whole = (found.boxes[:, 2:] > found.boxes[:, :2]).all(1).nonzero()[:, 0]
         picked = self._selector.picked(found[whole], "sam3")
         candidates = [int(whole[index]) for index, _ in picked]
@@ -172,7 +174,7 @@ class Finder:
     def _outlines(
         self, maps: Maps, seen: Sequence[Sighting], candidates: set[int]
     ) -> list[Outline]:
-        """What the mask decoder is asked for, in the order of the candidates."""
+        """The requests to the mask decoder, in the order of the candidates."""
         outlines = []
         start = 0
         for concept, sighting in zip(self._sam3.concepts, seen, strict=True):
@@ -186,13 +188,17 @@ class Finder:
     def _masks(
         self, image: Prepared, chosen: Chosen, drawn: Iterator[Tensor | None]
     ) -> list[MaskValue] | ItemFailure:
-        """A mask per instance, in their order, from the image's share of `drawn`."""
+        """A mask per instance, in their order, from the next values of `drawn`."""
         answers = [next(drawn) for _ in chosen.outlines]
         logits = [answer for answer in answers if answer is not None]
         if len(logits) < len(answers):
-            return _out_of_memory("the masks of a prompt do not fit the device's memory alone")
+            return _out_of_memory(
+                "the masks of a single prompt do not fit into the device's memory"
+            )
         if not all(part.isfinite().all() for part in logits):
-            return ItemFailure(FailureKind.ENGINE_FAULT, "the model answered NaN in a mask")
+            return ItemFailure(
+                FailureKind.ENGINE_FAULT, "the model returned NaN or infinity in a mask"
+            )
         by_candidate = dict(
             zip(sorted(chosen.candidates), (one for part in logits for one in part), strict=True)
         )
@@ -204,13 +210,13 @@ class Finder:
         encoded = [rle for rle in rles if rle is not None]
         if len(encoded) < len(rles):
             size = f"{image.width} x {image.height}"
-            return _out_of_memory(f"a mask of {size} px does not fit the device's memory alone")
+            return _out_of_memory(f"a single mask of {size} px does not fit into memory")
         boxes = np.array([instance["box"] for instance in chosen.instances]).reshape(-1, 4)
         return unestimated(encoded, boxes)
 
 
 def _candidates(sighting: Sighting, number: int, image: Prepared) -> Candidates:
-    """Boxes in pixels of the upright image, inside it. `number`: of the prompt."""
+    """Candidates with boxes in pixels of the upright image. `number`: index of the prompt."""
     edges = torch.tensor([image.width, image.height, image.width, image.height])
     boxes = (sighting.boxes * edges).clamp(torch.zeros(4), edges)
     return Candidates(boxes, sighting.scores, torch.full((len(boxes),), number))

@@ -1,5 +1,4 @@
-"""SAM 3 as a batch machine: prompts read once, images embedded once, masks made for what is
-chosen."""
+"""SAM 3 in batches: prompts and images are encoded once; only selected objects get masks."""
 
 from __future__ import annotations
 
@@ -18,19 +17,19 @@ from transformers.models.sam3.modeling_sam3 import Sam3MaskDecoderOutput, Sam3Vi
 from actors.segmentation.attention import attend_fast
 from actors.segmentation.sam3_prompts import Tokens
 
-#: The maps of one image, finest first: for facebook/sam3 (256, 288, 288), (256, 144, 144),
+#: Feature maps of one image, finest first. For facebook/sam3: (256, 288, 288), (256, 144, 144),
 #: (256, 72, 72); 111 MB as float32.
 Maps = tuple[Tensor, ...]
 
 
 @dataclass(frozen=True)
 class Concept:
-    """A prompt as the model has read it.
+    """An encoded prompt.
 
     Attributes:
         features: float32 (length, width), one row per token.
         mask: bool (length,), false for padding.
-        floor: lowest score of a candidate, 0..1.
+        floor: minimum score of a candidate, 0..1.
     """
 
     features: Tensor
@@ -48,16 +47,16 @@ class Pair:
 
 @dataclass(frozen=True)
 class Sighting:
-    """What may be seen of one prompt in one image: n candidates that reach the floor.
+    """The n candidates of one prompt in one image with at least the minimum score.
 
     Attributes:
         boxes: float32 (n, 4), x0, y0, x1, y1 relative to the image, not clipped, on the CPU.
-        scores: float32 (n,), 0..1, on the CPU: the probability of the query times that of the
-            prompt's presence in the image, as the library's post-processing has it.
-        finite: false where the model answered NaN or infinity.
-        queries: (n, width), on the device: what the mask decoder wants of the candidates.
-        scene: (cells, width), on the device: the coarsest map as seen with the prompt; None where
-            n is 0, so that a prompt that nothing answers to holds no memory (5 MB as float32).
+        scores: float32 (n,), 0..1, on the CPU: probability of the query times the probability of
+            the prompt's presence in the image, as in the library's post-processing.
+        finite: whether the output has neither NaN nor infinity.
+        queries: (n, width), on the device: the candidates' input of the mask decoder.
+        scene: (cells, width), on the device: the coarsest map conditioned on the prompt (5 MB as
+            float32). None if n is 0, to save memory.
     """
 
     boxes: Tensor
@@ -69,7 +68,7 @@ class Sighting:
 
 @dataclass(frozen=True)
 class Outline:
-    """Masks to be made: of some candidates, queries (n, width), of one pair."""
+    """Masks to compute for some candidates, queries (n, width), of one pair."""
 
     pair: Pair
     queries: Tensor
@@ -77,17 +76,17 @@ class Outline:
 
 
 class MasksLater(nn.Module):
-    """Stands where the model has its mask decoder, and hands on what that would have read.
+    """Replaces the model's mask decoder and returns the decoder's input.
 
-    The library makes a mask for every query of every prompt. Most prompts are not in most images,
-    and few queries are chosen: a pair without instances saves 1.2 s of the 5.1 s that it takes
-    behind the image encoder (one CPU thread, 1,008 px), and copies of the finest map, 85 MB each.
+    The library computes a mask for every query of every prompt, but few queries are selected. A
+    pair without instances then saves 1.2 of 5.1 s after the image encoder (one CPU thread,
+    1,008 px), and a copy of the finest map, 85 MB.
     """
 
     def forward(
         self, decoder_queries: Tensor, encoder_hidden_states: Tensor, **_: Any
     ) -> Sam3MaskDecoderOutput:
-        """Queries in the place of masks, the image in the place of the semantic map."""
+        """Returns the queries as `pred_masks` and the image as `semantic_seg`."""
         return Sam3MaskDecoderOutput(pred_masks=decoder_queries, semantic_seg=encoder_hidden_states)
 
 
@@ -102,16 +101,16 @@ class PackedSam3:
         device: torch.device,
         dtype: torch.dtype,
     ) -> None:
-        """Move `model` to `device` and read the prompts; afterwards its text encoder is dropped.
+        """Move `model` to `device`, encode the prompts, and delete the text encoder.
 
-        That is 353 M of facebook/sam3's 840 M parameters, 1.4 GB.
+        The text encoder has 353 M of facebook/sam3's 840 M parameters, 1.4 GB.
 
         Args:
-            prompts, floors: of each prompt its tokens and its candidates' lowest score.
-            dtype: float32, or the one that autocast computes matrix products in. Weights in half
-                precision would take coordinates with them: bfloat16 has 8 bits, 4 of 1,008 pixels.
+            prompts, floors: tokens and minimum score of each prompt.
+            dtype: float32, or the dtype of autocast for matrix products. Half-precision weights
+                would also make coordinates bfloat16, with 8 bits: steps of 4 pixels at 1,008.
         """
-        nn.Module.to(model, device)  # the library's own hides what it takes from mypy
+        nn.Module.to(model, device)  # mypy cannot see the arguments of the library's own
         self.device, self._dtype, self._model = device, dtype, model
         self.concepts = [
             self._read(tokens, floor) for tokens, floor in zip(prompts, floors, strict=True)
@@ -122,7 +121,7 @@ class PackedSam3:
         if dtype != torch.float32:
             for module in model.vision_encoder.modules():
                 if isinstance(module, nn.Linear | nn.Conv2d | nn.ConvTranspose2d):
-                    module.to(dtype)  # once, where autocast would do it in every forward
+                    module.to(dtype)  # once; autocast would convert in every forward
             attend_fast(model.vision_encoder, device, dtype)
 
     @torch.inference_mode()
@@ -134,26 +133,26 @@ class PackedSam3:
 
     @torch.inference_mode()
     def embed(self, pixels: Sequence[Tensor]) -> list[Maps]:
-        """Maps of images (3, size, size), normalised. Raises torch.OutOfMemoryError."""
+        """Feature maps of normalised images (3, size, size). Raises torch.OutOfMemoryError."""
         batch = torch.stack(list(pixels)).to(self.device)
         with self._autocast():
             seen = self._model.get_vision_features(batch)
-        # The coarsest of them is for video; the image model drops it too.
+        # The coarsest map is for video; the library's image model drops it, too.
         return list(zip(*seen.fpn_hidden_states[:-1], strict=True))
 
     @torch.inference_mode()
     def look(self, pairs: Sequence[Pair]) -> list[Sighting]:
-        """What is seen of each pair, whatever the others are. Raises torch.OutOfMemoryError."""
+        """The candidates of each pair, independent of the others. Raises torch.OutOfMemoryError."""
         coarse = torch.stack([pair.maps[-1] for pair in pairs])
-        # The library lays positions out in the dtype of the maps: as bfloat16 they are wrong by up
-        # to a quarter of a cell, 0.3 % of the image's side.
+        # The library computes positions in the dtype of the maps. In bfloat16 the error is up to a
+        # quarter of a cell, 0.3 % of the image's side.
         positions = self._model.vision_encoder.neck.position_encoding(
             coarse[:1].shape, self.device, torch.float32
         ).expand(len(pairs), -1, -1, -1)
         with self._autocast():
             out = self._model(
                 vision_embeds=Sam3VisionEncoderOutput(
-                    # Finer maps are for the mask decoder; the model drops the last of those given.
+                    # The finer maps are only for the mask decoder. The model drops the last map.
                     fpn_hidden_states=(coarse, coarse),
                     fpn_position_encoding=(positions, positions),
                 ),
@@ -182,21 +181,21 @@ class PackedSam3:
             scores[chosen],
             bool(scores.isfinite().all() and boxes.isfinite().all()),
             queries[chosen.to(self.device)],
-            scene.clone() if len(chosen) else None,  # a view would keep the whole pack
+            scene.clone() if len(chosen) else None,  # a view would keep the whole batch in memory
         )
 
     @torch.inference_mode()
     def masks(self, outlines: Sequence[Outline]) -> list[Tensor]:
-        """For each outline float32 (n, h, w), above 0 inside the mask, NaN where the model is.
+        """For each outline the probability minus 0.5, float32 (n, h, w): above 0 inside the mask.
 
-        The library up-samples probabilities and cuts them at 0.5, which gives other edges than
-        logits cut at 0: this is the probability less 0.5. Raises torch.OutOfMemoryError.
+        The library up-samples probabilities and thresholds them at 0.5. Logits thresholded at 0
+        would give different edges. NaN stays NaN. Raises torch.OutOfMemoryError.
         """
         levels = zip(*(outline.pair.maps for outline in outlines), strict=True)
         concepts = [outline.pair.concept for outline in outlines]
         with self._autocast():
             out = self._mask_decoder(
-                # No query meets another here, so that padding changes nothing.
+                # Queries do not interact here, so padding does not change results.
                 decoder_queries=pad_sequence([o.queries for o in outlines], batch_first=True),
                 backbone_features=[torch.stack(maps) for maps in levels],
                 encoder_hidden_states=torch.stack([outline.scene for outline in outlines]),

@@ -1,4 +1,4 @@
-"""Prompts of an ontology as the tokens that SAM 3 reads, one text for each."""
+"""Tokenises an ontology's prompts for SAM 3, one text per prompt."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ class Tokens:
 def tokens_of(prompts: Sequence[tuple[str, str]], tokenizer: Any, limit: int) -> list[Tokens]:
     """The tokens of each prompt.
 
-    The library pads and never cuts: a longer text ends in an error of the text encoder.
+    The library pads but does not truncate; the text encoder fails on longer texts.
 
     Args:
         prompts: (class, prompt).
         tokenizer: the checkpoint's CLIPTokenizer.
-        limit: tokens that the model reads, start and end of text included.
+        limit: the model's token limit, including start and end of text.
 
     Raises:
-        SetupError: a prompt is longer than the limit, holds what the vocabulary cannot spell, or
-            has the same tokens as another prompt.
+        SetupError: a prompt exceeds the limit, cannot be tokenised, or has the same tokens as
+            another prompt.
     """
     read = []
     owners: dict[tuple[int, ...], str] = {}
@@ -47,7 +47,7 @@ def tokens_of(prompts: Sequence[tuple[str, str]], tokenizer: Any, limit: int) ->
 
 def _check(what: str, words: Sequence[int], tokenizer: Any, limit: int) -> None:
     check_room(what, words, limit - 2)  # start and end of text
-    # CLIP has one token for unknown, padding and the end of the text.
+    # CLIP uses one token for unknown text, padding and the end of the text.
     if not words or not {tokenizer.unk_token_id, tokenizer.bos_token_id}.isdisjoint(words):
         raise SetupError(
             f"{what} cannot be tokenised with the model's vocabulary",

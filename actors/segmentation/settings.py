@@ -1,4 +1,4 @@
-"""Settings of SAM 2 and SAM 3. Light: the driver imports them to check a config."""
+"""Settings of SAM 2 and SAM 3. No heavy imports: the driver reads them to check a config."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from actors.ontology import Ontology, Score
 
 
 class Sam2Config(HubModel):
-    """Which weights, and how much at once."""
+    """The checkpoint and batch sizes of a SAM 2."""
 
     operational: ClassVar[frozenset[str]] = HubModel.operational | {
         "images_at_once",
@@ -24,29 +24,29 @@ class Sam2Config(HubModel):
         "original .pt files"
     )
     meta_config: str | None = Field(
-        None, description="for a .pt file: the config it was published with, sam2.1_hiera_l.yaml"
+        None,
+        description="for a .pt file: Meta's config of the checkpoint, e.g. sam2.1_hiera_l.yaml",
     )
     dtype: Literal["auto", "float32", "bfloat16"] = Field(
         "auto",
-        description="of encoder and decoder; auto: bfloat16 where the device multiplies it (cuda, "
-        "CPUs with AMX or AVX512_BF16), else float32; prompts are float32 always",
+        description="dtype of encoder and decoder; auto: bfloat16 on cuda and on CPUs with AMX or "
+        "AVX512_BF16, else float32. Prompts are always float32",
     )
     images_at_once: int | None = Field(
-        None, ge=1, description="images of one forward of the encoder; null: 1 on cpu, 8 on cuda"
+        None, ge=1, description="batch size of the encoder, images; null: 1 on cpu, 8 on cuda"
     )
     boxes_at_once: int | None = Field(
         None,
         ge=1,
-        description="boxes of one forward of the decoder, whatever images they are on; null: 4 on "
-        "cpu, 64 on cuda",
+        description="batch size of the decoder, boxes of any images; null: 4 on cpu, 64 on cuda",
     )
     decode_threads: int = Field(
-        2, ge=1, description="images decoded at once, beside the model's forwards"
+        2, ge=1, description="threads that decode images while the model runs"
     )
 
 
 class Sam3Config(HubModel):
-    """Which weights, what to look for, and how much at once."""
+    """The checkpoint, the ontology, the thresholds and batch sizes of a SAM 3."""
 
     operational: ClassVar[frozenset[str]] = HubModel.operational | {
         "images_at_once",
@@ -57,12 +57,15 @@ class Sam3Config(HubModel):
     engine: Literal["sam3"] = "sam3"
     dtype: Literal["auto", "float32", "bfloat16"] = Field(
         "auto",
-        description="of matrix products; auto: bfloat16 where the device multiplies it (cuda, CPUs "
-        "with AMX or AVX512_BF16), else float32; coordinates are float32 always",
+        description="dtype of matrix products; auto: bfloat16 on cuda and on CPUs with AMX or "
+        "AVX512_BF16, else float32. Coordinates are always float32",
     )
     ontology: Ontology
     nms_iou: float = Field(
-        0.7, gt=0, le=1, description="boxes of one class that overlap by this IoU are one object"
+        0.7,
+        gt=0,
+        le=1,
+        description="lowest IoU at which two boxes of one class count as one object",
     )
     min_score: Score | None = Field(
         None,
@@ -70,14 +73,14 @@ class Sam3Config(HubModel):
         "score, with kept = false; null: none",
     )
     images_at_once: int | None = Field(
-        None, ge=1, description="images of one forward of the encoder; null: 1 on cpu, 8 on cuda"
+        None, ge=1, description="batch size of the encoder, images; null: 1 on cpu, 8 on cuda"
     )
     prompts_at_once: int | None = Field(
         None,
         ge=1,
-        description="prompts of one forward behind the encoder, each on one image, whichever; "
-        "null: 1 on cpu, 16 on cuda",
+        description="batch size after the encoder, pairs of prompt and image; null: 1 on cpu, 16 "
+        "on cuda",
     )
     decode_threads: int = Field(
-        2, ge=1, description="images decoded at once, beside the model's forwards"
+        2, ge=1, description="threads that decode images while the model runs"
     )

@@ -543,7 +543,7 @@ def test_missing_library_is_named_with_its_licence(
     monkeypatch.setitem(sys.modules, "ultralytics", None)  # what Python does for "not there"
     with pytest.raises(SetupError, match="cannot import the package ultralytics") as caught:
         Yolo(YoloConfig(model=model, ontology=ONTOLOGY))
-    assert "pip install nightjar[yolo]" in caught.value.remedy
+    assert "pip install 'nightjar[yolo]'" in caught.value.remedy
     assert "AGPL-3.0" in caught.value.remedy
 
 

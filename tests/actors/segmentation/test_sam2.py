@@ -359,7 +359,7 @@ def test_checkpoint_of_another_size_than_its_processor_is_refused(
     content = json.loads(file.read_text())
     content["image_processor"]["size"] = {"height": 256, "width": 256}
     file.write_text(json.dumps(content))
-    with pytest.raises(SetupError, match="trained on 128 x 128 px, its processor makes 256"):
+    with pytest.raises(SetupError, match="needs 128 x 128 px, but its processor resizes to 256"):
         Sam2(Sam2Config(model=str(tmp_path), device="cpu"))
 
 

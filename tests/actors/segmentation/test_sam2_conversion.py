@@ -81,12 +81,12 @@ def test_foreign_weight_is_not_swallowed() -> None:
 @pytest.mark.parametrize(
     ("content", "meta_config", "message"),
     [
-        ({"model": {}}, None, "does not say its own architecture"),
-        ({"model": {}}, "hiera_t.yaml", "does not say its own architecture"),
-        ({"state_dict": {}}, "sam2.1_hiera_t.yaml", "is no checkpoint of SAM 2: KeyError"),
+        ({"model": {}}, None, "does not contain its architecture"),
+        ({"model": {}}, "hiera_t.yaml", "does not contain its architecture"),
+        ({"state_dict": {}}, "sam2.1_hiera_t.yaml", "is not a checkpoint of SAM 2: KeyError"),
         ({"model": {"w": torch.zeros(1)}}, "sam2.1_hiera_t.yaml", r"does not fit sam2\.1_hiera_t"),
-        ({"model": Path("code")}, "sam2.1_hiera_t.yaml", "is no checkpoint of SAM 2"),
-        (None, "sam2.1_hiera_t.yaml", "no file"),
+        ({"model": Path("code")}, "sam2.1_hiera_t.yaml", "is not a checkpoint of SAM 2"),
+        (None, "sam2.1_hiera_t.yaml", "does not exist"),
     ],
 )
 def test_setup_names_what_is_wrong_with_a_pt_file(

@@ -124,7 +124,7 @@ def make_other_images(folder: Path) -> None:
         (cut_the_weights, "cannot load"),
         (name_another_architecture, "is of type sam2; this actor runs sam3 and sam3_video"),
         (forget_the_tokenizer, "cannot be tokenised"),
-        (make_other_images, "trained on 112 x 112 px, its processor makes 224 x 224"),
+        (make_other_images, "needs 112 x 112 px, but its processor resizes to 224 x 224"),
     ],
 )
 def test_weights_that_are_not_the_checkpoints_stop_the_run(
