@@ -13,6 +13,7 @@ from pathlib import Path
 
 from pipelines.errors import RunBusy
 from pipelines.runs.store import Record, _pattern, as_json
+from pipelines.storage.local import replacing, sync_folder
 from pipelines.storage.output_errors import output_errors
 from pipelines.storage.paths import RunPath, listed
 
@@ -29,6 +30,8 @@ class LocalStore:
             shutil.rmtree(self.staging, ignore_errors=True)
             for name in ("manifest", "shards", "rejects", "staging"):
                 (self.path / name).mkdir(parents=True, exist_ok=True)
+            sync_folder(self.path)
+            sync_folder(self.path.parent)
 
     @contextmanager
     def locked(self) -> Iterator[None]:
@@ -54,7 +57,9 @@ class LocalStore:
         with output_errors(self.path):
             if (self.staging / f"rejects-{name}").exists():
                 (self.staging / f"rejects-{name}").replace(self.path / "rejects" / name)
+                sync_folder(self.path / "rejects")
             (self.staging / name).replace(self.path / "shards" / name)
+            sync_folder(self.path / "shards")
 
     def shard_files(self, part: str | None) -> list[RunPath]:
         return listed(self.path / "shards", _pattern(part))
@@ -68,7 +73,5 @@ class LocalStore:
     def change_record(self, change: Callable[[Record | None], Record]) -> None:
         record = self.path / "run.json"
         before = json.loads(record.read_text()) if record.exists() else None
-        temporary = record.with_suffix(".json.tmp")
-        with output_errors(self.path):
-            temporary.write_text(as_json(change(before)))
-            temporary.replace(record)
+        with output_errors(self.path), replacing(record) as file:
+            file.write(as_json(change(before)).encode())

@@ -297,16 +297,18 @@ def parquet(path: RunPath) -> pq.ParquetFile:
 
 
 def write_parquet(rows: pa.Table, path: RunPath, **options: Any) -> int:
-    """Write a table atomically as one file. Returns its size in bytes. Raises OSError."""
+    """Write a table atomically as one file. Returns its size in bytes. Raises OSError.
+
+    On a disk it is flushed: a power failure leaves the whole file or none.
+    """
     if isinstance(path, S3Path):
         buffer = pa.BufferOutputStream()
         pq.write_table(rows, buffer, **options)
         data = buffer.getvalue()
         path.write_bytes(data.to_pybytes())
         return len(data)
-    temporary = path.with_suffix(f".{os.getpid()}.tmp")
-    pq.write_table(rows, temporary, **options)
-    temporary.replace(path)
+    with replacing(path) as file:
+        pq.write_table(rows, file, **options)
     return path.stat().st_size
 
 
