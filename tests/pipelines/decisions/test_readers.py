@@ -197,7 +197,7 @@ def test_an_environment_that_is_not_there_says_how_to_make_it(
     built = environments.runtime_env(Pool(uv=str(LOCK)))
     assert built
     assert "paddleocr==3.7.0" in built["uv"]["packages"]
-    with pytest.raises(ConfigError, match="no lock"):
+    with pytest.raises(ConfigError, match="cannot read lock file"):
         environments.runtime_env(Pool(uv=str(tmp_path / "none.lock")))
     assert environments.runtime_env(Pool()) == ONE_HEAP
     assert environments.runtime_env(Pool(num_gpus=1)) == {}
