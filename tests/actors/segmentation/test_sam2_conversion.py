@@ -101,7 +101,7 @@ def test_setup_names_what_is_wrong_with_a_pt_file(
 
 
 def test_config_of_meta_for_another_kind_of_checkpoint_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(SetupError, match=r"is no \.pt file"):
+    with pytest.raises(SetupError, match=r"is not a \.pt file"):
         Sam2(Sam2Config(model=str(tmp_path), meta_config="sam2.1_hiera_t.yaml", device="cpu"))
 
 
