@@ -33,7 +33,7 @@ from pipelines.decisions.triage import ImageOutcome as ImageOutcome
 from pipelines.errors import ConfigError
 from pipelines.review.queue import gain_function, is_labelled
 from pipelines.runs.directory import RunDir
-from pipelines.storage.paths import parquet
+from pipelines.storage.paths import RunPath, parquet
 
 #: Rows in memory as Arrow: a full shard by default, sorted so that each document is read once.
 _ROWS = 2048
@@ -93,10 +93,7 @@ def curate(
         RunNotFound, OutputUnwritable.
     """
     record = run.read_record()
-    files = run.shard_files()
-    if not files:
-        raise ConfigError(f"{run.path} has no finished rows yet", "nightjar run CONFIG first")
-    labelled = is_labelled(files[0])
+    labelled = is_labelled(_first_shard(run))
     wanted = _checked(outcomes, labelled)
     summary = Curated(name or run.path.resolve().name, rows=_count(run, wanted))
     gain_of = gain_function(record["config"], labelled)
@@ -111,6 +108,13 @@ def curate(
         on_rows(done, summary.rows)
     save_views(fo, dataset)
     return summary
+
+
+def _first_shard(run: RunDir) -> RunPath:
+    files = run.shard_files()
+    if not files:
+        raise ConfigError(f"{run.path} has no finished rows yet", "call nightjar run CONFIG first")
+    return files[0]
 
 
 def _classes(config: dict[str, Any]) -> list[str]:

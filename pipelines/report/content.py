@@ -73,14 +73,12 @@ def content(
         "meaning": OUTCOMES,
         "examples": examples,
         **_counts(found.tally, record),
-        **_times(sessions, found, unit),
+        **_sessions(sessions, found, unit),
         "calibrations": calibrations(run),
         "evaluation": evaluation(run),
         "cards": cards,
         **_filters(cards),
         "bands": [*BANDS, UNKNOWN],
-        "models": facts.models_table(sessions),
-        "versions": facts.versions_table(sessions),
         "source": facts.source_table(summary),
         "config": facts.config_text(record),
     }
@@ -98,14 +96,16 @@ def _counts(tally: Tally, record: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _times(sessions: Sequence[SessionRecord], found: Scan, unit: str) -> dict[str, Any]:
-    """Throughput, sessions and stages."""
+def _sessions(sessions: Sequence[SessionRecord], found: Scan, unit: str) -> dict[str, Any]:
+    """Throughput, sessions, stages, models and versions."""
     worked, enough = night(sessions, found.commits), len(found.commits) >= _COMMITS
     return {
         "night": worked,
         "throughput": throughput(worked, unit) if worked and enough else None,
         "sessions": facts.sessions_table(sessions),
         "stages": facts.stages_table(sessions, unit),
+        "models": facts.models_table(sessions),
+        "versions": facts.versions_table(sessions),
     }
 
 

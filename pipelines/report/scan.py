@@ -7,6 +7,8 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import pyarrow.parquet as pq
+
 from pipelines.report.sample import Sampler
 from pipelines.report.tally import Tally
 from pipelines.report.views import columns_of, view
@@ -70,13 +72,9 @@ def scan(
     failures: int = 3,
     on_shard: OnShard = lambda done, total: None,
 ) -> Scan:
-    """Read shards until the time limit, at least one.
-
-    Shards are read in the order of a hash of their names, so that the rows read before the limit
-    are a sample of the whole run.
+    """Read shards until the time limit, at least one, in random order (hash of the name).
 
     Args:
-        run: its shards are only read.
         samples: most rows to choose.
         until: time limit as `time.monotonic()`.
         failures: examples of each kind of failure in each outcome.
@@ -92,10 +90,7 @@ def scan(
         with parquet(shards[number]) as file:
             rows_of[number] = file.metadata.num_rows
             labelled = labelled or "instances" in file.schema_arrow.names
-            for batch in file.iter_batches(_ROWS, columns=columns_of(file)):
-                rows = view(batch)
-                tally.add(rows)
-                sampler.add(number, rows)
+            _add(file, number, tally, sampler)
         on_shard(len(rows_of), len(shards))
     size, commits = _commits(shards, rows_of)
     return Scan(
@@ -108,6 +103,13 @@ def scan(
         chosen=sampler.chosen(),
         failures=sampler.examples("failure", failures),
     )
+
+
+def _add(file: pq.ParquetFile, shard: int, tally: Tally, sampler: Sampler) -> None:
+    for batch in file.iter_batches(_ROWS, columns=columns_of(file)):
+        rows = view(batch)
+        tally.add(rows)
+        sampler.add(shard, rows)
 
 
 def _commits(shards: list[RunPath], rows_of: dict[int, int]) -> tuple[int, list[Commit]]:

@@ -96,6 +96,8 @@ def unknown_words(words: list[str]) -> list[str]:
     rest = list(words)
     while hasattr(command, "commands") and rest and not rest[0].startswith("-"):
         name = rest.pop(0)
+        if name not in command.commands and "RUN" in command.commands:
+            name = "RUN"  # `curate RUN` beside `curate pull NAME`
         if name not in command.commands:
             return [name]
         command = command.commands[name]

@@ -62,14 +62,13 @@ def export_documents(
         RunNotFound, OutputUnwritable.
     """
     source = Source.of(run, config)
-    planned = source.planned
     target, out = Storage(storage or source.fetch.storage), absolute(out)
     check_place(target, out)
     with _held(out), _scratch(out) as folder, output_errors(folder):
         ledger = Ledger(target, out, _state(run, source, config))
         spool = DocumentBuckets(folder, ledger.buckets)
-        on_read(0, planned)
-        spool.deal(run, source.columns, lambda rows: on_read(rows, max(rows, planned)))
+        on_read(0, source.planned)
+        spool.deal(run, source.columns, lambda rows: on_read(rows, max(rows, source.planned)))
         writer = DocumentWriter(source, config, target, ledger, spool.rows, on_pages)
         on_pages(0, spool.rows)
         with writer:
