@@ -83,8 +83,7 @@ def agreement(
     rules = rules or AgreementRules()
     wanted = [(essence(line["text"] or ""), line["score"]) for line in lines]
     said = essence(answer)
-    # rapidfuzz searches for the shorter string in the longer one. The margin makes the answer the
-    # longer one.
+    # rapidfuzz searches for the shorter string in the longer one: the margin makes that the answer.
     margin = _TAKEN * max((len(text) for text, _ in wanted), default=0)
     rest, same = _matched([text for text, _ in wanted], margin + said + margin, rules)
     vouching = [
