@@ -24,9 +24,9 @@ from pipelines.runs.directory import RunDir
 from pipelines.runs.session import Session, StageRecord, now
 from pipelines.runs.shards import done_ids, owed, totals
 from pipelines.runs.store import Record
+from pipelines.sources.listing import reaches
 from pipelines.sources.manifest import ManifestSummary, freeze, iter_parts, load_summary
 from pipelines.storage.client import Storage
-from pipelines.storage.objects import is_s3
 
 
 @dataclass(frozen=True)
@@ -59,24 +59,23 @@ class Run:
 
         Raises RunConflict (names the keys that differ), RunBusy, OutputUnwritable, ConfigError.
         """
+        self._check_apart()
         with self.directory.locked():
-            self._check_apart()
-            if self.directory.record.exists():
+            begun = self.directory.record.exists() and self._has_begun()
+            if begun:
                 self._check_same_results()
-                self.directory.create()
-            else:
-                self.directory.create()
+            self.directory.create()
+            if not begun:
                 self.directory.write_record(self._first_record())
             yield self
 
+    def _has_begun(self) -> bool:
+        """Without a manifest and shards a record binds nothing: its source could not be listed."""
+        return self.planned() is not None or bool(self.directory.shard_files())
+
     def _check_apart(self) -> None:
         source, path = self.config.source.path, self.directory.path
-        root = source.split("*")[0]
-        if isinstance(path, Path):
-            inside = not is_s3(root) and path.resolve().is_relative_to(Path(root).resolve())
-        else:
-            inside = f"{path}/".startswith(root if "*" in source else f"{root}/")
-        if inside:
+        if reaches(source, path if isinstance(path, Path) else str(path)):
             raise ConfigError(
                 f"run_dir {path} is inside source {source}: the next run would read its own output",
                 "set run_dir to a folder outside the source",

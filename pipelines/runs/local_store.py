@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import json
 import os
@@ -11,7 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from pipelines.errors import RunBusy
+from pipelines.errors import OutputUnwritable, RunBusy
 from pipelines.runs.store import Record, _pattern, as_json
 from pipelines.storage.local import replacing, sync_folder
 from pipelines.storage.output_errors import output_errors
@@ -42,7 +43,13 @@ class LocalStore:
         with handle:
             try:
                 fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError:
+            except OSError as error:
+                if error.errno not in (errno.EWOULDBLOCK, errno.EACCES):
+                    raise OutputUnwritable(
+                        f"{self.path}: cannot lock the run directory: {error.strerror}",
+                        "its file system has no file locks: mount it with locks (NFS: without "
+                        "nolock), or set run_dir to a local folder or s3://",
+                    ) from error
                 handle.seek(0)
                 raise RunBusy(
                     f"{self.path} is being written by {handle.read().strip() or 'another process'}",

@@ -7,7 +7,8 @@ import re
 import stat
 from collections import Counter
 from collections.abc import Iterator
-from pathlib import Path
+from fnmatch import fnmatchcase
+from pathlib import Path, PurePath, PurePosixPath
 from typing import Annotated, ClassVar, Literal, NamedTuple
 
 from fsspec.utils import glob_translate
@@ -195,6 +196,32 @@ class Source:
             if fault.kind in (FailureKind.OBJECT_MISSING, FailureKind.PERMISSION_DENIED):
                 return None
             raise
+
+
+def reaches(source: str, path: str | Path) -> bool:
+    """Whether a listing of `source` can read files below `path`, a folder or an s3:// prefix."""
+    root: PurePath
+    below: PurePath
+    if is_s3(source) != is_s3(str(path)):
+        return False
+    if is_s3(source):
+        bucket, key = split_s3(source)
+        base, glob = _split_key(key) if _MAGIC.search(key) else (key, "")
+        root = PurePosixPath(bucket, base)
+        below = PurePosixPath(*split_s3(str(path)))
+    else:
+        is_uri = source.startswith("file://")
+        start = Path(os.fsdecode(local_path(source))) if is_uri else Path(source).expanduser()
+        folder, found = (start, None) if os.path.lexists(start) else _split_glob(start.absolute())
+        root, glob, below = folder.resolve(), found or "", Path(path).resolve()
+    if not below.is_relative_to(root):
+        return False
+    for part, pattern in zip(below.relative_to(root).parts, glob.split("/"), strict=False):
+        if pattern in ("", "**"):
+            return True
+        if not fnmatchcase(part, pattern):
+            return False
+    return True
 
 
 def _compiled(glob: str) -> re.Pattern[str]:

@@ -168,3 +168,15 @@ def test_a_run_dir_inside_its_source_is_refused(
     ended = nightjar("plan", write_config(tmp_path, pages, run_dir=str(pages / "run")))
     assert ended.code == 2
     assert "is inside source" in ended.err
+    assert not (pages / "run").exists()
+
+
+def test_a_mistyped_source_can_be_corrected(nightjar: Command, tmp_path: Path, pages: Path) -> None:
+    config = write_config(tmp_path, pages)
+    mistyped = nightjar("plan", config, "--sample", "0", "--set", f"source.path={pages}x")
+    assert mistyped.code == 3
+    corrected = nightjar("plan", config, "--sample", "0")
+    assert corrected.code == 0, corrected.err
+    assert json.loads((tmp_path / "run/run.json").read_text())["config"]["source"]["path"] == (
+        str(pages)
+    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import subprocess
 import sys
 from pathlib import Path
@@ -135,3 +136,16 @@ def test_a_full_disk_is_named(tmp_path: Path) -> None:
     error = output_error(tmp_path, OSError(28, "No space left on device"))
     assert "No space left" in error.message
     assert "free space" in error.remedy
+
+
+def test_a_file_system_without_locks_is_not_called_busy(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def flock(*_: object) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr("fcntl.flock", flock)
+    with pytest.raises(OutputUnwritable) as caught, RunDir(tmp_path / "run").locked():
+        pass
+    assert "No locks available" in caught.value.message
+    assert "no file locks" in caught.value.remedy

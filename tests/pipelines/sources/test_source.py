@@ -16,7 +16,7 @@ from pydantic import ValidationError
 
 from pipelines.config_files import validated
 from pipelines.errors import ConfigError, SourceUnavailable
-from pipelines.sources.listing import Listed, Source, SourceConfig
+from pipelines.sources.listing import Listed, Source, SourceConfig, reaches
 from pipelines.storage.client import Storage, StorageSettings
 
 if TYPE_CHECKING:
@@ -373,3 +373,38 @@ def test_a_broken_list_names_the_row(tmp_path: Path, name: str, text: str, said:
     error = error_of(tmp_path / name)
     assert said in error.message
     assert name in error.message
+
+
+@pytest.mark.parametrize(
+    ("source", "folder", "reached"),
+    [
+        ("s3://b/scans", "s3://b/scans/run", True),
+        ("s3://b/scans/", "s3://b/scans/run", True),
+        ("s3://b", "s3://b/run", True),
+        ("s3://b/", "s3://b/run", True),
+        ("s3://b/sc?ns/", "s3://b/scans/run", True),
+        ("s3://b/*/in", "s3://b/run", True),
+        ("s3://b/scans/*.png", "s3://b/scans/run", False),
+        ("s3://b/scans", "s3://b/scans-run", False),
+        ("s3://b/scans", "s3://c/scans/run", False),
+        ("s3://b/scans", "/b/scans/run", False),
+        ("{here}/src", "{here}/src/run", True),
+        ("{here}/src/", "{here}/src/run", True),
+        ("file://{here}/src", "{here}/src/run", True),
+        ("{here}/[ps]rc/a/**", "{here}/src/a/x/run", True),
+        ("{here}/[ps]rc/a/*.png", "{here}/src/b/run", False),
+        ("{here}/src", "{here}/src-run", False),
+        ("{here}/src", "s3://b/src/run", False),
+    ],
+)
+def test_whether_a_listing_reaches_a_run_directory(
+    source: str, folder: str, reached: bool, tmp_path: Path
+) -> None:
+    (tmp_path / "src/a").mkdir(parents=True)
+    assert reaches(source.format(here=tmp_path), folder.format(here=tmp_path)) is reached
+
+
+def test_a_home_folder_is_expanded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "docs").mkdir()
+    assert reaches("~/docs", tmp_path / "docs/run")
