@@ -98,7 +98,7 @@ def test_its_queue_goes_out_with_pictures(
 
 def test_it_is_exported(command, continued: Ended, folder: Path) -> None:
     command("export", "runs/old_pages", "text", "--format", "text")
-    assert "shares" in (folder / "text/annual_report.pdf.txt").read_text()
+    assert "Fernsby Archive" in (folder / "text/annual_report.pdf.txt").read_text()
     command("export", "runs/old_pages", "pdf", "--format", "pdf")
     assert (folder / "pdf/letter_donation.png.pdf").read_bytes().startswith(b"%PDF")
     command("export", "runs/old_labels", "coco", "--all")

@@ -14,8 +14,7 @@ from judged_runs import random_world
 from labelled_runs import labelled_run
 from rich.console import Console
 
-from jobs.commands import calibrate, diff, evaluate, report, review
-from jobs.commands import runs as commands
+from jobs.commands import calibrate, diff, evaluate, export_labels, report, review, runs
 from pipelines.errors import RunNotFound
 from pipelines.runs.directory import RunDir
 from pipelines.storage.paths import STORAGE_ENV, S3Path
@@ -62,17 +61,17 @@ def test_show_as_people_call_it(
     shown = nightjar("show", str(path))
     assert shown.code == 0, shown.err
     assert f"autolabel  {path}  12 of" in shown.out
-    commands.show(console, str(path), 7, None)
+    runs.show(console, str(path), 7, None)
     assert json.loads(console.export_text())["uri"] == "/images/007.jpg"
     with pytest.raises(RunNotFound, match="no run at s3://"):
-        commands.show(console, f"s3://{bucket.name}/nothing", None, None)
+        runs.show(console, f"s3://{bucket.name}/nothing", None, None)
 
 
 def test_export_and_report(bucket: Bucket, tmp_path: Path, console: Console) -> None:
     run, _ = random_world(tmp_path, 12, 1)
     path = moved(bucket, run, "night")
     options = {"everything": True, "candidates": False, "reviewed": "ignore"}
-    commands.export(console, str(path), tmp_path / "coco", "coco", **options)  # type: ignore[arg-type]
+    export_labels.export(console, str(path), tmp_path / "coco", "coco", **options)  # type: ignore[arg-type]
     exported = json.loads((tmp_path / "coco" / "annotations.json").read_text())
     assert len(exported["images"]) == 12
     report.command(console, str(path), None, samples=20, seconds=30)
