@@ -75,7 +75,7 @@ class Run:
 
     def _check_apart(self) -> None:
         source, path = self.config.source.path, self.directory.path
-        if reaches(source, path if isinstance(path, Path) else str(path)):
+        if reaches(source, str(path)):
             raise ConfigError(
                 f"run_dir {path} is inside source {source}: the next run would read its own output",
                 "set run_dir to a folder outside the source",

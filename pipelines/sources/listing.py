@@ -135,10 +135,7 @@ class Source:
         return False
 
     def _files(self, path: str) -> Iterator[Listed]:
-        is_uri = path.startswith("file://")
-        start = Path(os.fsdecode(local_path(path))) if is_uri else Path(path).expanduser()
-        start = start.absolute()
-        root, glob = (start, None) if os.path.lexists(start) else _split_glob(start)
+        root, glob = _local_root(path)
         try:
             if stat.S_ISDIR(root.stat().st_mode):
                 yield from self._folder(os.fsencode(root), glob)
@@ -210,9 +207,7 @@ def reaches(source: str, path: str | Path) -> bool:
         root = PurePosixPath(bucket, base)
         below = PurePosixPath(*split_s3(str(path)))
     else:
-        is_uri = source.startswith("file://")
-        start = Path(os.fsdecode(local_path(source))) if is_uri else Path(source).expanduser()
-        folder, found = (start, None) if os.path.lexists(start) else _split_glob(start.absolute())
+        folder, found = _local_root(source)
         root, glob, below = folder.resolve(), found or "", Path(path).resolve()
     if not below.is_relative_to(root):
         return False
@@ -233,6 +228,14 @@ def _depth(glob: str) -> int | None:
     """How many folders deep a glob can reach; None: no limit."""
     parts = glob.split("/")
     return None if "**" in parts else len(parts)
+
+
+def _local_root(source: str) -> tuple[Path, str | None]:
+    """(absolute folder or file, glob below it) of a local source; a name that exists is no glob."""
+    is_uri = source.startswith("file://")
+    start = Path(os.fsdecode(local_path(source))) if is_uri else Path(source).expanduser()
+    start = start.absolute()
+    return (start, None) if os.path.lexists(start) else _split_glob(start)
 
 
 def _split_glob(path: Path) -> tuple[Path, str | None]:
