@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from chaos_faults import ActorKilled, Fault, HangingPage, NodeKilled, PoisonPage
-from chaos_nights import Outcome, Reader, one_night, summary
-from nights import Night
+
+from chaos.campaign import markdown, summary, totals
+from chaos.fault import Fault
+from chaos.faults_of_data import HangingPage, PoisonPage
+from chaos.faults_of_processes import ActorKilled, NodeKilled
+from chaos.night import ChaosNight, Outcome, Reader, one_night
 
 
 class LongNight(PoisonPage, HangingPage):
@@ -49,25 +53,43 @@ def shard(folder: Path, name: str, ids: list[int]) -> None:
 
 
 def test_lost_doubled_and_partial_rows_are_noticed(tmp_path: Path) -> None:
-    night = Night(tmp_path, lambda folder, source, pages: folder / "none", 3)
-    shard(night.run / "manifest", "part-00000.parquet", [1, 2, 3])
-    shard(night.run / "shards", "a.parquet", [1, 2])
-    shard(night.run / "shards", "b.parquet", [2])
-    assert night.listed() - night.written_ids() == {3: 1}
-    assert night.written_ids() - night.listed() == {2: 1}
-    with Reader(night.run) as reader:
-        (night.run / "shards" / "c.parquet").write_bytes(b"PAR1 and no more")
+    run = tmp_path / "run"
+    night = ChaosNight(Fault(tmp_path, 3), {})
+    shard(run / "manifest", "part-00000.parquet", [1, 2, 3])
+    shard(run / "shards", "a.parquet", [1, 2])
+    shard(run / "shards", "b.parquet", [2])
+    assert night.listed() - night.written() == {3: 1}
+    assert night.written() - night.listed() == {2: 1}
+    assert night.progress() == 3
+    with Reader(night.files) as reader:
+        (run / "shards" / "c.parquet").write_bytes(b"PAR1 and no more")
         while not reader.partial:
             pass
     assert "c.parquet" in reader.partial[0]
 
 
-def test_the_table_says_which_fault_was_not_withstood() -> None:
+def kept(outcome: Outcome) -> dict[str, Any]:
+    """A night as the results file has it."""
+    return asdict(outcome) | {"held": outcome.held, "date": "2026-11-30", "commit": "abc"}
+
+
+def test_the_table_says_which_fault_was_not_withstood_and_adds_up() -> None:
     calm = Outcome(Fault.name, 0, listed=9, seconds=60.0, told=True)
     good = Outcome("a", 0, struck=2, listed=9, seconds=90.0, told=True)
     lost = Outcome("b", 0, struck=1, listed=9, lost=1, seconds=60.0, told=True)
-    silent = Outcome("c", 0, struck=1, listed=9, seconds=60.0, told=False)
-    rows = {row["fault"]: row for row in summary([calm, good, lost, silent])}
+    silent = Outcome("c", 0, struck=1, listed=9, seconds=60.0, failures={"ENGINE_FAULT": 4})
+    poison = Outcome(
+        PoisonPage.name, 0, struck=1, listed=9, failures={"ENGINE_CRASH": 1}, told=True
+    )
+    nights = [kept(one) for one in (calm, good, lost, silent, poison)]
+    rows = {row["fault"]: row for row in summary(nights)}
     assert [rows[name]["held"] for name in ("none", "a", "b", "c")] == [True, True, False, False]
     assert rows["a"]["minutes_lost"] == 0.5
     assert rows["b"]["lost"] == 1
+    assert (rows["c"]["failed"], rows[PoisonPage.name]["failed"]) == (4, 0)
+    assert totals([*rows.values()]) == {
+        "nights": 5, "injected": 5, "rows": 45, "lost": 1, "twice": 0, "partial": 0, "failed": 4,
+    }  # fmt: skip
+    page = markdown([*rows.values()], nights)
+    assert "| b | 1 | 9 | 1 | 0 | 0 | 0 | 0.0 | BROKEN |" in page
+    assert "| **sum** | 5 | 45 | 1 | 0 | 0 | 4 |" in page

@@ -3,7 +3,7 @@
 Troubles: "internal error" (500), "slow down" (503), "reset" (the connection breaks before the
 request is passed on), "lost answer" (it breaks after it was passed on, and done), "silence" (no
 answer within the client's patience), "cut" (half of the body), "expired" (400 ExpiredToken, as AWS
-answers), "denied" (403 AccessDenied).
+answers), "denied" (403 AccessDenied), "invalid key", "bad signature", "all access disabled" (403).
 """
 
 from __future__ import annotations
@@ -25,6 +25,9 @@ _CODES = {
     "slow down": (503, "SlowDown"),
     "expired": (400, "ExpiredToken"),
     "denied": (403, "AccessDenied"),
+    "invalid key": (403, "InvalidAccessKeyId"),
+    "bad signature": (403, "SignatureDoesNotMatch"),
+    "all access disabled": (403, "AllAccessDisabled"),
 }
 #: What a request may meet at random, all of which a client should get over.
 PASSING = ("internal error", "slow down", "reset", "lost answer", "cut")
@@ -42,6 +45,8 @@ class TroubledS3(ThreadingHTTPServer):
         self.share, self.chance = 0.0, random.Random(0)  #: of requests with a PASSING trouble
         self.down_until = 0.0  #: time.monotonic()
         self.expired_keys: set[str] = set()  #: access keys that are refused
+        self.everybody = ""  #: the trouble that every request meets
+        self.pace_s = 0.0  #: before each answer
         self.ignores_conditions = False
         self.stale = False  #: listings are answered as they were when this was set
         self._planned: list[tuple[str, str]] = []
@@ -67,6 +72,8 @@ class TroubledS3(ThreadingHTTPServer):
             return found
 
     def _trouble_of(self, line: str, authorization: str) -> str:
+        if self.everybody:
+            return self.everybody
         if time.monotonic() < self.down_until:
             return "reset"
         if self._last and self._last[0] in line:
@@ -103,8 +110,7 @@ class _Handler(BaseHTTPRequestHandler):
         if "x-amz-copy-source" in self.headers:
             line = f"COPY {self.path}"
         trouble = self.server.trouble_of(line, self.headers.get("Authorization") or "")
-        if trouble == "silence":
-            time.sleep(1.5)
+        time.sleep(1.5 if trouble == "silence" else self.server.pace_s)
         if trouble in _CODES:
             status, code = _CODES[trouble]
             text = f"<Error><Code>{code}</Code><Message>in trouble</Message></Error>".encode()

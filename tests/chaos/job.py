@@ -1,9 +1,7 @@
-"""A whole night with small models: real pages, fetch, a reader, the fallback, the real command.
-
-    python -m chaos_job run CONFIG
+"""The job `chaos.job:JOB`: real pages, fetch, a reader, the fallback, the real command.
 
 The reader reads nothing, and misbehaves where its config says so. All else is what `nightjar run`
-runs for OCR, in a third of the time to start.
+runs for OCR. No weights are loaded, so it starts in a third of the time.
 """
 
 from __future__ import annotations
@@ -11,8 +9,8 @@ from __future__ import annotations
 import os
 import signal
 import time
+from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
 from pydantic import Field
@@ -21,7 +19,6 @@ from actors.contract import Actor, Pool, Settings
 from actors.escalation.vlm import Vlm, VlmConfig
 from actors.failures import FAILURE
 from actors.lines import LINES
-from pipelines import job
 from pipelines.config import JobConfig
 from pipelines.flow import Flow, step
 from pipelines.job import Job
@@ -35,6 +32,10 @@ class ReaderConfig(Settings):
     seconds: float = 0.2  #: for each page, so that a night is long enough to be struck
     kills_process: str = ""  #: this page kills the process that reads it
     leak_mb: int = 0  #: kept of each batch, for ever
+    #: A file. The first worker that creates it is broken from `breaks_after` rows on: each forward
+    #: raises, as after an illegal memory access on a GPU. "": no worker breaks.
+    breaks_once: str = ""
+    breaks_after: int = 20
 
 
 class LeakyReader(Actor[ReaderConfig]):
@@ -49,8 +50,10 @@ class LeakyReader(Actor[ReaderConfig]):
     def __init__(self, config: ReaderConfig) -> None:
         super().__init__(config)
         self._leaked: list[bytes] = []
+        self._rows, self._broken = 0, False
 
     def __call__(self, rows: pa.Table) -> pa.Table:
+        self._break(rows.num_rows)
         for uri in rows["uri"].to_pylist():
             time.sleep(self.config.seconds)
             if Path(uri).name == self.config.kills_process:
@@ -60,6 +63,15 @@ class LeakyReader(Actor[ReaderConfig]):
         for column, value in zip(self.writes, found, strict=True):
             rows = rows.append_column(column, pa.array([value] * rows.num_rows, column.type))
         return rows
+
+    def _break(self, rows: int) -> None:
+        self._rows += rows
+        if self.config.breaks_once and self._rows >= self.config.breaks_after and not self._broken:
+            with suppress(FileExistsError):
+                Path(self.config.breaks_once).open("x").close()
+                self._broken = True
+        if self._broken:
+            raise RuntimeError("CUDA error: an illegal memory access was encountered")
 
 
 class NoSettings(Settings):
@@ -99,11 +111,4 @@ def _flow(config: ChaosConfig) -> Flow:
     return flow.map(settle, NoSettings()).drop("image")
 
 
-JOB: Any = Job("chaos", ChaosConfig, _flow, "page")
-
-
-if __name__ == "__main__":
-    from jobs.cli import main
-
-    job.MODULES["chaos"] = "chaos_job"
-    main()
+JOB = Job("chaos", ChaosConfig, _flow, "page")

@@ -1,0 +1,98 @@
+"""Files that vanish or come back damaged: the source, a shard, the folder of temporary files."""
+
+from __future__ import annotations
+
+import contextlib
+import random
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+from nights import named
+
+from chaos.fault import Fault, Record, failures
+from chaos.faults_of_processes import DriverKilled
+
+#: Renders each page in 0.1 s or more, so that the fault meets pages still to come.
+SLOWLY = {"renderer": "doubles.renders_slowly", "threads": 1, "read_ahead_mb": 1}
+
+
+class SourceGone(Fault):
+    """The folder of the source vanishes like a mount, until somebody mounts it again."""
+
+    name, survived, strikes = "source folder gone", False, 1
+
+    def changes(self) -> dict[str, Any]:
+        return {"fetch": SLOWLY | {"outage_s": 5.0}}
+
+    def _away(self) -> Path:
+        return self.folder / "source.away"
+
+    def strike(self, driver: psutil.Process, chance: random.Random) -> bool:
+        (self.folder / "source").rename(self._away())
+        return True
+
+    def recover(self) -> None:
+        if self._away().exists():
+            self._away().rename(self.folder / "source")
+
+    def told(self, record: Record) -> bool:
+        return record["codes"] == [3, 0] and not failures(record)
+
+
+class RendererGone(Fault):
+    """The rendering process dies, and no other can start: the folder of temporary files is gone."""
+
+    name, strikes = "renderer cannot start", 1
+    down_s = 5.0
+
+    @contextlib.contextmanager
+    def world(self) -> Iterator[dict[str, Any]]:
+        self._temporary = self.folder / "tmp"
+        self._temporary.mkdir(parents=True)
+        self.environment = {"TMPDIR": str(self._temporary)}
+        with super().world() as changes:
+            yield changes
+
+    def changes(self) -> dict[str, Any]:
+        return {"fetch": SLOWLY}
+
+    def strike(self, driver: psutil.Process, chance: random.Random) -> bool:
+        children = named(driver.children(recursive=True), "sandbox_child")
+        if not children:
+            return False
+        away = self._temporary.with_name("tmp.away")
+        self._temporary.rename(away)
+        for one in children:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                one.kill()
+        time.sleep(self.down_s)
+        away.rename(self._temporary)
+        return True
+
+    def told(self, record: Record) -> bool:
+        """It waited, or it stopped with a reason. The page that the process died on is counted."""
+        died_on = {kind: rows for kind, rows in failures(record).items() if kind != "RENDER_CRASH"}
+        return record["codes"][-1] == 0 and not died_on
+
+
+class ShardTorn(DriverKilled):
+    """The driver dies, and a committed shard comes back short, empty, or as zeros."""
+
+    name, strikes = "committed shard torn", 2
+
+    def recover(self) -> None:
+        shards = sorted((self.folder / "run" / "shards").glob("*.parquet"))
+        chance = random.Random(len(shards))
+        torn = chance.choice(shards)
+        whole = torn.read_bytes()
+        keep = chance.randrange(len(whole))
+        torn.write_bytes(
+            chance.choice((b"", whole[:keep], whole[:keep] + bytes(len(whole) - keep)))
+        )
+
+    def told(self, record: Record) -> bool:
+        damaged = [*(self.folder / "run" / "damaged").rglob("*.parquet")]
+        return super().told(record) and len(damaged) >= self.strikes and not failures(record)
