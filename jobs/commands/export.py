@@ -24,7 +24,7 @@ from pipelines.export.documents.export import (
 )
 from pipelines.export.documents.ledger import INDEX
 from pipelines.runs.directory import RunDir
-from pipelines.storage.objects import is_s3
+from pipelines.storage.objects import is_bucket
 from pipelines.storage.paths import STORAGE_ENV, settings_of_environment
 
 _WITH_TEXT = {
@@ -75,7 +75,7 @@ def command(
 
 def _check_for_labels(out: str, asked: Asked) -> None:
     """Refuse options that labels do not have. Raises ConfigError."""
-    if is_s3(out):
+    if is_bucket(out):
         raise ConfigError(
             f"{out}: labels are written to a local directory only",
             "export to a directory and copy it to the bucket",

@@ -21,7 +21,7 @@ from pipelines.config import JobConfig
 from pipelines.config_files import read_yaml
 from pipelines.errors import ClusterUnreachable, ConfigError
 from pipelines.job import load_job
-from pipelines.storage.objects import is_s3
+from pipelines.storage.objects import is_bucket
 
 if TYPE_CHECKING:  # both import Ray (2 s), which a wrong config should not wait for
     from ray.job_submission import JobDetails
@@ -104,7 +104,7 @@ def _send(
 
 def _run_dir_on_a_cluster(config: JobConfig) -> str:
     run_dir = config.run_dir
-    if not is_s3(run_dir) and not PurePosixPath(run_dir).is_absolute():
+    if not is_bucket(run_dir) and not PurePosixPath(run_dir).is_absolute():
         raise ConfigError(
             f"run_dir {run_dir} is relative: on a cluster it would be in Ray's copy of the "
             "working directory, which Ray deletes",
@@ -169,7 +169,7 @@ def _print_dry(
 
 def _warn_of_nodes(console: Console, head: Head, run_dir: str) -> None:
     nodes = head.nodes()
-    if nodes > 1 and not is_s3(run_dir):
+    if nodes > 1 and not is_bucket(run_dir):
         say(console, f"{run_dir} must be shared by all {nodes} nodes; the run checks this")
 
 

@@ -12,7 +12,7 @@ from actors.failures import FailureKind, ItemFailure
 from pipelines.errors import OutputUnwritable, RunConflict
 from pipelines.runs.lease import LEASE_S, Commit, Lease
 from pipelines.runs.store import Record, _part_of, _pattern, as_json, digest_of
-from pipelines.storage.paths import RunPath, S3Path, listed, writing
+from pipelines.storage.paths import RunPath, BucketPath, listed, writing
 from pipelines.storage.s3 import Conflict
 
 #: Seconds to wait between attempts while a listing lacks committed shards.
@@ -22,13 +22,13 @@ _STALE_S = (0.5, 1.0, 2.0, 4.0, 8.0)
 class BucketStore:
     """A run below a prefix of a bucket. The store must support conditional writes."""
 
-    def __init__(self, path: S3Path, lease_s: float = LEASE_S) -> None:
+    def __init__(self, path: BucketPath, lease_s: float = LEASE_S) -> None:
         self.path = path
         self.staging = path / "staging"
         self._shards = path / "shards"
         self._lease_s = lease_s
         self._lease: Lease | None = None
-        self._committed: dict[str, list[S3Path]] = {}  # by manifest part, while the run is held
+        self._committed: dict[str, list[BucketPath]] = {}  # by manifest part, while the run is held
         self._unplaced: Commit | None = None
 
     def __getstate__(self) -> dict[str, Any]:

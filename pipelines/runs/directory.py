@@ -31,12 +31,12 @@ from pipelines.runs.local_store import LocalStore
 from pipelines.runs.store import Record, RunStore
 from pipelines.storage.objects import StorageSettings
 from pipelines.storage.output_errors import output_error, output_errors
-from pipelines.storage.paths import STORAGE_ENV, RunPath, S3Path, run_path
+from pipelines.storage.paths import STORAGE_ENV, RunPath, BucketPath, run_path
 
 
 def store_of(path: RunPath) -> RunStore:
     """The store for a run at `path`."""
-    return BucketStore(path) if isinstance(path, S3Path) else LocalStore(path)
+    return BucketStore(path) if isinstance(path, BucketPath) else LocalStore(path)
 
 
 def beside(path: RunPath) -> RunPath:
@@ -85,7 +85,7 @@ class RunDir:
 
     def read_record(self) -> Record:
         """The content of run.json. Raises RunNotFound, RunUnreadable."""
-        if isinstance(self.path, S3Path):
+        if isinstance(self.path, BucketPath):
             self.path.reach()  # reports a wrong address at once
         try:
             record: Record = json.loads(self.record.read_text())
@@ -121,7 +121,7 @@ class RunDir:
 
     def environment(self) -> dict[str, str]:
         """Environment variables that another process needs to open this run by its path."""
-        if isinstance(self.path, S3Path):
+        if isinstance(self.path, BucketPath):
             return {STORAGE_ENV: self.path.settings.model_dump_json()}
         return {}
 

@@ -22,7 +22,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from actors.failures import FailureKind, ItemFailure
 from pipelines.errors import NightjarError, OutputUnwritable, RunBusy, RunConflict
-from pipelines.storage.paths import S3Path, writing
+from pipelines.storage.paths import BucketPath, writing
 from pipelines.storage.s3 import Conflict, Stored
 
 #: Seconds without a heartbeat until a holder counts as dead; it sends three in that time.
@@ -63,7 +63,7 @@ class Lease:
     Entering raises RunBusy, RunConflict, OutputUnwritable (no conditional writes, no answer).
     """
 
-    def __init__(self, path: S3Path, seconds: float = LEASE_S) -> None:
+    def __init__(self, path: BucketPath, seconds: float = LEASE_S) -> None:
         """`path`: path of lease.json. `seconds`: see LEASE_S."""
         self.session = uuid.uuid4().hex[:12]
         self.is_new = False  #: there was no lease before this one
@@ -226,7 +226,7 @@ class Lease:
 _OF_THE_RUN = ("shards", "digest", "last")
 
 
-def _busy(path: S3Path, head: Head) -> RunBusy:
+def _busy(path: BucketPath, head: Head) -> RunBusy:
     return RunBusy(
         f"{path.parent} is being written by {head.holder}",
         "wait for it, stop it, or start a new run directory with --new",

@@ -19,7 +19,7 @@ from actors.failures import FailureKind, ItemFailure
 from pipelines.errors import SourceUnavailable
 from pipelines.sources.uri_list import LIST_SUFFIXES, read_uri_list
 from pipelines.storage.client import Storage
-from pipelines.storage.objects import Entry, is_s3, local_path, local_uri, split_s3
+from pipelines.storage.objects import Entry, is_bucket, local_path, local_uri, split_bucket
 from pipelines.storage.walk import Walk
 
 _MAGIC = re.compile(r"[*?\[]")
@@ -99,12 +99,12 @@ class Source:
     def __iter__(self) -> Iterator[Listed]:
         path = self.config.path
         try:
-            if is_s3(path):
+            if is_bucket(path):
                 self._storage.s3.reach(path)  # reports a wrong address at once
             if path.lower().endswith(LIST_SUFFIXES):
                 for uri, pages in read_uri_list(path, self._storage, self.config.local_roots):
                     yield Listed(uri, "", 0, uri, pages)
-            elif is_s3(path):
+            elif is_bucket(path):
                 yield from self._bucket(path)
             else:
                 yield from self._files(path)
@@ -162,7 +162,7 @@ class Source:
                 yield Listed(*entry, name)
 
     def _bucket(self, path: str) -> Iterator[Listed]:
-        bucket, key = split_s3(path)
+        bucket, key = split_bucket(path)
         glob = None
         if _MAGIC.search(key) and not self._any(path):
             key, glob = _split_key(key)
@@ -199,13 +199,13 @@ def reaches(source: str, path: str | Path) -> bool:
     """Whether a listing of `source` can read files below `path`, a folder or an s3:// prefix."""
     root: PurePath
     below: PurePath
-    if is_s3(source) != is_s3(str(path)):
+    if is_bucket(source) != is_bucket(str(path)):
         return False
-    if is_s3(source):
-        bucket, key = split_s3(source)
+    if is_bucket(source):
+        bucket, key = split_bucket(source)
         base, glob = _split_key(key) if _MAGIC.search(key) else (key, "")
         root = PurePosixPath(bucket, base)
-        below = PurePosixPath(*split_s3(str(path)))
+        below = PurePosixPath(*split_bucket(str(path)))
     else:
         folder, found = _local_root(source)
         root, glob, below = folder.resolve(), found or "", Path(path).resolve()

@@ -28,7 +28,7 @@ import pyarrow.parquet as pq
 
 from pipelines.errors import SourceUnavailable
 from pipelines.storage.client import Storage
-from pipelines.storage.objects import is_s3, local_path, local_uri, split_member, split_s3
+from pipelines.storage.objects import is_bucket, local_path, local_uri, split_member, split_bucket
 
 LIST_SUFFIXES = (".parquet", ".csv", ".jsonl")
 
@@ -54,10 +54,10 @@ def read_uri_list(
     one document become one item. Raises SourceUnavailable (names the row), ItemFailure if the list
     cannot be read.
     """
-    if not is_s3(path):
+    if not is_bucket(path):
         path = str(Path(os.fsdecode(local_path(path))).expanduser().absolute())
     folder = path.rpartition("/")[0]
-    folder = folder if is_s3(path) else os.path.normpath(folder or "/")
+    folder = folder if is_bucket(path) else os.path.normpath(folder or "/")
     allowed = [os.path.normpath(Path(root).expanduser().absolute()) for root in roots]
     with _opened(path, storage) as file:
         lines = _absolute(path, folder, allowed, _lines(path, file))
@@ -72,12 +72,12 @@ def resolved(uri: str, folder: str, roots: Sequence[str] = ()) -> str:
     `roots`: absolute folders, besides `folder`, that may hold local files. Raises ValueError.
     """
     uri.encode()  # JSON can hold lone surrogates, Parquet cannot
-    if is_s3(uri):
+    if is_bucket(uri):
         return _checked_key(uri)
     if _SCHEME.match(uri) and not uri.startswith("file:///"):
         raise ValueError(f"{uri!r} is neither a file nor on s3://")
     absolute = uri.startswith(("/", "file:///"))
-    if is_s3(folder):
+    if is_bucket(folder):
         if absolute:
             raise ValueError(f"{uri!r}: a list in a bucket cannot name local files")
         return _checked_key(f"{folder}/{uri.removeprefix('./')}")
@@ -93,7 +93,7 @@ def resolved(uri: str, folder: str, roots: Sequence[str] = ()) -> str:
 
 def _checked_key(uri: str) -> str:
     """`uri` (s3://). Raises ValueError if HTTP could read it as another bucket or another host."""
-    bucket, key = split_s3(split_member(uri)[0])
+    bucket, key = split_bucket(split_member(uri)[0])
     if {".", ".."} & set(key.split("/")):
         raise ValueError(f"{uri!r}: a key with `.` or `..` could lead into another bucket")
     try:
@@ -109,7 +109,7 @@ def _is_below(file: bytes, root: str) -> bool:
 
 @contextmanager
 def _opened(path: str, storage: Storage) -> Iterator[IO[bytes]]:
-    if not is_s3(path):
+    if not is_bucket(path):
         with storage.local.open(path) as file:
             yield file
         return

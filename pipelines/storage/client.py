@@ -21,7 +21,7 @@ from pipelines.storage.objects import (
     StorageSettings,
     check_etag,
     check_size,
-    is_s3,
+    is_bucket,
     local_path,
     split_member,
 )
@@ -94,7 +94,7 @@ class Storage:
         Raises ItemFailure.
         """
         try:
-            if is_s3(uri):
+            if is_bucket(uri):
                 return self._open_s3_archive(uri, etag)
             with ExitStack() as files:
                 file = files.enter_context(self.local.open(uri, etag))
@@ -132,7 +132,7 @@ class Storage:
             return self._open[key]
 
     def _backend(self, uri: str) -> S3 | LocalFiles:
-        return self.s3 if is_s3(uri) else self.local
+        return self.s3 if is_bucket(uri) else self.local
 
     @contextmanager
     def open_output(self, uri: str) -> Iterator[IO[bytes]]:
@@ -141,7 +141,7 @@ class Storage:
         Creates missing folders. Raises OutputUnwritable.
         """
         with _output_errors(uri):
-            if not is_s3(uri):
+            if not is_bucket(uri):
                 with replacing(_path(uri)) as file:
                     yield file
                 return
@@ -167,7 +167,7 @@ class Storage:
 
     def list_names(self, folder: str) -> list[str]:
         """Sorted names of the objects directly in `folder`; empty if the folder is missing."""
-        if is_s3(folder):
+        if is_bucket(folder):
             prefix = folder.rstrip("/") + "/"
             return [e.uri.removeprefix(prefix) for e in self.s3.list(prefix, recursive=False)]
         with _output_errors(folder):
@@ -180,7 +180,7 @@ class Storage:
     def delete(self, uri: str) -> None:
         """Remove an object if it exists. Raises OutputUnwritable."""
         with _output_errors(uri):
-            if is_s3(uri):
+            if is_bucket(uri):
                 self.s3.delete(uri)
             else:
                 _path(uri).unlink(missing_ok=True)

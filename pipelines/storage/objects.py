@@ -42,6 +42,9 @@ class Here(NamedTuple):
 
 T = TypeVar("T")
 
+#: Beginnings of the URIs of objects.
+SCHEMES = ("s3://",)
+
 ARCHIVE_SUFFIXES = (".zip", ".tar", ".tar.gz", ".tgz")
 _MEMBER = re.compile(r"(.+?\.(?:zip|tar|tar\.gz|tgz))!/(.*)", re.DOTALL | re.IGNORECASE)
 
@@ -139,14 +142,14 @@ def check_size(uri: str, size: int, max_bytes: int) -> None:
         )
 
 
-def is_s3(uri: str) -> bool:
+def is_bucket(uri: str) -> bool:
     """Whether the URI names an object in a bucket."""
-    return uri.startswith("s3://")
+    return uri.startswith(SCHEMES)
 
 
-def split_s3(uri: str) -> tuple[str, str]:
-    """(bucket, key) of an s3:// URI."""
-    bucket, _, key = uri.removeprefix("s3://").partition("/")
+def split_bucket(uri: str) -> tuple[str, str]:
+    """(bucket, key) of the URI of an object."""
+    bucket, _, key = uri.partition("://")[2].partition("/")
     return bucket, key
 
 

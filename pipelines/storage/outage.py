@@ -11,7 +11,7 @@ import time
 from actors.failures import ItemFailure
 from pipelines.errors import SourceUnavailable
 from pipelines.storage.client import Storage
-from pipelines.storage.objects import TransientFailure, is_s3
+from pipelines.storage.objects import TransientFailure, is_bucket
 from pipelines.storage.s3 import Expired
 
 #: Seconds between two attempts to reach a store that is down; each attempt has its own retries.
@@ -36,7 +36,7 @@ class PatientReads:
             try:
                 return self._storage.read(uri, max_bytes=max_bytes, etag=etag)
             except (TransientFailure, Expired) as fault:
-                if not is_s3(uri):
+                if not is_bucket(uri):
                     raise
                 down = self._down(uri)
                 if down is None:  # the outage may have ended meanwhile: read once more

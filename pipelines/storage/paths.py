@@ -1,7 +1,7 @@
 """Paths of a run directory, local or in a bucket.
 
-`RunPath` is a pathlib.Path or an `S3Path`, which has the methods of pathlib that a run directory
-needs. An S3Path is no os.PathLike: code that needs a local file raises TypeError instead of opening
+`RunPath` is a pathlib.Path or an `BucketPath`, which has the methods of pathlib that a run directory
+needs. An BucketPath is no os.PathLike: code that needs a local file raises TypeError instead of opening
 a folder called "s3:".
 """
 
@@ -24,7 +24,7 @@ import pyarrow.parquet as pq
 from actors.failures import FailureKind, ItemFailure
 from pipelines.errors import ConfigError, OutputUnwritable, RunUnreadable
 from pipelines.storage.local import replacing
-from pipelines.storage.objects import Entry, StorageSettings, is_s3
+from pipelines.storage.objects import Entry, StorageSettings, is_bucket
 from pipelines.storage.remote_file import RemoteFile
 from pipelines.storage.s3 import S3, Status
 
@@ -64,7 +64,7 @@ def settings_of_environment() -> StorageSettings:
         ) from None
 
 
-class S3Path:
+class BucketPath:
     """``s3://bucket/key``. A folder is a prefix: it exists if any object is below it.
 
     Writes are atomic. Reading raises FileNotFoundError or RunUnreadable, writing OutputUnwritable.
@@ -84,19 +84,19 @@ class S3Path:
         return self._uri
 
     def __repr__(self) -> str:
-        return f"S3Path({self._uri!r})"
+        return f"BucketPath({self._uri!r})"
 
     def __hash__(self) -> int:
         return hash(self._uri)
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, S3Path) and other._uri == self._uri
+        return isinstance(other, BucketPath) and other._uri == self._uri
 
-    def __lt__(self, other: S3Path) -> bool:
+    def __lt__(self, other: BucketPath) -> bool:
         return self._uri < other._uri
 
-    def __truediv__(self, name: str | PurePosixPath) -> S3Path:
-        return S3Path(f"{self._uri}/{name}", self.settings)
+    def __truediv__(self, name: str | PurePosixPath) -> BucketPath:
+        return BucketPath(f"{self._uri}/{name}", self.settings)
 
     @property
     def s3(self) -> S3:
@@ -116,16 +116,16 @@ class S3Path:
         return PurePosixPath(self.name).suffix
 
     @property
-    def parent(self) -> S3Path:
-        return S3Path(self._uri.rpartition("/")[0], self.settings)
+    def parent(self) -> BucketPath:
+        return BucketPath(self._uri.rpartition("/")[0], self.settings)
 
-    def with_name(self, name: str) -> S3Path:
+    def with_name(self, name: str) -> BucketPath:
         return self.parent / name
 
-    def with_suffix(self, suffix: str) -> S3Path:
+    def with_suffix(self, suffix: str) -> BucketPath:
         return self.with_name(PurePosixPath(self.name).with_suffix(suffix).name)
 
-    def resolve(self) -> S3Path:
+    def resolve(self) -> BucketPath:
         """Returns itself: a URI is absolute and has no links."""
         return self
 
@@ -155,24 +155,24 @@ class S3Path:
         """Whether it exists as a file or as a folder."""
         return self.is_file() or self.is_dir()
 
-    def glob(self, pattern: str) -> Iterator[S3Path]:
+    def glob(self, pattern: str) -> Iterator[BucketPath]:
         """Objects directly in this folder that match `pattern`, sorted by name."""
         prefix = f"{self._uri}/"
         wanted = re.compile(fnmatch.translate(pattern)).match
         with _reading(self):
             for found in self.s3.listed(prefix + _MAGIC.split(pattern)[0], recursive=False):
                 if wanted(found.uri.removeprefix(prefix)):
-                    yield S3Path(found.uri, self.settings, found)
+                    yield BucketPath(found.uri, self.settings, found)
 
-    def iterdir(self) -> Iterator[S3Path]:
+    def iterdir(self) -> Iterator[BucketPath]:
         """All objects directly in this folder, sorted by name; empty if the folder is missing."""
         return self.glob("*")
 
-    def walk_files(self) -> Iterator[S3Path]:
+    def walk_files(self) -> Iterator[BucketPath]:
         """All objects at any depth."""
         with _reading(self):
             for found in self.s3.listed(f"{self._uri}/"):
-                yield S3Path(found.uri, self.settings, found)
+                yield BucketPath(found.uri, self.settings, found)
 
     def reach(self) -> None:
         """Raise RunUnreadable, after few attempts, if the store does not answer."""
@@ -229,7 +229,7 @@ class S3Path:
 
 
 #: A path of a run directory.
-RunPath = Path | S3Path
+RunPath = Path | BucketPath
 
 
 class _RunFile(RemoteFile):
@@ -241,7 +241,7 @@ class _RunFile(RemoteFile):
 
 
 @contextmanager
-def _reading(path: S3Path) -> Iterator[None]:
+def _reading(path: BucketPath) -> Iterator[None]:
     try:
         yield
     except ItemFailure as fault:
@@ -272,10 +272,10 @@ def writing() -> Iterator[None]:
 
 def run_path(path: str | RunPath, settings: StorageSettings | None = None) -> RunPath:
     """The path of a run directory, local or on s3://. Raises ConfigError for other schemes."""
-    if isinstance(path, S3Path):
+    if isinstance(path, BucketPath):
         return path
-    if is_s3(str(path)):
-        return S3Path(str(path), settings)
+    if is_bucket(str(path)):
+        return BucketPath(str(path), settings)
     if "://" in str(path):
         raise ConfigError(
             f"run_dir {path} is neither a local or mounted directory nor on s3://",
@@ -291,7 +291,7 @@ def listed(folder: RunPath, pattern: str) -> list[RunPath]:
 
 def parquet(path: RunPath) -> pq.ParquetFile:
     """The Parquet file at `path`. From a bucket, only the requested columns are downloaded."""
-    if isinstance(path, S3Path):
+    if isinstance(path, BucketPath):
         return pq.ParquetFile(path.opened(), pre_buffer=True)
     return pq.ParquetFile(path)
 
@@ -301,7 +301,7 @@ def write_parquet(rows: pa.Table, path: RunPath, **options: Any) -> int:
 
     On a disk it is flushed: a power failure leaves the whole file or none.
     """
-    if isinstance(path, S3Path):
+    if isinstance(path, BucketPath):
         buffer = pa.BufferOutputStream()
         pq.write_table(rows, buffer, **options)
         data = buffer.getvalue()
@@ -314,7 +314,7 @@ def write_parquet(rows: pa.Table, path: RunPath, **options: Any) -> int:
 
 def write_whole(path: RunPath, data: bytes) -> None:
     """Replace a file atomically: readers see the old or the new content. Raises OSError."""
-    if isinstance(path, S3Path):
+    if isinstance(path, BucketPath):
         path.write_bytes(data)
         return
     with replacing(path) as file:

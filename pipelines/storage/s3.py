@@ -33,7 +33,7 @@ from pipelines.storage.objects import (
     check_etag,
     check_size,
     retried,
-    split_s3,
+    split_bucket,
 )
 
 T = TypeVar("T")
@@ -170,7 +170,7 @@ class S3:
         Raises ItemFailure only for an outage and for expired credentials. A user without permission
         to list may still have permission to read.
         """
-        bucket, key = split_s3(uri)
+        bucket, key = split_bucket(uri)
         request = {"Bucket": bucket, "Prefix": key, "MaxKeys": 1}
         tries = min(_FIRST_TRIES, self._settings.max_attempts)
         try:
@@ -185,7 +185,7 @@ class S3:
 
     def status(self, uri: str) -> Status:
         """Etag, size and time by a HEAD request."""
-        bucket, key = split_s3(uri)
+        bucket, key = split_bucket(uri)
         reply = self._call(uri, "head_object", Bucket=bucket, Key=key)
         etag, written = reply["ETag"].strip('"'), reply["LastModified"].timestamp()
         return Status(uri, etag, reply["ContentLength"], written)
@@ -197,7 +197,7 @@ class S3:
 
     def listed(self, prefix: str, *, recursive: bool = True) -> Iterator[Status]:
         """The same, with the time of each object."""
-        bucket, key = split_s3(prefix)
+        bucket, key = split_bucket(prefix)
         request: dict[str, Any] = {"Bucket": bucket, "Prefix": key}
         request |= {} if recursive else {"Delimiter": "/"}
         while True:
@@ -222,7 +222,7 @@ class S3:
             replaces: etag of the version to replace; Conflict if it is another one.
             new: Conflict if the object exists already.
         """
-        bucket, key = split_s3(uri)
+        bucket, key = split_bucket(uri)
         file = io.BytesIO(body) if isinstance(body, bytes) else body
         request = {"ContentMD5": _digest(file)}
         request |= {"IfMatch": f'"{replaces}"'} if replaces else {}
@@ -239,14 +239,14 @@ class S3:
 
     def copy(self, uri: str, target: str) -> None:
         """Copy an object inside the store, atomically (at most 5 GB)."""
-        source_bucket, source_key = split_s3(uri)
-        bucket, key = split_s3(target)
+        source_bucket, source_key = split_bucket(uri)
+        bucket, key = split_bucket(target)
         source = {"Bucket": source_bucket, "Key": source_key}
         self._call(uri, "copy_object", Bucket=bucket, Key=key, CopySource=source)
 
     def delete(self, uri: str) -> None:
         """Remove the object if it exists."""
-        bucket, key = split_s3(uri)
+        bucket, key = split_bucket(uri)
         self._call(uri, "delete_object", Bucket=bucket, Key=key)
 
     def _call(
@@ -277,7 +277,7 @@ class S3:
     def _opened(
         self, uri: str, etag: str | None, span: tuple[int, int] | None
     ) -> Iterator[dict[str, Any]]:
-        bucket, key = split_s3(uri)
+        bucket, key = split_bucket(uri)
         ranged = {"Range": f"bytes={span[0]}-{span[1] - 1}"} if span else {}
         with _failures_of(uri):
             reply = self._client().get_object(Bucket=bucket, Key=key, **ranged)

@@ -17,7 +17,7 @@ from rich.console import Console
 from jobs.commands import calibrate, diff, evaluate, export_labels, report, review, runs
 from pipelines.errors import RunNotFound
 from pipelines.runs.directory import RunDir
-from pipelines.storage.paths import STORAGE_ENV, S3Path
+from pipelines.storage.paths import STORAGE_ENV, BucketPath
 
 if TYPE_CHECKING:
     from s3_server import Bucket
@@ -33,7 +33,7 @@ def reached(bucket: Bucket, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(STORAGE_ENV, bucket.settings.model_dump_json(exclude_defaults=True))
 
 
-def moved(bucket: Bucket, run: RunDir, name: str) -> S3Path:
+def moved(bucket: Bucket, run: RunDir, name: str) -> BucketPath:
     """The run in the bucket; nothing of it stays on disk."""
     assert isinstance(run.path, Path)
     run.change_record(lambda record: {"sessions": [], **record})
@@ -41,7 +41,7 @@ def moved(bucket: Bucket, run: RunDir, name: str) -> S3Path:
         if file.is_file():
             bucket.put(f"{name}/{file.relative_to(run.path)}", file.read_bytes())
     run.path.rename(run.path.with_name(f"{name} is not here"))
-    return S3Path(f"s3://{bucket.name}/{name}")
+    return BucketPath(f"s3://{bucket.name}/{name}")
 
 
 def said(console: Console) -> str:
@@ -139,4 +139,4 @@ def test_the_report_after_a_run_reaches_the_store_of_the_config(
     monkeypatch.delenv(STORAGE_ENV)
     report.after_run(console, RunDir(str(path), bucket.settings), fresh=True)
     assert f"report: {path}/report.html" in said(console)
-    assert (S3Path(str(path), bucket.settings) / "report.html").is_file()
+    assert (BucketPath(str(path), bucket.settings) / "report.html").is_file()

@@ -31,7 +31,7 @@ from pipelines.export.documents.plan import (
 from pipelines.export.documents.writer import DocumentWriter
 from pipelines.runs.directory import RunDir
 from pipelines.storage.client import Storage, StorageSettings
-from pipelines.storage.objects import is_s3
+from pipelines.storage.objects import is_bucket
 from pipelines.storage.output_errors import output_errors
 
 __all__ = ["SUFFIXES", "DocumentExport", "DocumentSummary", "export_documents", "survey"]
@@ -92,7 +92,7 @@ def _state(run: RunDir, source: Source, config: DocumentExport) -> dict[str, Any
 @contextmanager
 def _held(out: str) -> Iterator[None]:
     """Lock a local export. Two exports into one bucket are safe, but do the work twice."""
-    if is_s3(out):
+    if is_bucket(out):
         yield
         return
     try:
@@ -107,7 +107,7 @@ def _held(out: str) -> Iterator[None]:
 @contextmanager
 def _scratch(out: str) -> Iterator[Path]:
     """An empty folder for the spool: inside a local export, else in the temporary directory."""
-    parent = None if is_s3(out) else Path(out) / HIDDEN
+    parent = None if is_bucket(out) else Path(out) / HIDDEN
     for left in parent.glob("spool-*") if parent else ():  # of a killed export
         shutil.rmtree(left, ignore_errors=True)
     with tempfile.TemporaryDirectory(prefix="spool-", dir=parent) as folder:

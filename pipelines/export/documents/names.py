@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 
 from pipelines.export.documents.ledger import HIDDEN
-from pipelines.storage.objects import is_s3
+from pipelines.storage.objects import is_bucket
 
 #: Most bytes of a path component: file systems allow 255, minus suffix and temporary name.
 _LONGEST = 180
@@ -18,14 +18,14 @@ def root_of(source: str | None) -> str:
     """The folder or prefix that a run listed, the root of all names; "" for a file list or none."""
     if not source or source.lower().endswith((".parquet", ".csv", ".jsonl")):
         return ""
-    if is_s3(source) or source.startswith("file://"):
+    if is_bucket(source) or source.startswith("file://"):
         return source.rstrip("/")
     return str(Path(source).expanduser().absolute())
 
 
 def absolute(out: str) -> str:
     """`out` as a URI of `pipelines.storage.objects`, without a trailing slash."""
-    return out.rstrip("/") if is_s3(out) else str(Path(out).expanduser().absolute())
+    return out.rstrip("/") if is_bucket(out) else str(Path(out).expanduser().absolute())
 
 
 def file_name(uri: str, root: str, suffix: str) -> str:

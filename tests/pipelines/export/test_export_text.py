@@ -26,7 +26,7 @@ from pipelines.export.documents.names import file_name, root_of
 from pipelines.review.importing import ReviewImport, write_reviewed
 from pipelines.runs.directory import RunDir
 from pipelines.storage.client import Storage
-from pipelines.storage.objects import is_s3
+from pipelines.storage.objects import is_bucket
 from pipelines.truth.hocr import hocr_pages
 
 pytest_plugins = ["s3_server"]
@@ -509,7 +509,7 @@ def test_to_a_bucket_and_on_again(run: RunDir, bucket: Bucket) -> None:
     storage = Storage(bucket.settings)
     report = storage.read(f"{out}/box 1/annual_report.pdf.txt", max_bytes=1 << 20).decode()
     assert report.startswith("ANNUAL REPORT\n")
-    assert is_s3(out)
+    assert is_bucket(out)
     again = export_documents(run, out, config, storage=bucket.settings)
     assert (again.kept, again.written) == (first.written, 0)
     index = storage.read(f"{out}/documents.jsonl", max_bytes=1 << 20).decode()

@@ -15,7 +15,7 @@ from doubles.troubled_s3 import TroubledS3
 
 from pipelines.errors import NightjarError, OutputUnwritable, RunBusy, RunConflict
 from pipelines.runs.lease import Lease
-from pipelines.storage.paths import STORAGE_ENV, S3Path
+from pipelines.storage.paths import STORAGE_ENV, BucketPath
 
 if TYPE_CHECKING:
     from s3_server import Bucket
@@ -26,8 +26,8 @@ HOLDER = """
 import sys
 from pipelines.errors import NightjarError
 from pipelines.runs.lease import Lease
-from pipelines.storage.paths import S3Path
-with Lease(S3Path(sys.argv[1]), 1.5) as lease:
+from pipelines.storage.paths import BucketPath
+with Lease(BucketPath(sys.argv[1]), 1.5) as lease:
     print("held", flush=True)
     sys.stdin.readline()
     try:
@@ -42,12 +42,12 @@ NEVER_S = 100_000.0
 
 
 @pytest.fixture
-def path(bucket: Bucket) -> S3Path:
-    return S3Path(f"s3://{bucket.name}/run/lease.json", bucket.settings)
+def path(bucket: Bucket) -> BucketPath:
+    return BucketPath(f"s3://{bucket.name}/run/lease.json", bucket.settings)
 
 
 @pytest.fixture
-def other(path: S3Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[subprocess.Popen[str]]:
+def other(path: BucketPath, monkeypatch: pytest.MonkeyPatch) -> Iterator[subprocess.Popen[str]]:
     """Another process that holds the lease, and swaps it when it reads a line."""
     monkeypatch.setenv(STORAGE_ENV, path.settings.model_dump_json())
     holder = subprocess.Popen(
@@ -76,7 +76,7 @@ def told(process: subprocess.Popen[str]) -> str:
 
 
 def test_the_second_driver_is_refused_and_told_who_the_first_is(
-    path: S3Path, other: subprocess.Popen[str]
+    path: BucketPath, other: subprocess.Popen[str]
 ) -> None:
     with pytest.raises(RunBusy, match=f"process {other.pid} on") as caught, Lease(path, 30.0):
         pass
@@ -84,7 +84,7 @@ def test_the_second_driver_is_refused_and_told_who_the_first_is(
     assert told(other) == "swapped", "the first goes on"
 
 
-def test_what_was_released_is_free_at_once(path: S3Path) -> None:
+def test_what_was_released_is_free_at_once(path: BucketPath) -> None:
     with Lease(path) as first:
         first.swap(shards=3, digest="abc")
     with Lease(path, NEVER_S) as second:
@@ -94,7 +94,7 @@ def test_what_was_released_is_free_at_once(path: S3Path) -> None:
 
 
 def test_a_killed_driver_gives_way_at_once_on_its_own_machine(
-    path: S3Path, other: subprocess.Popen[str]
+    path: BucketPath, other: subprocess.Popen[str]
 ) -> None:
     other.kill()
     other.wait()
@@ -103,7 +103,7 @@ def test_a_killed_driver_gives_way_at_once_on_its_own_machine(
 
 
 def test_a_stopped_driver_is_taken_over_from_and_cannot_commit_when_it_comes_back(
-    path: S3Path, other: subprocess.Popen[str]
+    path: BucketPath, other: subprocess.Popen[str]
 ) -> None:
     other.send_signal(signal.SIGSTOP)
     with Lease(path, 1.5) as mine:
@@ -116,7 +116,7 @@ def test_a_stopped_driver_is_taken_over_from_and_cannot_commit_when_it_comes_bac
     assert b'"shards":2' in path.read_bytes()
 
 
-def test_of_many_that_come_at_once_one_gets_it(path: S3Path) -> None:
+def test_of_many_that_come_at_once_one_gets_it(path: BucketPath) -> None:
     held, refused = [], []
     all_tried = threading.Barrier(4, timeout=30)
 
@@ -137,14 +137,14 @@ def test_of_many_that_come_at_once_one_gets_it(path: S3Path) -> None:
     assert (len(held), len(refused)) == (1, 3)
 
 
-def through(trouble: TroubledS3, path: S3Path, attempts: int = 4) -> S3Path:
+def through(trouble: TroubledS3, path: BucketPath, attempts: int = 4) -> BucketPath:
     changes = {"endpoint_url": trouble.url, "max_attempts": attempts, "read_timeout_s": 1.0}
-    return S3Path(str(path), path.settings.model_copy(update=changes))
+    return BucketPath(str(path), path.settings.model_copy(update=changes))
 
 
 @pytest.mark.parametrize("fault", ["lost answer", "reset", "slow down", "internal error"])
 def test_a_swap_whose_answer_is_lost_counts_once_and_loses_nothing(
-    path: S3Path, trouble: TroubledS3, fault: str
+    path: BucketPath, trouble: TroubledS3, fault: str
 ) -> None:
     with Lease(through(trouble, path)) as lease:
         lease.swap(shards=1)
@@ -157,7 +157,7 @@ def test_a_swap_whose_answer_is_lost_counts_once_and_loses_nothing(
 
 
 def test_after_an_outage_that_was_too_long_nothing_can_be_swapped(
-    path: S3Path, trouble: TroubledS3
+    path: BucketPath, trouble: TroubledS3
 ) -> None:
     """Whether the last swap arrived is not known: only the next holder can look."""
     with Lease(through(trouble, path, attempts=2)) as lease:
@@ -171,14 +171,14 @@ def test_after_an_outage_that_was_too_long_nothing_can_be_swapped(
         assert again.head.shards == 0
 
 
-def test_a_store_that_ignores_conditions_is_refused(path: S3Path, trouble: TroubledS3) -> None:
+def test_a_store_that_ignores_conditions_is_refused(path: BucketPath, trouble: TroubledS3) -> None:
     trouble.ignores_conditions = True
     with pytest.raises(OutputUnwritable, match="ignores If-None-Match") as caught:
         Lease(through(trouble, path)).__enter__()
     assert "MinIO" in caught.value.remedy
 
 
-def test_a_lease_of_something_else_is_not_overwritten(path: S3Path) -> None:
+def test_a_lease_of_something_else_is_not_overwritten(path: BucketPath) -> None:
     path.write_text('{"not": "ours"}')
     with pytest.raises(RunConflict, match=r"lease\.json is not a lease"), Lease(path):
         pass

@@ -25,7 +25,7 @@ from pipelines.runs.shards import SinkConfig, done_ids, find_row, ids_of, stage_
 from pipelines.sources.manifest import MANIFEST, iter_parts, read_part
 from pipelines.storage.client import Storage
 from pipelines.storage.objects import StorageSettings
-from pipelines.storage.paths import S3Path
+from pipelines.storage.paths import BucketPath
 
 if TYPE_CHECKING:
     from s3_server import Bucket
@@ -161,7 +161,7 @@ def test_a_commit_that_nobody_has_any_more_is_owed_again(
         trouble.plan("COPY", "slow down")
         with pytest.raises(OutputUnwritable):
             dying.commit(shard.name)
-    assert isinstance(run.path, S3Path)
+    assert isinstance(run.path, BucketPath)
     for staged in (run.path / "staging").walk_files():
         staged.unlink()
     with run.locked():
@@ -172,7 +172,7 @@ def test_a_commit_that_nobody_has_any_more_is_owed_again(
 
 def test_a_driver_that_was_away_too_long_commits_nothing(run: RunDir) -> None:
     """The one that took over reads the same rows: both must not count."""
-    assert isinstance(run.path, S3Path)
+    assert isinstance(run.path, BucketPath)
     away = BucketStore(run.path, lease_s=3600.0)  # its first sign of life is due in 20 minutes
     late = RunDir(run.path)
     late._store = away
