@@ -13,7 +13,7 @@ from pipelines.errors import OutputUnwritable, RunConflict
 from pipelines.runs.lease import LEASE_S, Commit, Lease
 from pipelines.runs.store import Record, _part_of, _pattern, as_json, digest_of
 from pipelines.storage.paths import RunPath, BucketPath, listed, writing
-from pipelines.storage.s3 import Conflict
+from pipelines.storage.bucket import Conflict
 
 #: Seconds to wait between attempts while a listing lacks committed shards.
 _STALE_S = (0.5, 1.0, 2.0, 4.0, 8.0)
@@ -43,7 +43,7 @@ class BucketStore:
     @contextmanager
     def locked(self) -> Iterator[None]:
         with writing():
-            self.path.s3.reach(str(self.path))
+            self.path.store.reach(str(self.path))
         with Lease(self.path / "lease.json", self._lease_s) as lease:
             self._lease = lease
             self.staging = self.path / "staging" / lease.session
@@ -90,17 +90,17 @@ class BucketStore:
 
     def change_record(self, change: Callable[[Record | None], Record]) -> None:
         """Replace run.json by a conditional write, so that concurrent changes are not lost."""
-        uri, s3 = str(self.path / "run.json"), self.path.s3
+        uri, store = str(self.path / "run.json"), self.path.store
         with writing():
             while True:
                 before, etag = self._record(uri)
                 with suppress(Conflict):
-                    s3.put(uri, as_json(change(before)).encode(), replaces=etag, new=etag is None)
+                    store.put(uri, as_json(change(before)).encode(), replaces=etag, new=etag is None)
                     return
 
     def _record(self, uri: str) -> tuple[Record | None, str | None]:
         try:
-            stored = self.path.s3.stored(uri)
+            stored = self.path.store.stored(uri)
         except ItemFailure as fault:
             if fault.kind is FailureKind.OBJECT_MISSING:
                 return None, None
@@ -109,11 +109,11 @@ class BucketStore:
 
     def _place(self, commit: Commit) -> None:
         """Copy a committed shard from staging to `shards` and `rejects`. Idempotent."""
-        staged, s3 = self.path / commit.staged, self.path.s3
+        staged, store = self.path / commit.staged, self.path.store
         with writing():
             if commit.rejects:
-                s3.copy(f"{staged}/rejects-{commit.name}", f"{self.path}/rejects/{commit.name}")
-            s3.copy(f"{staged}/{commit.name}", f"{self._shards}/{commit.name}")
+                store.copy(f"{staged}/rejects-{commit.name}", f"{self.path}/rejects/{commit.name}")
+            store.copy(f"{staged}/{commit.name}", f"{self._shards}/{commit.name}")
 
     def _make_up(self, lease: Lease) -> None:
         """Copy the last committed shard if its driver did not. Earlier ones are always copied."""

@@ -23,7 +23,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from actors.failures import FailureKind, ItemFailure
 from pipelines.errors import NightjarError, OutputUnwritable, RunBusy, RunConflict
 from pipelines.storage.paths import BucketPath, writing
-from pipelines.storage.s3 import Conflict, Stored
+from pipelines.storage.bucket import Conflict, Stored
 
 #: Seconds without a heartbeat until a holder counts as dead; it sends three in that time.
 LEASE_S = 30.0
@@ -144,7 +144,7 @@ class Lease:
 
     def _read(self) -> tuple[Head, Stored] | None:
         try:
-            stored = self._path.s3.stored(str(self._path))
+            stored = self._path.store.stored(str(self._path))
             return Head.model_validate_json(stored.data), stored
         except ValidationError as error:
             raise RunConflict(
@@ -178,8 +178,8 @@ class Lease:
 
     def _put(self, head: Head, replaces: str | None) -> None:
         body = head.model_dump_json().encode()
-        uri, s3 = str(self._path), self._path.s3
-        self._etag = s3.put(uri, body, replaces=replaces, new=replaces is None)
+        uri, store = str(self._path), self._path.store
+        self._etag = store.put(uri, body, replaces=replaces, new=replaces is None)
         self._head = head
 
     def _taken(self, found: tuple[Head, Stored] | None) -> RunBusy:
@@ -200,10 +200,10 @@ class Lease:
         changes nothing even if the store accepts it.
         """
         body = self.head.model_dump_json().encode()
-        uri, s3 = str(self._path), self._path.s3
-        for name, replaces in (("If-None-Match", None), ("If-Match", "0" * 32)):
+        uri, store = str(self._path), self._path.store
+        for name, replaces in (("If-None-Match", None), ("If-Match", store.never)):
             try:
-                s3.put(uri, body, replaces=replaces, new=replaces is None)
+                store.put(uri, body, replaces=replaces, new=replaces is None)
             except Conflict:
                 continue
             raise OutputUnwritable(

@@ -17,7 +17,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from email.utils import parsedate_to_datetime
-from typing import IO, Any, NamedTuple, TypeVar
+from typing import IO, Any, TypeVar
 
 import boto3.session
 import botocore.exceptions as boto_errors
@@ -26,6 +26,7 @@ from botocore import UNSIGNED
 from botocore.config import Config
 
 from actors.failures import FailureKind, ItemFailure
+from pipelines.storage.bucket import Conflict, Status, Stored
 from pipelines.storage.objects import (
     Entry,
     StorageSettings,
@@ -78,13 +79,6 @@ _BROKEN_TRANSFER = (
 )
 
 
-class Conflict(ItemFailure):
-    """OBJECT_CHANGED: a conditional write found another version of the object."""
-
-    def __init__(self, message: str) -> None:
-        super().__init__(FailureKind.OBJECT_CHANGED, message)
-
-
 class Expired(ItemFailure):
     """PERMISSION_DENIED that new credentials may solve."""
 
@@ -92,25 +86,10 @@ class Expired(ItemFailure):
         super().__init__(FailureKind.PERMISSION_DENIED, message)
 
 
-class Stored(NamedTuple):
-    """A small object with its version and its age in seconds, by the clock of the store."""
-
-    data: bytes
-    etag: str
-    age_s: float
-
-
-class Status(NamedTuple):
-    """An object as a listing or a HEAD describes it. `modified`: seconds since the epoch."""
-
-    uri: str
-    etag: str
-    bytes: int
-    modified: float
-
-
 class S3:
     """Thread-safe. Connects at the first call. Every method raises ItemFailure."""
+
+    never = "0" * 32
 
     def __init__(self, settings: StorageSettings) -> None:
         self._settings = settings
