@@ -1,15 +1,14 @@
 """Paths of a run directory, local or in a bucket.
 
-`RunPath` is a pathlib.Path or an `BucketPath`, which has the methods of pathlib that a run directory
-needs. An BucketPath is no os.PathLike: code that needs a local file raises TypeError instead of opening
-a folder called "s3:".
+`RunPath` is a pathlib.Path or a `BucketPath`, which has the methods of pathlib that a run directory
+needs. A BucketPath is no os.PathLike: code that needs a local file raises TypeError instead of
+opening a folder called "s3:".
 """
 
 from __future__ import annotations
 
 import errno
 import fnmatch
-import functools
 import io
 import os
 import re
@@ -23,10 +22,11 @@ import pyarrow.parquet as pq
 
 from actors.failures import FailureKind, ItemFailure
 from pipelines.errors import ConfigError, OutputUnwritable, RunUnreadable
+from pipelines.storage.bucket import Bucket, Status
+from pipelines.storage.buckets import connected
 from pipelines.storage.local import replacing
 from pipelines.storage.objects import Entry, StorageSettings, is_bucket
 from pipelines.storage.remote_file import RemoteFile
-from pipelines.storage.s3 import S3, Status
 
 #: Environment variable with StorageSettings as JSON, for run directories in buckets without config.
 STORAGE_ENV = "NIGHTJAR_STORAGE"
@@ -34,7 +34,7 @@ STORAGE_ENV = "NIGHTJAR_STORAGE"
 #: Key of StorageSettings in pydantic's validation context: validation may read files.
 STORAGE_CONTEXT = "storage"
 
-#: Bytes of one read-ahead from an S3 object, except for Parquet, which plans its own reads.
+#: Bytes of one read-ahead from an object, except for Parquet, which plans its own reads.
 _READ_AHEAD = 1 << 20
 _MOST_BYTES = 1 << 30  #: limit of an object read as a whole: records, small tables, pictures
 _MAGIC = re.compile(r"[*?\[]")
@@ -45,12 +45,6 @@ class FileStatus(NamedTuple):
 
     st_size: int
     st_mtime: float
-
-
-@functools.cache
-def connected(settings: StorageSettings) -> S3:
-    """One client for each distinct storage settings."""
-    return S3(settings)
 
 
 def settings_of_environment() -> StorageSettings:
@@ -65,7 +59,7 @@ def settings_of_environment() -> StorageSettings:
 
 
 class BucketPath:
-    """``s3://bucket/key``. A folder is a prefix: it exists if any object is below it.
+    """``s3://bucket/key``, ``gs://``, ``az://``. A folder is a prefix: it exists if any object is below it.
 
     Writes are atomic. Reading raises FileNotFoundError or RunUnreadable, writing OutputUnwritable.
     """
@@ -99,9 +93,9 @@ class BucketPath:
         return BucketPath(f"{self._uri}/{name}", self.settings)
 
     @property
-    def s3(self) -> S3:
+    def store(self) -> Bucket:
         """The client of its store."""
-        return connected(self.settings)
+        return connected(self._uri, self.settings)
 
     @property
     def name(self) -> str:
@@ -135,7 +129,7 @@ class BucketPath:
     def stat(self) -> FileStatus:
         """Size and time of the object. A path from a listing needs no further request."""
         with _reading(self):
-            status = self._status or self.s3.status(self._uri)
+            status = self._status or self.store.status(self._uri)
         return FileStatus(status.bytes, status.modified)
 
     def is_file(self) -> bool:
@@ -149,7 +143,7 @@ class BucketPath:
     def is_dir(self) -> bool:
         """Whether any object is below this prefix."""
         with _reading(self):
-            return next(self.s3.list(f"{self._uri}/"), None) is not None
+            return next(self.store.list(f"{self._uri}/"), None) is not None
 
     def exists(self) -> bool:
         """Whether it exists as a file or as a folder."""
@@ -160,7 +154,7 @@ class BucketPath:
         prefix = f"{self._uri}/"
         wanted = re.compile(fnmatch.translate(pattern)).match
         with _reading(self):
-            for found in self.s3.listed(prefix + _MAGIC.split(pattern)[0], recursive=False):
+            for found in self.store.listed(prefix + _MAGIC.split(pattern)[0], recursive=False):
                 if wanted(found.uri.removeprefix(prefix)):
                     yield BucketPath(found.uri, self.settings, found)
 
@@ -171,13 +165,13 @@ class BucketPath:
     def walk_files(self) -> Iterator[BucketPath]:
         """All objects at any depth."""
         with _reading(self):
-            for found in self.s3.listed(f"{self._uri}/"):
+            for found in self.store.listed(f"{self._uri}/"):
                 yield BucketPath(found.uri, self.settings, found)
 
     def reach(self) -> None:
         """Raise RunUnreadable, after few attempts, if the store does not answer."""
         with _reading(self):
-            self.s3.reach(self._uri)
+            self.store.reach(self._uri)
 
     def download(self, folder: Path) -> dict[str, bytes]:
         """Copy the objects directly in this folder to a new local one. Returns name -> content."""
@@ -200,14 +194,14 @@ class BucketPath:
         if not self.stat().st_size:
             return b""
         with _reading(self):
-            return self.s3.get(self._uri, max_bytes=_MOST_BYTES)
+            return self.store.get(self._uri, max_bytes=_MOST_BYTES)
 
     def read_text(self) -> str:
         return self.read_bytes().decode()
 
     def write_bytes(self, data: bytes | memoryview) -> None:
         with writing():
-            self.s3.put(self._uri, bytes(data))
+            self.store.put(self._uri, bytes(data))
 
     def write_text(self, text: str) -> None:
         self.write_bytes(text.encode())
@@ -215,13 +209,13 @@ class BucketPath:
     def unlink(self, *, missing_ok: bool = True) -> None:
         """Remove the object if it exists; a bucket does not report whether it did."""
         with writing():
-            self.s3.delete(self._uri)
+            self.store.delete(self._uri)
 
     def opened(self) -> io.RawIOBase:
         """The current version of the object as a seekable file."""
         with _reading(self):
-            status = self._status or self.s3.status(self._uri)
-        return _RunFile(self.s3, Entry(*status[:3]))
+            status = self._status or self.store.status(self._uri)
+        return _RunFile(self.store, Entry(*status[:3]))
 
     def open(self) -> io.BufferedReader:
         """The same with read-ahead, for many small reads."""
@@ -271,15 +265,15 @@ def writing() -> Iterator[None]:
 
 
 def run_path(path: str | RunPath, settings: StorageSettings | None = None) -> RunPath:
-    """The path of a run directory, local or on s3://. Raises ConfigError for other schemes."""
+    """The path of a run directory, local or in a bucket. Raises ConfigError for other schemes."""
     if isinstance(path, BucketPath):
         return path
     if is_bucket(str(path)):
         return BucketPath(str(path), settings)
     if "://" in str(path):
         raise ConfigError(
-            f"run_dir {path} is neither a local or mounted directory nor on s3://",
-            "set run_dir to a path or to s3://BUCKET/PREFIX",
+            f"run_dir {path} is neither a local or mounted directory nor in a bucket that we can reach",
+            "set run_dir to a path, or to s3://, gs:// or az:// with BUCKET/PREFIX",
         )
     return Path(path)
 
