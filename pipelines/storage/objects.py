@@ -2,7 +2,8 @@
 
 URIs in a manifest:
     /absolute/path              a local file, without percent-encoding
-    s3://bucket/key             an object, without percent-encoding
+    s3://bucket/key             an object, without percent-encoding; gs:// Google Cloud Storage,
+                                az:// (container/key) Azure Blob Storage
     file:///percent-encoded     a local file whose name is not UTF-8
     <archive uri>!/<member>     a member of an archive
 """
@@ -28,7 +29,7 @@ from actors.failures import FailureKind, ItemFailure
 
 
 class Here(NamedTuple):
-    """Settings with local copies in place of s3:// URIs. `places`: path of the copy -> URI."""
+    """Settings with local copies in place of URIs of objects. `places`: path of the copy -> URI."""
 
     settings: Any
     places: Mapping[str, str]
@@ -43,7 +44,7 @@ class Here(NamedTuple):
 T = TypeVar("T")
 
 #: Beginnings of the URIs of objects.
-SCHEMES = ("s3://",)
+SCHEMES = ("s3://", "gs://", "az://")
 
 ARCHIVE_SUFFIXES = (".zip", ".tar", ".tar.gz", ".tgz")
 _MEMBER = re.compile(r"(.+?\.(?:zip|tar|tar\.gz|tgz))!/(.*)", re.DOTALL | re.IGNORECASE)
@@ -101,11 +102,39 @@ class Entry(NamedTuple):
     bytes: int
 
 
+class Status(NamedTuple):
+    """An object as a listing or a HEAD describes it. `modified`: seconds since the epoch."""
+
+    uri: str
+    etag: str
+    bytes: int
+    modified: float
+
+
+class Stored(NamedTuple):
+    """A small object with its version and its age in seconds, by the clock of the store.
+
+    `etag` is for a conditional write; on Google Cloud it is the generation. The age is 0 if the
+    store's clock is not known.
+    """
+
+    data: bytes
+    etag: str
+    age_s: float
+
+
 class TransientFailure(ItemFailure):
     """STORAGE_ERROR that a retry may solve: throttling, a timeout, a broken connection."""
 
     def __init__(self, message: str) -> None:
         super().__init__(FailureKind.STORAGE_ERROR, message)
+
+
+class Conflict(ItemFailure):
+    """OBJECT_CHANGED: a conditional write found another version of the object."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(FailureKind.OBJECT_CHANGED, message)
 
 
 def retried(attempts: int, call: Callable[[], T]) -> T:
