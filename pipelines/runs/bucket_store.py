@@ -12,8 +12,8 @@ from actors.failures import FailureKind, ItemFailure
 from pipelines.errors import OutputUnwritable, RunConflict
 from pipelines.runs.lease import LEASE_S, Commit, Lease
 from pipelines.runs.store import Record, _part_of, _pattern, as_json, digest_of
-from pipelines.storage.paths import RunPath, BucketPath, listed, writing
-from pipelines.storage.bucket import Conflict
+from pipelines.storage.objects import Conflict
+from pipelines.storage.paths import BucketPath, RunPath, listed, writing
 
 #: Seconds to wait between attempts while a listing lacks committed shards.
 _STALE_S = (0.5, 1.0, 2.0, 4.0, 8.0)

@@ -22,8 +22,8 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from actors.failures import FailureKind, ItemFailure
 from pipelines.errors import NightjarError, OutputUnwritable, RunBusy, RunConflict
+from pipelines.storage.objects import Conflict, Stored
 from pipelines.storage.paths import BucketPath, writing
-from pipelines.storage.bucket import Conflict, Stored
 
 #: Seconds without a heartbeat until a holder counts as dead; it sends three in that time.
 LEASE_S = 30.0

@@ -22,10 +22,9 @@ import pyarrow.parquet as pq
 
 from actors.failures import FailureKind, ItemFailure
 from pipelines.errors import ConfigError, OutputUnwritable, RunUnreadable
-from pipelines.storage.bucket import Bucket, Status
-from pipelines.storage.buckets import connected
+from pipelines.storage.bucket import Bucket, connected
 from pipelines.storage.local import replacing
-from pipelines.storage.objects import Entry, StorageSettings, is_bucket
+from pipelines.storage.objects import Entry, Status, StorageSettings, is_bucket
 from pipelines.storage.remote_file import RemoteFile
 
 #: Environment variable with StorageSettings as JSON, for run directories in buckets without config.
@@ -59,8 +58,9 @@ def settings_of_environment() -> StorageSettings:
 
 
 class BucketPath:
-    """``s3://bucket/key``, ``gs://``, ``az://``. A folder is a prefix: it exists if any object is below it.
+    """``s3://bucket/key``, also ``gs://`` and ``az://``. A folder is a prefix of keys.
 
+    It exists if any object is below it. 
     Writes are atomic. Reading raises FileNotFoundError or RunUnreadable, writing OutputUnwritable.
     """
 

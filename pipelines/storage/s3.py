@@ -26,10 +26,12 @@ from botocore import UNSIGNED
 from botocore.config import Config
 
 from actors.failures import FailureKind, ItemFailure
-from pipelines.storage.bucket import Conflict, Status, Stored
 from pipelines.storage.objects import (
+    Conflict,
     Entry,
+    Status,
     StorageSettings,
+    Stored,
     TransientFailure,
     check_etag,
     check_size,
