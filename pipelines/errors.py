@@ -8,13 +8,17 @@ NightjarError                exit
  |   +- DeviceUnavailable      4   the configured device does not exist
  +- RunConflict                5   the run directory belongs to another config
  |   +- RunBusy                5   another process is writing to the run directory
+ |   +- RunDamaged             5   a file of the run directory is torn or foreign
  +- OutputUnwritable           6   the run directory cannot be written, or its disk is full
  +- ClusterUnreachable         7   Ray did not start, cannot be reached, or lacks resources
  +- RunFailed                  8   the run stopped for any other reason
+ |   +- WorkerUnfit             8   a worker's machine, device or endpoint fails on every row
  +- RunNotFound                9   no run at this path
      +- RunUnreadable          9   the store of the run directory does not answer
+ +- TooManyFailures           10   more rows failed than `limits` allows
 
-Exit code 1 is Python's own (a bug in Nightjar), 130 is Ctrl-C.
+Exit code 1 is Python's own (a bug in Nightjar). 130: a signal stopped the command (Ctrl-C, SIGTERM,
+SIGHUP). 141: nobody reads its output any more.
 """
 
 from __future__ import annotations
@@ -64,6 +68,10 @@ class RunBusy(RunConflict):
     pass
 
 
+class RunDamaged(RunConflict):
+    pass
+
+
 class OutputUnwritable(NightjarError):
     exit_code = 6
 
@@ -76,9 +84,17 @@ class RunFailed(NightjarError):
     exit_code = 8
 
 
+class WorkerUnfit(RunFailed):
+    pass
+
+
 class RunNotFound(NightjarError):
     exit_code = 9
 
 
 class RunUnreadable(RunNotFound):
     pass
+
+
+class TooManyFailures(NightjarError):
+    exit_code = 10

@@ -20,6 +20,7 @@ from contextlib import ExitStack
 from typing import IO, NamedTuple
 
 from actors.failures import FailureKind, ItemFailure
+from pipelines.storage.local import no_answer
 from pipelines.storage.objects import check_size
 
 #: Unpacked size : packed size. Real scans reach 1,000 : 1 only as uncompressed blank pages (A4 at
@@ -87,6 +88,8 @@ class ZipArchive(Archive):
         except (ItemFailure, MemoryError):
             raise
         except Exception as error:  # a parser can raise anything on malicious bytes
+            if no_answer(error):
+                raise
             raise _corrupt(uri, error) from error
         self.superseded = len(self._zip.infolist()) - len(self._zip.NameToInfo)
 
@@ -135,6 +138,8 @@ class ZipArchive(Archive):
         except (ItemFailure, MemoryError):
             raise
         except Exception as error:  # bad CRC, zlib.error, a password, an unknown method, ...
+            if no_answer(error):
+                raise
             raise _corrupt(where, error) from error
         return bytes(data)
 
@@ -159,6 +164,8 @@ class TarArchive(Archive):
             ) as tar:
                 return self._indexed(tar)
         except (tarfile.TarError, OSError, ValueError, OverflowError, RecursionError) as error:
+            if no_answer(error):
+                raise
             return f"{type(error).__name__}: {error}"
 
     def _indexed(self, tar: tarfile.TarFile) -> str | None:
@@ -276,6 +283,8 @@ def _gunzip(uri: str, file: IO[bytes], plain: IO[bytes], max_bytes: int) -> str 
             try:
                 chunk = unpacker.read1(_CHUNK)  # `read` would drop the data before a fault
             except (EOFError, OSError, zlib.error) as error:
+                if no_answer(error):
+                    raise
                 return f"{type(error).__name__}: {error}"
             if not chunk:
                 return None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
+import tempfile
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -19,13 +20,23 @@ from pipelines.storage.objects import (
     check_etag,
     check_size,
     local_path,
+    local_uri,
     retried,
 )
 from pipelines.storage.walk import etag_of
 
 _GONE = {errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG, errno.ELOOP}
 _DENIED = {errno.EACCES, errno.EPERM}
-_RETRIED = {errno.EIO, errno.ESTALE, errno.ETIMEDOUT, errno.EAGAIN}  # network file systems
+#: Errors of network file systems; some do not exist on every system.
+_NO_ANSWER = {
+    getattr(errno, name)
+    for name in (
+        *("EIO", "ESTALE", "ETIMEDOUT", "EAGAIN", "EINTR", "EREMOTEIO", "ENOLINK"),
+        *("ENOTCONN", "ECONNRESET", "ECONNREFUSED", "ECONNABORTED", "ESHUTDOWN"),
+        *("EHOSTDOWN", "EHOSTUNREACH", "ENETDOWN", "ENETUNREACH"),
+    )
+    if hasattr(errno, name)
+}
 
 
 class LocalFiles:
@@ -73,6 +84,26 @@ class LocalFiles:
             raise
         return os.fdopen(fd, "rb")
 
+    def reach(self, uri: str) -> None:
+        """Check that the folder of `uri` is there and holds something.
+
+        Raises OBJECT_MISSING if it is gone or empty: a mount that is gone looks like that. Raises
+        STORAGE_ERROR if its file system does not answer. A user without permission to list the
+        folder may still have permission to read.
+        """
+        folder = os.fsencode(Path(os.fsdecode(local_path(uri))).parent)
+        try:
+            with _failures_of(local_uri(folder)), os.scandir(folder) as entries:
+                found = next(entries, None)
+        except ItemFailure as fault:
+            if fault.kind is not FailureKind.PERMISSION_DENIED:
+                raise
+            return
+        if found is None:
+            raise ItemFailure(
+                FailureKind.OBJECT_MISSING, f"the folder {local_uri(folder)} is empty"
+            )
+
     def stat(self, uri: str) -> Entry:
         """Version and size."""
 
@@ -82,6 +113,11 @@ class LocalFiles:
 
         status = retried(self._settings.max_attempts, attempt)
         return Entry(uri, etag_of(status), status.st_size)
+
+
+def no_answer(error: BaseException) -> bool:
+    """Whether a file system did not answer, whatever the content of the file is."""
+    return isinstance(error, OSError) and error.errno in _NO_ANSWER
 
 
 @contextmanager
@@ -95,11 +131,26 @@ def _failures_of(uri: str) -> Iterator[None]:
             raise ItemFailure(FailureKind.OBJECT_MISSING, message) from error
         if error.errno in _DENIED:
             raise ItemFailure(FailureKind.PERMISSION_DENIED, message) from error
-        if error.errno in _RETRIED:
+        if no_answer(error):
             raise TransientFailure(message) from error
         raise ItemFailure(FailureKind.STORAGE_ERROR, message) from error
     except ValueError as error:  # a NUL in the path
         raise ItemFailure(FailureKind.OBJECT_MISSING, f"{uri!r}: {error}") from error
+
+
+def room_to_unpack(size: int = 1 << 20) -> None:
+    """Write `size` bytes to the temporary folder and remove them. Raises OSError."""
+    with tempfile.TemporaryFile() as file:
+        file.write(bytes(size))
+        file.flush()
+
+
+def temporary_folder() -> str:
+    """Where archives are unpacked, for messages."""
+    try:
+        return tempfile.gettempdir()
+    except FileNotFoundError:  # not one of the usual folders can be written
+        return os.environ.get("TMPDIR", "/tmp")
 
 
 @contextmanager

@@ -130,6 +130,30 @@ class TransientFailure(ItemFailure):
         super().__init__(FailureKind.STORAGE_ERROR, message)
 
 
+class CredentialsRefused(ItemFailure):
+    """PERMISSION_DENIED of the credentials: with them no object can be read.
+
+    They are missing, expired, revoked, disabled, wrongly signed, or cannot be fetched just now.
+    """
+
+    def __init__(self, message: str) -> None:
+        super().__init__(FailureKind.PERMISSION_DENIED, message)
+
+
+class BucketMissing(ItemFailure):
+    """OBJECT_MISSING of the whole bucket: none of its objects can be read."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(FailureKind.OBJECT_MISSING, message)
+
+
+class NoRoomToUnpack(ItemFailure):
+    """STORAGE_ERROR of this machine: an archive cannot be written to its temporary folder."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(FailureKind.STORAGE_ERROR, message)
+
+
 class Conflict(ItemFailure):
     """OBJECT_CHANGED: a conditional write found another version of the object."""
 

@@ -27,7 +27,9 @@ from botocore.config import Config
 
 from actors.failures import FailureKind, ItemFailure
 from pipelines.storage.objects import (
+    BucketMissing,
     Conflict,
+    CredentialsRefused,
     Entry,
     Status,
     StorageSettings,
@@ -50,9 +52,14 @@ _CONFLICTS = {"PreconditionFailed"}
 #: Open connections per process: more than the threads of planning or of a fetch worker.
 _CONNECTIONS = 64
 
-#: A HEAD with an expired token has only the code "400": its reply has no body.
-_EXPIRED_CODES = {"ExpiredToken", "InvalidToken", "TokenRefreshRequired", "400"}
-_DENIED_CODES = {"InvalidAccessKeyId", "SignatureDoesNotMatch"}
+#: Errors about who asks, not about what is asked for. A HEAD with an expired token has only the
+#: code "400", because its reply has no body.
+_CREDENTIAL_CODES = {
+    *("ExpiredToken", "InvalidToken", "TokenRefreshRequired", "400"),
+    *("InvalidAccessKeyId", "SignatureDoesNotMatch", "AuthorizationHeaderMalformed"),
+    *("AccountProblem", "AllAccessDisabled", "NotSignedUp", "InvalidSecurity"),
+    *("InvalidClientTokenId", "UnrecognizedClientException", "AuthFailure", "OptInRequired"),
+}
 _BUSY_CODES = {
     "SlowDown",
     "RequestTimeout",
@@ -79,13 +86,6 @@ _BROKEN_TRANSFER = (
     boto_errors.FlexibleChecksumError,
     urllib3.exceptions.HTTPError,
 )
-
-
-class Expired(ItemFailure):
-    """PERMISSION_DENIED that new credentials may solve."""
-
-    def __init__(self, message: str) -> None:
-        super().__init__(FailureKind.PERMISSION_DENIED, message)
 
 
 class S3:
@@ -148,7 +148,7 @@ class S3:
     def reach(self, uri: str) -> None:
         """Check that the store of `uri` answers, with few attempts.
 
-        Raises ItemFailure only for an outage and for expired credentials. A user without permission
+        Raises ItemFailure only for an outage and for refused credentials. A user without permission
         to list may still have permission to read.
         """
         bucket, key = split_bucket(uri)
@@ -157,7 +157,7 @@ class S3:
         try:
             self._call(uri, "list_objects_v2", tries, **request)
         except ItemFailure as fault:
-            if fault.kind is FailureKind.STORAGE_ERROR or isinstance(fault, Expired):
+            if fault.kind is FailureKind.STORAGE_ERROR or isinstance(fault, CredentialsRefused):
                 raise
 
     def stat(self, uri: str) -> Entry:
@@ -241,7 +241,7 @@ class S3:
         return self._retried(attempt, tries)
 
     def _retried(self, attempt: Callable[[], T], tries: int | None = None) -> T:
-        """`attempt()` with retries; after Expired, all of them again with fresh credentials.
+        """`attempt()` with retries; refused credentials: all of them again with fresh ones.
 
         boto renews the credentials of a role itself. A session reads the credentials of a file or
         of a container's environment only once, so a new session is made here.
@@ -249,7 +249,7 @@ class S3:
         tries = tries or self._settings.max_attempts
         try:
             return retried(tries, attempt)
-        except Expired:
+        except CredentialsRefused:
             with self._lock:
                 self._made = None
             return retried(tries, attempt)
@@ -305,7 +305,7 @@ def _failures_of(uri: str) -> Iterator[None]:
     except boto_errors.ClientError as error:
         raise _refused(uri, error) from error
     except _NO_CREDENTIALS as error:
-        raise ItemFailure(FailureKind.PERMISSION_DENIED, f"{uri}: {error}") from error
+        raise CredentialsRefused(f"{uri}: {error}") from error
     except boto_errors.SSLError as error:  # a retry cannot fix a wrong certificate
         raise ItemFailure(FailureKind.STORAGE_ERROR, f"{uri}: {error}") from error
     except _BROKEN_TRANSFER as error:
@@ -325,9 +325,11 @@ def _refused(uri: str, error: Any) -> ItemFailure:
         return TransientFailure(message)
     if status == 412 or code in _CONFLICTS:
         return Conflict(message)
-    if code in _EXPIRED_CODES:
-        return Expired(message)
-    if status == 403 or code in _DENIED_CODES:
+    if code in _CREDENTIAL_CODES:
+        return CredentialsRefused(message)
+    if code == "NoSuchBucket":
+        return BucketMissing(message)
+    if status == 403:
         return ItemFailure(FailureKind.PERMISSION_DENIED, message)
     if status == 404:
         return ItemFailure(FailureKind.OBJECT_MISSING, message)
