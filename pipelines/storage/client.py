@@ -15,10 +15,12 @@ from typing import IO
 from actors.failures import FailureKind, ItemFailure
 from pipelines.errors import OutputUnwritable
 from pipelines.storage.archives import Archive, ZipArchive, is_zip, open_tar
-from pipelines.storage.local import LocalFiles, replacing
+from pipelines.storage.local import LocalFiles, no_answer, replacing, temporary_folder
 from pipelines.storage.objects import (
     Entry,
+    NoRoomToUnpack,
     StorageSettings,
+    TransientFailure,
     check_etag,
     check_size,
     is_bucket,
@@ -66,7 +68,8 @@ class Storage:
             return self._backend(uri).get(uri, max_bytes=max_bytes, etag=etag)
         archive = self._archive(archive_uri, etag)
         if member:
-            return archive.read(member, max_bytes)
+            with self._reading(archive):
+                return archive.read(member, max_bytes)
         why = archive.damage or "planning could not list this archive; plan again (--new)"
         # The manifest has the row `x.zip!/` for the part of an archive that could not be listed.
         raise ItemFailure(FailureKind.CORRUPT_ARCHIVE, f"{archive_uri}: {why}")
@@ -75,8 +78,18 @@ class Storage:
         """The first `size` bytes, or all bytes of a smaller object. Raises ItemFailure."""
         archive_uri, member = split_member(uri)
         if member is not None:
-            return self._archive(archive_uri, None).read_head(member, size)
+            archive = self._archive(archive_uri, None)
+            with self._reading(archive):
+                return archive.read_head(member, size)
         return self._backend(uri).get(uri, max_bytes=size, span=(0, size))
+
+    def reach(self, uri: str) -> None:
+        """Look whether the place of `uri` answers: its bucket, or its folder.
+
+        Raises ItemFailure if it does not answer, refuses the credentials, or is gone. Every backend
+        says so by `TransientFailure`, `CredentialsRefused`, or OBJECT_MISSING.
+        """
+        self._backend(uri).reach(split_member(uri)[0])
 
     def stat(self, uri: str) -> Entry:
         """Version and size; of a member: the archive's version, its declared size."""
@@ -103,11 +116,12 @@ class Storage:
                 if is_zip(head):
                     return ZipArchive(uri, file, files.pop_all())
                 return open_tar(uri, file, files, self.settings.max_archive_bytes)
-        except OSError as error:  # from the temporary file: usually no space
-            where = tempfile.gettempdir()
-            raise ItemFailure(
-                FailureKind.STORAGE_ERROR, f"{uri} cannot be unpacked in {where}: {error}"
-            ) from error
+        except OSError as error:
+            if no_answer(error):
+                raise TransientFailure(f"{uri}: {error.strerror}") from error
+            # From the temporary file: usually no space.
+            where = temporary_folder()
+            raise NoRoomToUnpack(f"{uri} cannot be unpacked in {where}: {error}") from error
 
     def _open_s3_archive(self, uri: str, etag: str | None) -> Archive:
         entry = self.s3.stat(uri)
@@ -120,6 +134,19 @@ class Storage:
             file = files.enter_context(tempfile.TemporaryFile())
             self.s3.download(uri, file, max_bytes=limit, etag=entry.etag)
             return open_tar(uri, file, files, limit)
+
+    @contextmanager
+    def _reading(self, archive: Archive) -> Iterator[None]:
+        """Let go of an archive whose file fails, so that the next read opens it again."""
+        try:
+            yield
+        except (OSError, TransientFailure) as error:
+            with self._lock:
+                for key in [key for key, held in self._open.items() if held is archive]:
+                    del self._open[key]
+            if no_answer(error):
+                raise TransientFailure(f"{archive.uri}: {error}") from error
+            raise
 
     def _archive(self, uri: str, etag: str | None) -> Archive:
         """The open archive. It stays open, because rows of one archive follow each other."""
