@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from importlib.metadata import version
 from typing import Annotated, ClassVar, Literal, TypedDict
 
 import pyarrow as pa
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator, Field, PrivateAttr
 
 from actors.contract import Actor, Settings, appended
 from actors.failures import FAILURE, FailureKind, FailureValue, ItemFailure, SetupError
@@ -57,13 +58,27 @@ class FetchConfig(Settings):
     outage_s: float = Field(
         900.0,
         ge=0,
-        description="seconds that a worker waits for a bucket that does not answer or rejects the "
-        "credentials; then the run stops (exit code 3) and can be started again",
+        description="seconds that a worker waits for a source that is down: it does not answer, "
+        "refuses the credentials, is gone, or can no longer be read at all; then the run stops "
+        "(exit code 3) and can be started again",
     )
     threads: int = Field(8, ge=1, description="documents that a worker reads in advance, at once")
     read_ahead_mb: int = Field(
         256, ge=1, description="MiB of documents held per worker; one document may exceed it"
     )
+
+    _readable: tuple[str, ...] = PrivateAttr(())
+
+    @property
+    def readable(self) -> tuple[str, ...]:
+        """URIs of the source that could be read when it was listed; see `PatientReads`."""
+        return self._readable
+
+    def knowing(self, readable: Sequence[str]) -> FetchConfig:
+        """The same settings, with URIs that were readable when the source was listed."""
+        knows = self.model_copy()
+        knows._readable = tuple(readable)
+        return knows
 
     def without_native_text(self) -> FetchConfig:
         """The same settings; every page is rendered and its text layer is ignored."""
@@ -102,7 +117,8 @@ class PageFetcher(Actor[FetchConfig]):
     polygons in `native_lines` are in these pixels. `native_reason`: why the text layer was accepted
     or refused; null for images.
 
-    Raises SourceUnavailable if a store stays down: the run stops and no row fails.
+    Raises SourceUnavailable if the source stays down, WorkerUnfit if there is no room to unpack an
+    archive, SetupError if the sandbox cannot be started again: the run stops and no row fails.
     """
 
     reads = pa.schema(
@@ -132,7 +148,8 @@ class PageFetcher(Actor[FetchConfig]):
         super().__init__(config)
         self._sandbox = open_sandbox(config)
         self._sandbox.start()
-        self._source = PatientReads(Storage(config.storage), config.outage_s)
+        storage = Storage(config.storage)
+        self._source = PatientReads(storage, config.outage_s, config.readable)
         self._documents = ReadAhead(self._read, config.threads, config.read_ahead_mb << 20)
 
     def __call__(self, rows: pa.Table) -> pa.Table:

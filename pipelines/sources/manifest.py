@@ -18,6 +18,7 @@ from typing import Any, TypedDict
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -63,6 +64,8 @@ SUMMARY_NAME = "_SUMMARY.json"
 _BATCH_ROWS = 10_000
 #: Unreadable objects until planning stops: the manifest must not record an outage as failures.
 _MAX_STORAGE_ERRORS = 100
+#: Parts, and rows of each, that `readable_uris` takes.
+_SAMPLED_PARTS, _SAMPLED_ROWS = 4, 8
 _PROGRESS_S = 0.2
 _OURS = re.compile(r"\.?(part-\d+\.parquet|_SUMMARY\.json)(\.\w+\.tmp)?")
 
@@ -171,6 +174,23 @@ def read_part(path: RunPath) -> pa.Table:
     if not table.schema.equals(MANIFEST):
         raise _foreign(path, f"its columns are {', '.join(table.schema.names)}")
     return table
+
+
+def readable_uris(directory: RunPath) -> list[str]:
+    """URIs that could be read when the source was listed, spread over the manifest; at most 32.
+
+    Workers read them again to tell a fault of one file from a fault of the whole source.
+    """
+    parts = list(iter_parts(directory))
+    found: dict[str, None] = {}
+    for part in parts[:: -(-len(parts) // _SAMPLED_PARTS) or 1]:
+        file = parquet(part)
+        group = file.num_row_groups // 2
+        rows = file.read_row_group(group, columns=["uri", "kind"])
+        unread = pc.is_in(rows["kind"], pa.array(["unknown", "archive"]))
+        uris = rows.filter(pc.invert(unread))["uri"].to_pylist()
+        found |= dict.fromkeys(uris[:: -(-len(uris) // _SAMPLED_ROWS) or 1])
+    return list(found)
 
 
 class _Tally:
