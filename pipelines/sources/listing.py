@@ -41,7 +41,8 @@ class SourceConfig(Settings):
 
     path: str = Field(
         min_length=1,
-        description="folder, file, glob (** for any depth), s3://bucket/prefix, or a list: a "
+        description="folder, file, glob (** for any depth), s3://bucket/prefix (also gs://, "
+        "az://), or a list: a "
         ".parquet, .csv or .jsonl file with a column `uri` and optionally `page` (from 1)",
     )
     include: tuple[Glob, ...] = Field(
@@ -100,7 +101,7 @@ class Source:
         path = self.config.path
         try:
             if is_bucket(path):
-                self._storage.s3.reach(path)  # reports a wrong address at once
+                self._storage.bucket(path).reach(path)  # reports a wrong address at once
             if path.lower().endswith(LIST_SUFFIXES):
                 for uri, pages in read_uri_list(path, self._storage, self.config.local_roots):
                     yield Listed(uri, "", 0, uri, pages)
@@ -174,20 +175,20 @@ class Source:
             key += "/"
         deep = _depth(glob) != 1 if glob else self.config.recursive
         matches = re.compile(glob_translate(glob)).match if glob else None
-        base = f"s3://{bucket}/{key}"
+        base = f"{path.partition('://')[0]}://{bucket}/{key}"
         literal = _MAGIC.split(glob)[0] if glob else ""
-        for entry in self._storage.s3.list(base + literal, recursive=deep):
+        for entry in self._storage.bucket(path).list(base + literal, recursive=deep):
             name = entry.uri.removeprefix(base)
             marker = name.endswith("/") or not name  # consoles create these for empty folders
             if not marker and self.shows(name) and (matches is None or matches(name)):
                 yield Listed(*entry, name)
 
     def _any(self, prefix: str) -> bool:
-        return next(self._storage.s3.list(prefix), None) is not None
+        return next(self._storage.bucket(prefix).list(prefix), None) is not None
 
     def _object(self, uri: str) -> Entry | None:
         try:
-            return self._storage.s3.stat(uri)
+            return self._storage.bucket(uri).stat(uri)
         except ItemFailure as fault:
             # A prefix, or a key that this user can list but not read: the listing finds out.
             if fault.kind in (FailureKind.OBJECT_MISSING, FailureKind.PERMISSION_DENIED):

@@ -114,7 +114,7 @@ def _opened(path: str, storage: Storage) -> Iterator[IO[bytes]]:
             yield file
         return
     with tempfile.TemporaryFile() as copy:
-        storage.s3.download(path, copy, max_bytes=_MAX_LIST_BYTES, etag=None)
+        storage.bucket(path).download(path, copy, max_bytes=_MAX_LIST_BYTES, etag=None)
         yield copy
 
 

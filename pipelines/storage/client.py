@@ -1,4 +1,4 @@
-"""One client for local files, S3 objects, and members of archives in both."""
+"""One client for local files, objects in buckets, and members of archives in both."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from typing import IO
 from actors.failures import FailureKind, ItemFailure
 from pipelines.errors import OutputUnwritable
 from pipelines.storage.archives import Archive, ZipArchive, is_zip, open_tar
+from pipelines.storage.bucket import Bucket, client_of
 from pipelines.storage.local import LocalFiles, no_answer, replacing, temporary_folder
 from pipelines.storage.objects import (
     Entry,
@@ -28,11 +29,10 @@ from pipelines.storage.objects import (
     split_member,
 )
 from pipelines.storage.remote_file import RemoteFile
-from pipelines.storage.s3 import S3
 
 __all__ = ["Entry", "Storage", "StorageSettings"]
 
-#: Bytes per request when a zip is read from S3 in place: covers most scans with their header.
+#: Bytes per request when a zip is read from a bucket in place: covers most scans with their header.
 _ZIP_READ_AHEAD = 256 << 10
 
 #: Two, because threads read from both archives where rows pass from one to the next.
@@ -52,9 +52,9 @@ class Storage:
 
     def __init__(self, settings: StorageSettings | None = None) -> None:
         self.settings = settings or StorageSettings()
-        self.s3 = S3(self.settings)
         self.local = LocalFiles(self.settings)
         self._lock = threading.Lock()
+        self._buckets: dict[str, Bucket] = {}  # by scheme
         self._open: dict[tuple[str, str], Archive] = {}  # (URI, etag), oldest first
 
     def read(self, uri: str, *, max_bytes: int, etag: str | None = None) -> bytes:
@@ -101,14 +101,14 @@ class Storage:
         return Entry(uri, entry.etag, size)
 
     def open_archive(self, uri: str, etag: str | None = None) -> Archive:
-        """The archive at `uri`. A zip is read in place; a tar in S3 is copied to disk first.
+        """The archive at `uri`. A zip is read in place; a tar in a bucket is copied first.
 
         `read` of a member opens the archive itself: to read many members, use the returned object.
         Raises ItemFailure.
         """
         try:
             if is_bucket(uri):
-                return self._open_s3_archive(uri, etag)
+                return self._open_archive_of_bucket(uri, etag)
             with ExitStack() as files:
                 file = files.enter_context(self.local.open(uri, etag))
                 head = file.read(4)
@@ -123,16 +123,17 @@ class Storage:
             where = temporary_folder()
             raise NoRoomToUnpack(f"{uri} cannot be unpacked in {where}: {error}") from error
 
-    def _open_s3_archive(self, uri: str, etag: str | None) -> Archive:
-        entry = self.s3.stat(uri)
+    def _open_archive_of_bucket(self, uri: str, etag: str | None) -> Archive:
+        bucket = self.bucket(uri)
+        entry = bucket.stat(uri)
         check_etag(uri, entry.etag, etag)
-        if is_zip(self.s3.get(uri, max_bytes=4, span=(0, 4))):
-            raw = RemoteFile(self.s3, entry)
+        if is_zip(bucket.get(uri, max_bytes=4, span=(0, 4))):
+            raw = RemoteFile(bucket, entry)
             return ZipArchive(uri, io.BufferedReader(raw, _ZIP_READ_AHEAD), ExitStack())
         limit = self.settings.max_archive_bytes
         with ExitStack() as files:
             file = files.enter_context(tempfile.TemporaryFile())
-            self.s3.download(uri, file, max_bytes=limit, etag=entry.etag)
+            bucket.download(uri, file, max_bytes=limit, etag=entry.etag)
             return open_tar(uri, file, files, limit)
 
     @contextmanager
@@ -158,8 +159,16 @@ class Storage:
                 self._open[key] = self.open_archive(*key)
             return self._open[key]
 
-    def _backend(self, uri: str) -> S3 | LocalFiles:
-        return self.s3 if is_bucket(uri) else self.local
+    def bucket(self, uri: str) -> Bucket:
+        """The client for the store of an object."""
+        scheme = uri.partition("://")[0]
+        with self._lock:
+            if scheme not in self._buckets:
+                self._buckets[scheme] = client_of(uri, self.settings)
+            return self._buckets[scheme]
+
+    def _backend(self, uri: str) -> Bucket | LocalFiles:
+        return self.bucket(uri) if is_bucket(uri) else self.local
 
     @contextmanager
     def open_output(self, uri: str) -> Iterator[IO[bytes]]:
@@ -175,7 +184,7 @@ class Storage:
             with tempfile.TemporaryFile() as spool:
                 yield spool
                 spool.seek(0)
-                self.s3.put(uri, spool)
+                self.bucket(uri).put(uri, spool)
 
     def write_bytes(self, uri: str, data: bytes | memoryview) -> None:
         """Write or replace an object atomically. Raises OutputUnwritable."""
@@ -196,7 +205,8 @@ class Storage:
         """Sorted names of the objects directly in `folder`; empty if the folder is missing."""
         if is_bucket(folder):
             prefix = folder.rstrip("/") + "/"
-            return [e.uri.removeprefix(prefix) for e in self.s3.list(prefix, recursive=False)]
+            found = self.bucket(folder).list(prefix, recursive=False)
+            return [entry.uri.removeprefix(prefix) for entry in found]
         with _output_errors(folder):
             try:
                 with os.scandir(_path(folder)) as entries:
@@ -208,7 +218,7 @@ class Storage:
         """Remove an object if it exists. Raises OutputUnwritable."""
         with _output_errors(uri):
             if is_bucket(uri):
-                self.s3.delete(uri)
+                self.bucket(uri).delete(uri)
             else:
                 _path(uri).unlink(missing_ok=True)
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import os
+import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,11 +18,11 @@ from typing import Any
 
 from actors.contract import Settings
 from actors.failures import ItemFailure, SetupError
-from pipelines.storage.objects import Entry, Here, StorageSettings
-from pipelines.storage.paths import connected
-from pipelines.storage.s3 import S3
+from pipelines.storage.bucket import Bucket, connected
+from pipelines.storage.objects import SCHEMES, Entry, Here, StorageSettings
 
 _MOST_BYTES = 1 << 40
+_OBJECT = re.compile(f"({'|'.join(one.removesuffix('://') for one in SCHEMES)}):/+")
 
 
 def cache_folder(kind: str) -> Path:
@@ -31,14 +32,12 @@ def cache_folder(kind: str) -> Path:
 
 
 def localized(settings: Settings, storage: StorageSettings | None = None) -> Here:
-    """`settings` with every ``s3://`` value replaced by a local copy. Raises SetupError."""
+    """`settings` with every URI of an object replaced by a local copy. Raises SetupError."""
     places: dict[str, str] = {}
 
     def local(value: Any) -> Any:
-        # A field of type Path turns "s3://" into "s3:/".
-        text = str(value) if isinstance(value, str | Path) else ""
-        if text.startswith("s3:/"):
-            uri = "s3://" + text.removeprefix("s3:").lstrip("/")
+        uri = _object(str(value)) if isinstance(value, str | Path) else ""
+        if uri:
             copy = local_copy(uri, storage or StorageSettings())
             places[str(copy)] = uri
             return type(value)(copy)
@@ -54,11 +53,17 @@ def localized(settings: Settings, storage: StorageSettings | None = None) -> Her
     return Here(local(settings), places)
 
 
+def _object(text: str) -> str:
+    """The URI of an object that `text` is; "" for other texts. Path turns "s3://" into "s3:/"."""
+    found = _OBJECT.match(text)
+    return f"{found[1]}://{text[found.end() :]}" if found else ""
+
+
 def local_copy(uri: str, storage: StorageSettings) -> Path:
     """A local copy of an object, or of a folder with all its objects. Raises SetupError."""
-    s3 = connected(storage)
+    store = connected(uri, storage)
     try:
-        entries = _listed(s3, uri.rstrip("/"))
+        entries = _listed(store, uri.rstrip("/"))
         if not entries:
             raise SetupError(
                 f"no object at {uri}", "give the URI of a file or of a folder with files"
@@ -68,7 +73,7 @@ def local_copy(uri: str, storage: StorageSettings) -> Path:
         place = cache_folder("copies") / digest
         with _alone(place):
             if not place.is_dir():
-                _fetch(s3, uri.rstrip("/"), entries, place)
+                _fetch(store, uri.rstrip("/"), entries, place)
     except ItemFailure as fault:
         raise SetupError(
             f"cannot download {uri}: {fault.message}", "check bucket, endpoint and credentials"
@@ -82,12 +87,12 @@ def local_copy(uri: str, storage: StorageSettings) -> Path:
     return place / name
 
 
-def _listed(s3: S3, uri: str) -> list[Entry]:
-    below = [entry for entry in s3.list(f"{uri}/") if not entry.uri.endswith("/")]
-    return below or [entry for entry in s3.list(uri) if entry.uri == uri]
+def _listed(store: Bucket, uri: str) -> list[Entry]:
+    below = [entry for entry in store.list(f"{uri}/") if not entry.uri.endswith("/")]
+    return below or [entry for entry in store.list(uri) if entry.uri == uri]
 
 
-def _fetch(s3: S3, uri: str, entries: list[Entry], place: Path) -> None:
+def _fetch(store: Bucket, uri: str, entries: list[Entry], place: Path) -> None:
     """Download the listed versions to `place`/NAME, which appears as a whole."""
     unfinished = place.with_suffix(".part")
     shutil.rmtree(unfinished, ignore_errors=True)
@@ -100,7 +105,7 @@ def _fetch(s3: S3, uri: str, entries: list[Entry], place: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         with path.open("wb") as file:
             if entry.bytes:
-                s3.download(entry.uri, file, max_bytes=_MOST_BYTES, etag=entry.etag)
+                store.download(entry.uri, file, max_bytes=_MOST_BYTES, etag=entry.etag)
         if path.stat().st_size != entry.bytes:
             raise OSError(f"{path} has {path.stat().st_size} bytes, {entry.uri} has {entry.bytes}")
     unfinished.replace(place)

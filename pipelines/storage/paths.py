@@ -60,7 +60,7 @@ def settings_of_environment() -> StorageSettings:
 class BucketPath:
     """``s3://bucket/key``, also ``gs://`` and ``az://``. A folder is a prefix of keys.
 
-    It exists if any object is below it. 
+    It exists if any object is below it.
     Writes are atomic. Reading raises FileNotFoundError or RunUnreadable, writing OutputUnwritable.
     """
 
@@ -272,7 +272,7 @@ def run_path(path: str | RunPath, settings: StorageSettings | None = None) -> Ru
         return BucketPath(str(path), settings)
     if "://" in str(path):
         raise ConfigError(
-            f"run_dir {path} is neither a local or mounted directory nor in a bucket that we can reach",
+            f"run_dir {path} is neither a local or mounted directory nor in a bucket",
             "set run_dir to a path, or to s3://, gs:// or az:// with BUCKET/PREFIX",
         )
     return Path(path)

@@ -1,18 +1,18 @@
-"""An S3 object as a seekable file, to read zip archives and Parquet shards in place."""
+"""An object as a seekable file, to read zip archives and Parquet shards in place."""
 
 from __future__ import annotations
 
 import io
 
+from pipelines.storage.bucket import Bucket
 from pipelines.storage.objects import Entry
-from pipelines.storage.s3 import S3
 
 
 class RemoteFile(io.RawIOBase):
     """Each read is one range request for the same version of the object. Raises ItemFailure."""
 
-    def __init__(self, s3: S3, entry: Entry) -> None:
-        self._s3 = s3
+    def __init__(self, bucket: Bucket, entry: Entry) -> None:
+        self._bucket = bucket
         self._entry = entry
         self._at = 0
 
@@ -36,7 +36,7 @@ class RemoteFile(io.RawIOBase):
         end = min(self._at + len(buffer), self._entry.bytes)
         if end <= self._at:
             return 0
-        data = self._s3.get(
+        data = self._bucket.get(
             self._entry.uri,
             max_bytes=len(buffer),
             etag=self._entry.etag,
