@@ -70,12 +70,13 @@ class Stage:
     config: Settings
     pool: Pool
     then: tuple[BoundStep, ...] = ()
-    storage: StorageSettings | None = None  # how models on s3:// are reached
+    storage: StorageSettings | None = None  # how models in buckets are reached
     shares: bool = False  # uses the workers, and the `pool`, of the stage before
 
     def here(self) -> Here:
-        """The settings, with models on s3:// replaced by local copies. Raises SetupError."""
-        if "s3:/" not in self.config.model_dump_json():
+        """The settings, with models in buckets replaced by local copies. Raises SetupError."""
+        text = self.config.model_dump_json()
+        if not any(f'"{scheme}' in text for scheme in _SCHEMES):
             return Here(self.config, {})
         # Imported late: the environment of an isolated engine may have no S3 client.
         from pipelines.storage.local_copies import localized
@@ -151,7 +152,7 @@ class Flow:
         return crews
 
     def reaching(self, storage: StorageSettings) -> Flow:
-        """The same flow; its workers read models on s3:// with these settings."""
+        """The same flow; its workers read models in buckets with these settings."""
         stages = tuple(replace(stage, storage=storage) for stage in self.stages)
         return replace(self, stages=stages)
 
