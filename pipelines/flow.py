@@ -23,7 +23,7 @@ import pyarrow as pa
 
 from actors.contract import Actor, Pool, Settings
 from pipelines.errors import SchemaMismatch
-from pipelines.storage.objects import Here
+from pipelines.storage.objects import SCHEMES, Here
 
 if TYPE_CHECKING:
     from pipelines.storage.objects import StorageSettings
@@ -76,7 +76,7 @@ class Stage:
     def here(self) -> Here:
         """The settings, with models in buckets replaced by local copies. Raises SetupError."""
         text = self.config.model_dump_json()
-        if not any(f'"{scheme}' in text for scheme in _SCHEMES):
+        if not any(scheme.removesuffix("/") in text for scheme in SCHEMES):  # a Path has one slash
             return Here(self.config, {})
         # Imported late: the environment of an isolated engine may have no S3 client.
         from pipelines.storage.local_copies import localized
