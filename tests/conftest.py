@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import chdir, redirect_stderr, redirect_stdout
 from dataclasses import dataclass
+from functools import partial
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+
+from jobs.cli import main
+
+pytest_plugins = ["long_proofs"]
 
 TESTS = Path(__file__).parent
 REPOSITORY = TESTS.parent
@@ -50,6 +58,71 @@ def nightjar(tmp_path: Path) -> Callable[..., Ended]:
         return Ended(done.returncode, done.stdout, done.stderr)
 
     return run
+
+
+def in_this_process(folder: Path, *arguments: str | Path) -> Ended:
+    """``nightjar ARGUMENTS`` in `folder`, without the 2 to 5 s that its imports take.
+
+    For commands that start no Ray: a run sets up its whole process.
+    """
+    out, err, argv = StringIO(), StringIO(), sys.argv
+    sys.argv = ["nightjar", *map(str, arguments)]
+    try:
+        with redirect_stdout(out), redirect_stderr(err), chdir(folder):
+            main()
+    except SystemExit as left:
+        return Ended(int(left.code or 0), out.getvalue(), err.getvalue())
+    finally:
+        sys.argv = argv
+    return Ended(0, out.getvalue(), err.getvalue())
+
+
+@pytest.fixture
+def command(tmp_path: Path) -> Callable[..., Ended]:
+    """The same as `nightjar` for a command that starts no Ray, in this process."""
+    return partial(in_this_process, tmp_path)
+
+
+@pytest.fixture(scope="session")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder that the processes of pytest-xdist share."""
+    base = tmp_path_factory.getbasetemp()
+    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "shared"
+    folder.mkdir(exist_ok=True)
+    return folder
+
+
+def _quickstart(job: str, folder: Path) -> Path:
+    """The finished quickstart of a job: made once per test run, 30 s, and only read by tests.
+
+    `output.txt` beside it is what the command printed.
+    """
+    run = folder / job / "runs" / f"{job.partition('_')[0]}_quickstart"
+    output = folder / job / "output.txt"
+    with (folder / f"{job}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not output.exists():
+            run.parent.mkdir(parents=True)
+            (folder / job / "configs").symlink_to(REPOSITORY / "configs")
+            argv = nightjar_argv("run", f"configs/{job}/quickstart.yaml")
+            done = subprocess.run(
+                argv, cwd=folder / job, capture_output=True, text=True, timeout=580
+            )
+            assert done.returncode == 0, done.stderr
+            output.write_text(done.stdout)
+    return run
+
+
+@pytest.fixture(scope="session")
+def ocr_quickstart(shared: Path) -> Path:
+    """The run directory of the finished OCR quickstart; read only."""
+    return _quickstart("ocr_backfill", shared)
+
+
+@pytest.fixture(scope="session")
+def labelling_quickstart(shared: Path) -> Path:
+    """The run directory of the finished labelling quickstart; read only."""
+    return _quickstart("autolabel", shared)
 
 
 def write_config(folder: Path, source: Path | str, /, **changes: Any) -> Path:

@@ -84,7 +84,7 @@ def test_show_and_report_need_no_import_of_the_job(finished: Path, nightjar) -> 
 
 
 def test_commands_that_need_labels_or_texts_say_so(
-    finished: Path, tmp_path: Path, nightjar
+    finished: Path, tmp_path: Path, command
 ) -> None:
     run = RunDir(finished)
     with pytest.raises(ConfigError, match="has neither labels nor texts"):
@@ -93,5 +93,5 @@ def test_commands_that_need_labels_or_texts_say_so(
         diff_runs(run, run)
     with pytest.raises(ConfigError, match="holds no readings"):
         evaluate_text(run, str(TRUTH), (), None, 0)
-    exported = nightjar("export", finished, "out")
+    exported = command("export", finished, "out")
     assert (exported.code, "is a run of photo_quality" in exported.err) == (2, True)

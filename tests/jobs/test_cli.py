@@ -42,18 +42,18 @@ def test_help_documents_the_exit_codes(nightjar: Command) -> None:
 
 
 def test_an_unknown_key_is_refused_with_the_nearest_name(
-    nightjar: Command, tmp_path: Path, pages: Path
+    command: Command, tmp_path: Path, pages: Path
 ) -> None:
     config = write_config(tmp_path, pages, fetch={"dpii": 300})
-    ended = nightjar("config", "check", config)
+    ended = command("config", "check", config)
     assert ended.code == 2
     assert "fetch.dpii: unknown key; did you mean 'dpi'?" in ended.err
 
 
 def test_a_wrong_value_is_named_with_what_was_given(
-    nightjar: Command, tmp_path: Path, pages: Path
+    command: Command, tmp_path: Path, pages: Path
 ) -> None:
-    ended = nightjar("config", "check", write_config(tmp_path, pages), "--set", "fetch.dpi=-1")
+    ended = command("config", "check", write_config(tmp_path, pages), "--set", "fetch.dpi=-1")
     assert ended.code == 2
     assert "fetch.dpi" in ended.err
     assert "-1" in ended.err
@@ -68,22 +68,22 @@ def test_a_wrong_value_is_named_with_what_was_given(
     ],
 )
 def test_bad_overrides_say_what_is_wrong(
-    nightjar: Command, tmp_path: Path, pages: Path, override: str, message: str
+    command: Command, tmp_path: Path, pages: Path, override: str, message: str
 ) -> None:
-    ended = nightjar("config", "check", write_config(tmp_path, pages), "--set", override)
+    ended = command("config", "check", write_config(tmp_path, pages), "--set", override)
     assert ended.code == 2
     assert message in ended.err
 
 
-def test_check_plans_the_flow(nightjar: Command, tmp_path: Path, pages: Path) -> None:
-    ended = nightjar("config", "check", write_config(tmp_path, pages))
+def test_check_plans_the_flow(command: Command, tmp_path: Path, pages: Path) -> None:
+    ended = command("config", "check", write_config(tmp_path, pages))
     assert ended.code == 0, ended.err
     for stage in ("page_fetcher", "rapid_ocr", "settle", "drop"):
         assert stage in ended.out
 
 
-def test_schema_is_a_json_schema_with_a_description_of_each_pool_key(nightjar: Command) -> None:
-    schema = json.loads(nightjar("config", "schema", "ocr_backfill").out)
+def test_schema_is_a_json_schema_with_a_description_of_each_pool_key(command: Command) -> None:
+    schema = json.loads(command("config", "schema", "ocr_backfill").out)
     assert schema["properties"]["source"]
     pool = schema["$defs"]["Pool"]["properties"]
     assert all("description" in key for key in pool.values())
@@ -91,27 +91,27 @@ def test_schema_is_a_json_schema_with_a_description_of_each_pool_key(nightjar: C
 
 
 def test_plan_freezes_a_manifest_and_estimates(
-    nightjar: Command, tmp_path: Path, pages: Path
+    command: Command, tmp_path: Path, pages: Path
 ) -> None:
     config = write_config(tmp_path, pages, prices={"cpu_hour": 3600, "currency": "EUR"})
-    first = nightjar("plan", config, "--sample", "2")
+    first = command("plan", config, "--sample", "2")
     assert first.code == 0, first.err
     assert "3 files, 3 pages" in first.out
     assert "0 pages are done, 3 to do" in first.out
     assert "s per page and worker (timed on 2" in first.out
     assert "EUR" in first.out
     Image.new("L", (300, 80), 255).save(pages / "late.png")
-    again = nightjar("plan", config, "--sample", "0")
+    again = command("plan", config, "--sample", "0")
     assert "3 files, 3 pages" in again.out, "a frozen manifest does not follow the source"
 
 
 def test_plan_names_weights_that_are_not_there(
-    nightjar: Command, tmp_path: Path, pages: Path
+    command: Command, tmp_path: Path, pages: Path
 ) -> None:
     quickstart = REPOSITORY / "configs/autolabel/quickstart.yaml"
     settings = [f"source.path={pages}", "detector.model=/nowhere/detector", "truth=null"]
     overrides = [word for setting in settings for word in ("--set", setting)]
-    ended = nightjar("plan", quickstart, "--sample", "1", *overrides)
+    ended = command("plan", quickstart, "--sample", "1", *overrides)
     assert ended.code == 4, ended.err
     assert "grounding_dino cannot start" in ended.err
     assert "/nowhere/detector" in ended.err
@@ -119,24 +119,24 @@ def test_plan_names_weights_that_are_not_there(
 
 
 def test_a_changed_result_key_is_refused_by_name_and_new_starts_beside(
-    nightjar: Command, tmp_path: Path, pages: Path
+    command: Command, tmp_path: Path, pages: Path
 ) -> None:
     config = write_config(tmp_path, pages)
-    assert nightjar("plan", config, "--sample", "0").code == 0
-    refused = nightjar("plan", config, "--sample", "0", "--set", "fetch.dpi=300")
+    assert command("plan", config, "--sample", "0").code == 0
+    refused = command("plan", config, "--sample", "0", "--set", "fetch.dpi=300")
     assert refused.code == 5
     assert "fetch.dpi: 200" in refused.err
     assert "-> 300" in refused.err
     assert "--new" in refused.err
-    beside = nightjar("plan", config, "--sample", "0", "--set", "fetch.dpi=300", "--new")
+    beside = command("plan", config, "--sample", "0", "--set", "fetch.dpi=300", "--new")
     assert beside.code == 0, beside.err
     assert (tmp_path / "run-2" / "manifest").is_dir()
 
 
-def test_a_changed_pool_is_no_conflict(nightjar: Command, tmp_path: Path, pages: Path) -> None:
+def test_a_changed_pool_is_no_conflict(command: Command, tmp_path: Path, pages: Path) -> None:
     config = write_config(tmp_path, pages)
-    assert nightjar("plan", config, "--sample", "0").code == 0
-    again = nightjar("plan", config, "--sample", "0", "--set", "ocr_pool.batch_size=9")
+    assert command("plan", config, "--sample", "0").code == 0
+    again = command("plan", config, "--sample", "0", "--set", "ocr_pool.batch_size=9")
     assert again.code == 0, again.err
 
 
@@ -171,11 +171,11 @@ def test_a_run_dir_inside_its_source_is_refused(
     assert not (pages / "run").exists()
 
 
-def test_a_mistyped_source_can_be_corrected(nightjar: Command, tmp_path: Path, pages: Path) -> None:
+def test_a_mistyped_source_can_be_corrected(command: Command, tmp_path: Path, pages: Path) -> None:
     config = write_config(tmp_path, pages)
-    mistyped = nightjar("plan", config, "--sample", "0", "--set", f"source.path={pages}x")
+    mistyped = command("plan", config, "--sample", "0", "--set", f"source.path={pages}x")
     assert mistyped.code == 3
-    corrected = nightjar("plan", config, "--sample", "0")
+    corrected = command("plan", config, "--sample", "0")
     assert corrected.code == 0, corrected.err
     assert json.loads((tmp_path / "run/run.json").read_text())["config"]["source"]["path"] == (
         str(pages)

@@ -40,29 +40,29 @@ def run(tmp_path: Path) -> RunDir:
 
 
 def test_documents_are_written_and_every_page_is_accounted_for(
-    nightjar: Run, run: RunDir, tmp_path: Path
+    command: Run, run: RunDir, tmp_path: Path
 ) -> None:
-    done = nightjar("export", run.path, tmp_path / "out", "--format", "pdf")
+    done = command("export", run.path, tmp_path / "out", "--format", "pdf")
     assert done.code == 0, done.err
     rows = {" ".join(text.split()) for text in done.out.splitlines()}
     assert {"text by OCR 1", "not written: ENCRYPTED_PDF 1", "all 2"} <= rows
     assert "documents: 1 written" in done.out
     assert (tmp_path / "out" / "letter_donation.png.pdf").read_bytes().startswith(b"%PDF-")
-    again = nightjar("export", run.path, tmp_path / "out", "--format", "pdf")
+    again = command("export", run.path, tmp_path / "out", "--format", "pdf")
     assert "documents: 1 kept" in again.out
 
 
 def test_text_is_what_comes_without_a_format_and_a_dry_run_writes_nothing(
-    nightjar: Run, run: RunDir, tmp_path: Path
+    command: Run, run: RunDir, tmp_path: Path
 ) -> None:
-    dry = nightjar("export", run.path, tmp_path / "out", "--dry-run")
+    dry = command("export", run.path, tmp_path / "out", "--dry-run")
     assert dry.code == 0, dry.err
     assert "2 pages of 2 documents as text" in dry.out
     assert "letter_donation.png.txt" in dry.out
     assert not (tmp_path / "out").exists()
-    assert nightjar("export", run.path, tmp_path / "out").code == 0
+    assert command("export", run.path, tmp_path / "out").code == 0
     assert (tmp_path / "out" / "letter_donation.png.txt").read_text() == "Dear [Sir]\n"
-    other = nightjar("export", run.path, tmp_path / "out", "--format", "alto")
+    other = command("export", run.path, tmp_path / "out", "--format", "alto")
     assert other.code == 5
     assert "holds another export" in other.err
 
@@ -81,12 +81,12 @@ def test_a_bucket_is_reached_as_the_environment_says(
 
 
 def test_options_of_the_other_kind_of_run_are_refused(
-    nightjar: Run, run: RunDir, tmp_path: Path
+    command: Run, run: RunDir, tmp_path: Path
 ) -> None:
-    labels = nightjar("export", run.path, tmp_path / "out", "--format", "coco")
+    labels = command("export", run.path, tmp_path / "out", "--format", "coco")
     assert labels.code == 2
     assert "format" in labels.err
-    candidates = nightjar("export", run.path, tmp_path / "out", "--candidates")
+    candidates = command("export", run.path, tmp_path / "out", "--candidates")
     assert candidates.code == 2
     assert "--candidates" in candidates.err
 

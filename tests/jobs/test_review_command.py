@@ -43,9 +43,9 @@ def run(tmp_path: Path) -> RunDir:
 
 
 def test_a_queue_goes_out_is_filled_and_comes_back(
-    nightjar: Command, run: RunDir, tmp_path: Path
+    command: Command, run: RunDir, tmp_path: Path
 ) -> None:
-    out = nightjar("review", "export", "run", "queue")
+    out = command("review", "export", "run", "queue")
     assert out.code == 0, out.err
     assert "3 items to review: queue" in out.out
     assert "OBJECT_MISSING" in out.out
@@ -53,12 +53,12 @@ def test_a_queue_goes_out_is_filled_and_comes_back(
     folder = tmp_path / "queue"
     assert [int(item["row_id"]) for item in items_of(folder)] == [11, 12, 13]
     fill(folder, {11: {"verdict": "correct", "text": "A1"}, 12: {"verdict": "acept"}})
-    refused = nightjar("review", "import", "run", "queue")
+    refused = command("review", "import", "run", "queue")
     assert refused.code == 2
     assert "line 2: verdict: Input should be 'accept'" in refused.err
     assert "What to do" in refused.err
     fill(folder, {12: {"verdict": "accept"}})
-    back = nightjar("review", "import", "run", "queue", "--reviewer", "Ada")
+    back = command("review", "import", "run", "queue", "--reviewer", "Ada")
     assert back.code == 0, back.err
     assert "2 of 3 items reviewed" in back.out
     (file,) = (tmp_path / "run" / "reviewed").iterdir()

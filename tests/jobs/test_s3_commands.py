@@ -54,11 +54,11 @@ def console() -> Console:
 
 
 def test_show_as_people_call_it(
-    nightjar: Command, bucket: Bucket, tmp_path: Path, console: Console
+    command: Command, bucket: Bucket, tmp_path: Path, console: Console
 ) -> None:
     run, _ = random_world(tmp_path, 12, 1)
     path = moved(bucket, run, "night")
-    shown = nightjar("show", str(path))
+    shown = command("show", str(path))
     assert shown.code == 0, shown.err
     assert f"autolabel  {path}  12 of" in shown.out
     runs.show(console, str(path), 7, None)

@@ -31,12 +31,13 @@ def ocr_night(folder: Path, source: Path, pages: int) -> Path:
 
 
 def labelling_night(folder: Path, source: Path, pages: int) -> Path:
-    """Small scenes, and the labelling quickstart over them."""
+    """Small scenes, and the labelling quickstart over them: both models in one worker."""
     scenes = [scene(3, number, 320, 256) for number in range(8)]
     for number in range(pages):
         Image.fromarray(scenes[number % 8].pixels).save(source / f"{number:03d}.jpg")
     config = yaml.safe_load((REPOSITORY / "configs/autolabel/quickstart.yaml").read_text())
-    pools = {name: config[name] | {"batch_size": 2} for name in config if name.endswith("_pool")}
+    assert config["segmenter_pool"] is None, "the detector's workers segment as well"
+    pools = {name: config[name] | {"batch_size": 2} for name in ("fetch_pool", "detector_pool")}
     for part in ("detector", "segmenter"):
         config[part]["model"] = str(REPOSITORY / config[part]["model"])
     del config["truth"]
