@@ -28,7 +28,7 @@ import pyarrow.parquet as pq
 
 from pipelines.errors import SourceUnavailable
 from pipelines.storage.client import Storage
-from pipelines.storage.objects import is_bucket, local_path, local_uri, split_member, split_bucket
+from pipelines.storage.objects import is_bucket, local_path, local_uri, split_bucket, split_member
 
 LIST_SUFFIXES = (".parquet", ".csv", ".jsonl")
 
