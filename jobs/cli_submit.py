@@ -42,15 +42,25 @@ def submit(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="show what would be sent, and send nothing")
     ] = False,
+    include: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="PATH",
+            help="send this file or folder too; a file that looks like a secret is only sent if it "
+            "is named here itself; repeatable",
+        ),
+    ] = None,
     max_mb: Annotated[float, typer.Option(min=0, help="largest size of the package, in MB")] = 64.0,
 ) -> None:
-    """Start a run on a Ray cluster. Sends the code of this folder, the config and its files.
+    """Start a run on a Ray cluster. Sends what git tracks of this folder, the config, its files.
 
     A run directory is started only once, however often it is submitted. Exit codes: as for run.
     """
     from jobs.commands import submit as job
 
-    asked = job.Asked(address, overrides or (), env or (), follow, again, dry_run, max_mb)
+    asked = job.Asked(
+        address, overrides or (), env or (), follow, again, dry_run, max_mb, include or ()
+    )
     job.submit(Console(), config, asked)
 
 

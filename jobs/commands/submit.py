@@ -21,6 +21,7 @@ from pipelines.config import JobConfig
 from pipelines.config_files import read_yaml
 from pipelines.errors import ClusterUnreachable, ConfigError
 from pipelines.job import load_job
+from pipelines.secrets import secret_keys
 from pipelines.storage.objects import is_bucket
 
 if TYPE_CHECKING:  # both import Ray (2 s), which a wrong config should not wait for
@@ -31,6 +32,7 @@ if TYPE_CHECKING:  # both import Ray (2 s), which a wrong config should not wait
 _DEFAULT = "http://127.0.0.1:8265"
 #: Seconds that `stop` waits for the end. Ray kills a job that does not end within 3 s.
 _STOP_S = 60.0
+_NAMES = 5  #: of files that are not sent
 
 
 @dataclass(frozen=True)
@@ -44,6 +46,7 @@ class Asked:
     again: bool
     dry_run: bool
     max_mb: float
+    include: Sequence[str] = ()
 
 
 def submit(console: Console, path: Path, asked: Asked) -> None:
@@ -53,7 +56,8 @@ def submit(console: Console, path: Path, asked: Asked) -> None:
     env = _chosen(asked.env)
     raw = read_yaml(path, asked.overrides)
     raw["ray"] = {**(raw.get("ray") or {}), "address": "auto"}
-    packed = package(Path.cwd(), f"{path.stem}.yaml", raw, asked.max_mb)
+    include = _checked(path, raw, asked.include)
+    packed = package(Path.cwd(), f"{path.stem}.yaml", raw, asked.max_mb, include)
     entrypoint = shlex.join(["python", "-m", "jobs.cli", "run", packed.config])
     _print_package(console, packed)
     for name in env:
@@ -67,6 +71,19 @@ def submit(console: Console, path: Path, asked: Asked) -> None:
         return
     metadata = {"nightjar_job": job.name, "nightjar_config": path.name, "nightjar_run_dir": run_dir}
     _send(console, asked, packed, entrypoint, env, metadata)
+
+
+def _checked(path: Path, raw: Mapping[str, Any], include: Sequence[str]) -> list[str]:
+    """`include` without the config itself. Raises ConfigError if the config holds a secret."""
+    others = [one for one in include if Path(one).absolute() != path.absolute()]
+    keys = secret_keys(raw)
+    if keys and len(others) == len(include):
+        raise ConfigError(
+            f"{path} holds what looks like secrets, and nothing was sent: {', '.join(keys)}",
+            "name an environment variable of the nodes instead (api_key_env, passwords_env); to "
+            f"send it all the same: --include {path}",
+        )
+    return others
 
 
 def _send(
@@ -147,6 +164,16 @@ def _print_package(console: Console, packed: Package) -> None:
     largest = next(iter(sizes), None)
     note = f", largest: {largest} ({megabytes(sizes[largest])})" if largest else ""
     say(console, f"package: {len(sizes):,} files, {megabytes(sum(sizes.values()))}{note}")
+    if packed.left_out:
+        say(console, f"not sent, named like secrets: {_first(packed.left_out)}")
+    if packed.untracked:
+        say(console, f"not sent, git does not track them: {_first(packed.untracked)}")
+        say(console, "  git add sends them, or --include PATH")
+
+
+def _first(names: Sequence[str]) -> str:
+    more = f" and {len(names) - _NAMES:,} more" if len(names) > _NAMES else ""
+    return ", ".join(names[:_NAMES]) + more
 
 
 def _print_dry(
@@ -161,7 +188,7 @@ def _print_dry(
         "to": address,
         "entrypoint": entrypoint,
         "run_dir": run_dir,
-        packed.config: "\n" + packed.config_text.rstrip(),
+        packed.config: "\n" + packed.masked_config.rstrip(),
     }.items():
         say(console, f"{what}: {value}")
     console.print("[bold]Nothing was sent.[/]")

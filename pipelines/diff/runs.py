@@ -25,6 +25,7 @@ from pipelines.diff.ranked_lines import RankedLines
 from pipelines.diff.truth import Judge, Verdict, judge_of
 from pipelines.errors import ConfigError
 from pipelines.runs.directory import RunDir
+from pipelines.secrets import masked
 from pipelines.storage.output_errors import output_errors
 from pipelines.truth.pages import check_pages, text_columns
 from pipelines.truth.slices import schema_of
@@ -165,7 +166,7 @@ def _settings(one: RunDir, other: RunDir) -> list[str]:
     for record in (one.read_record(), other.read_record()):
         sessions = record.get("sessions", [])
         models = next((one["models"] for one in sessions[::-1] if "models" in one), None)
-        known = {**record.get("result_keys", {}), "models": models or {}}
+        known = masked({**record.get("result_keys", {}), "models": models or {}})
         found.append(dict(pair for key, value in known.items() for pair in _flat(key, value)))
     return changed_keys(*found)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -13,13 +12,10 @@ from pipelines.errors import NightjarError
 from pipelines.report.charts import Table
 from pipelines.runs.directory import RunDir
 from pipelines.runs.session import SessionRecord
+from pipelines.secrets import masked
 from pipelines.sources.manifest import ManifestSummary, load_summary
 
 _SESSIONS = 30  #: most sessions; the last ones are shown
-#: User and password in a URL, and values of keys with the name of a secret. Configs should name
-#: environment variables instead, but a report is passed on to others.
-_IN_URL = re.compile(r"(?<=://)[^/@\s]+@")
-_SECRET = re.compile(r"(secret|password|passwd|token|api_?key|credential)s?$", re.IGNORECASE)
 
 
 def sessions_table(sessions: Sequence[SessionRecord]) -> Table:
@@ -122,17 +118,6 @@ def config_text(record: Mapping[str, Any]) -> str:
     """The resolved config as YAML, without secrets."""
     text: str = yaml.safe_dump(masked(record.get("config") or {}), sort_keys=False)
     return text
-
-
-def masked(value: Any, key: str = "") -> Any:
-    """`value` without passwords in URLs and without values of keys that name a secret."""
-    if isinstance(value, dict):
-        return {name: masked(item, str(name)) for name, item in value.items()}
-    if isinstance(value, list):
-        return [masked(item, key) for item in value]
-    if isinstance(value, str):
-        return "(hidden)" if value and _SECRET.search(key) else _IN_URL.sub("(hidden)@", value)
-    return value
 
 
 def clock(moment: object) -> str:

@@ -274,6 +274,24 @@ def test_a_dry_run_shows_everything_and_sends_nothing(
     assert "HOME: everybody with access to the dashboard can read its value" in ended.out
 
 
+def test_a_secret_in_the_config_stops_it_and_is_never_shown(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    key = "planted-key-of-the-config-41b7"
+    vlm = {"base_url": "http://127.0.0.1:9/v1", "model": "m", "extra_body": {"api_key": key}}
+    config = write_config(tmp_path, "s3://bucket/scans", run_dir="s3://bucket/run", vlm=vlm)
+    with pytest.raises(ConfigError) as caught:
+        submit.submit(Console(), config, asked("http://127.0.0.1:1", dry_run=True))
+    assert "vlm.extra_body.api_key" in caught.value.message
+    assert f"--include {config}" in caught.value.remedy
+    assert key not in caught.value.message + caught.value.remedy
+    named = here(submit.submit, config, asked("", dry_run=True, include=[str(config)]))
+    assert "api_key: (hidden)" in named.out
+    assert "config.yaml (" in named.out
+    assert key not in named.out
+
+
 @pytest.mark.parametrize(
     ("changes", "told"),
     [
