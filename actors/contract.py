@@ -93,6 +93,7 @@ class Actor(ABC, Generic[C]):
     reads: ClassVar[pa.Schema]  #: required columns
     writes: ClassVar[pa.Schema]  #: columns appended, in this order; never overwritten
     failure_column: ClassVar[str]  #: the column of `writes` with the FAILURE struct
+    repeatable: ClassVar[bool] = True  #: a row may be read again; False if each reading costs money
 
     def __init__(self, config: C) -> None:
         """Load the weights once, in the worker. Bad weights fail here, not at the first row."""

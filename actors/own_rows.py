@@ -33,6 +33,7 @@ def only(name: str, reader: type[Actor[Any]]) -> type[Actor[Any]]:
         "reads": pa.schema([READER, *reader.reads]),
         "writes": writes,
         "failure_column": prefixed(name, reader.failure_column),
+        "repeatable": reader.repeatable,
         "reader": reader,
         "reader_name": name,
     }

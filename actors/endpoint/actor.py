@@ -26,6 +26,8 @@ T = TypeVar("T")
 class EndpointActor(Actor[C]):
     """Its requests run in a separate event loop, so several threads may call it at once."""
 
+    repeatable = False
+
     def _connect(self, client: EndpointConfig, key: str | None, *limits: int) -> None:
         """Create the client. `limits`: further arguments of `Endpoint`."""
         from actors.endpoint.client import Endpoint

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any, Protocol
 
+import pyarrow as pa
+
 from pipelines.errors import NightjarError
 
 
@@ -22,6 +24,11 @@ class BoardLink(Protocol):
     ) -> None: ...
     def report_spending(self, spent: dict[str, float]) -> None: ...
     def report_recycled(self, stage: str) -> None: ...
+    def report_readable(self, stage: str, row: pa.Table) -> None: ...
+    def readable(self, stage: str) -> pa.Table | None: ...
+    def report_spent(self, stage: str, rows: list[int], message: str) -> None: ...
+    def report_fruitless(self, stage: str, rows: list[int], message: str) -> int: ...
+    def said_of(self, stage: str, row: int) -> str: ...
     def report_setup(self, stage: str, provenance: dict[str, str]) -> None: ...
     def report_setup_error(self, stage: str, message: str, remedy: str) -> None: ...
     def report_stop(self, error: NightjarError) -> None: ...
@@ -59,6 +66,31 @@ class RayBoardLink:
         import ray
 
         ray.get(self._handle.report_recycled.remote(stage))  # waits for all earlier calls too
+
+    def report_readable(self, stage: str, row: pa.Table) -> None:
+        self._handle.report_readable.remote(stage, row)
+
+    def readable(self, stage: str) -> pa.Table | None:
+        import ray
+
+        return ray.get(self._handle.readable.remote(stage))
+
+    def report_spent(self, stage: str, rows: list[int], message: str) -> None:
+        import ray
+
+        ray.get(self._handle.report_spent.remote(stage, rows, message))
+
+    def report_fruitless(self, stage: str, rows: list[int], message: str) -> int:
+        import ray
+
+        count: int = ray.get(self._handle.report_fruitless.remote(stage, rows, message))
+        return count
+
+    def said_of(self, stage: str, row: int) -> str:
+        import ray
+
+        said: str = ray.get(self._handle.said_of.remote(stage, row))
+        return said
 
     def report_setup(self, stage: str, provenance: dict[str, str]) -> None:
         self._handle.report_setup.remote(stage, provenance)

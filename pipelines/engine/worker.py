@@ -2,7 +2,8 @@
 
 After an exception in a model, the batch is halved until the failing row is alone. This row is
 quarantined as ENGINE_FAULT with the traceback; the other rows keep their results. A NightjarError
-is not caused by a row: it stops the run.
+or a SetupError is not caused by a row: it stops the run. `fitness` tells such rows from a worker
+that can read nothing any more.
 """
 
 from __future__ import annotations
@@ -12,18 +13,20 @@ import os
 import time
 import traceback
 from collections import Counter
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, NoReturn
 
 import psutil
 import pyarrow as pa
 
 from actors.contract import Actor
 from actors.failures import FAILURE, FailureKind, SetupError, failure
+from pipelines.engine.fitness import Fitness, WorkerSpent
 from pipelines.engine.metrics import spending
 from pipelines.engine.scoreboard import LONE_DEATHS_LIMIT
 from pipelines.engine.scoreboard_link import BoardLink
-from pipelines.errors import NightjarError
+from pipelines.errors import NightjarError, WorkerUnfit
 from pipelines.flow import Stage
 
 Model = Callable[[pa.Table], pa.Table]
@@ -49,13 +52,21 @@ class StageWorker:
             raise
         made = {name: here.named(text) for name, text in self._actor.provenance().items()}
         board.report_setup(stage.name, made)
+        # With several batches at once there is no moment at which only one batch loses its process.
+        watched = self._actor.repeatable and stage.pool.concurrency == 1
+        self._fitness = Fitness(stage.name, self._actor, board, self._called) if watched else None
 
     def __call__(self, rows: pa.Table) -> pa.Table:
-        """`rows` (the columns of the flow so far, with `row_id`) plus the stage's columns."""
+        """`rows` (the columns of the flow so far, with `row_id`) plus the stage's columns.
+
+        Raises WorkerSpent if this process must end; Ray then gives the rows to another one. Raises
+        NightjarError if the run must stop.
+        """
         name, ids = self._stage.name, rows["row_id"].to_pylist()
+        self._prove()
         suspects = self._board.begin(name, ids)
         start = time.perf_counter()
-        out = self._one_by_one(rows) if suspects else self._bisected(rows)
+        out = self._one_by_one(rows) if suspects else self._judged(rows)
         busy_s = time.perf_counter() - start
         self._board.end(name, ids, _failure_counts(out, self._actor), self._drained(), busy_s)
         if "vlm_usage" in self._actor.writes.names:
@@ -64,11 +75,39 @@ class StageWorker:
             out = rider(out)
         return out
 
-    def _bisected(self, rows: pa.Table) -> pa.Table:
+    def _prove(self) -> None:
+        if self._fitness:
+            with self._reported():
+                self._fitness.prove()
+
+    def _judged(self, rows: pa.Table) -> pa.Table:
+        out = self._bisected(rows)
+        if self._fitness:
+            with self._reported():
+                self._fitness.judge(rows, out)
+        return out
+
+    @contextmanager
+    def _reported(self) -> Iterator[None]:
+        """Report an error that no row causes: the driver stops the run with it."""
+        try:
+            yield
+        except NightjarError as error:
+            self._board.report_stop(error)
+            raise
+
+    def _called(self, rows: pa.Table) -> pa.Table:
+        """The model's answer. Raises NightjarError for a fault of no row."""
         try:
             return checked(self._actor, self._actor(rows), rows)
-        except NightjarError as error:  # not caused by a row: the run must stop
-            self._board.report_stop(error)
+        except SetupError as error:
+            raise WorkerUnfit(f"{self._stage.name}: {error.message}", error.remedy) from error
+
+    def _bisected(self, rows: pa.Table) -> pa.Table:
+        try:
+            with self._reported():
+                return self._called(rows)
+        except NightjarError:  # not caused by a row: the run must stop
             raise
         except (Exception, SystemExit):  # a sys.exit in a worker hangs Ray's pool (ray#62746)
             if rows.num_rows == 1:
@@ -93,9 +132,11 @@ class StageWorker:
         lone_deaths = self._board.begin(name, [row]).get(row, 0)
         if lone_deaths >= LONE_DEATHS_LIMIT:
             what = f"{name} died {lone_deaths} times while it processed only this row"
-            out = quarantined(self._actor, rows, FailureKind.ENGINE_CRASH, what)
+            said = self._board.said_of(name, row)
+            kind = FailureKind.ENGINE_FAULT if said else FailureKind.ENGINE_CRASH
+            out = quarantined(self._actor, rows, kind, said or what)
         else:
-            out = self._bisected(rows)
+            out = self._judged(rows)
         self._board.release(name, [row])
         return out
 
@@ -121,23 +162,33 @@ class CrewWorker:
     def __call__(self, rows: pa.Table) -> pa.Table:
         """`rows` plus the columns of all its stages."""
         self._end_if_worn()
-        for worker in self._workers:
-            rows = worker(rows)
+        try:
+            for worker in self._workers:
+                rows = worker(rows)
+        except WorkerSpent:
+            _end_process()
         return rows
 
     def _end_if_worn(self) -> None:
         """End this process if its memory has grown too much. Ray gives the rows to a new process.
 
-        Between two batches no row is in progress, so no row becomes a suspect. The exit looks like
-        a crash on purpose: after `ray.actor.exit_actor` or `sys.exit` Ray would not start another
-        worker, and the run would hang or fail.
+        Between two batches no row is in progress, so no row becomes a suspect.
         """
         limit = self._first.pool.recycle_mb
         if limit is None or own_memory_mb() - self._loaded_mb <= limit:
             return
         self._board.report_recycled(self._first.name)
-        time.sleep(_LAST_REPLY_S)
-        os._exit(0)
+        _end_process()
+
+
+def _end_process() -> NoReturn:
+    """End this process; Ray starts another one and gives it the rows.
+
+    The exit looks like a crash on purpose: after `ray.actor.exit_actor` or `sys.exit` Ray would not
+    start another worker, and the run would hang or fail.
+    """
+    time.sleep(_LAST_REPLY_S)
+    os._exit(0)
 
 
 def own_memory_mb() -> float:

@@ -28,6 +28,7 @@ from doubles.kills_process_weighing_one_row import KillsProcessWeighingOneRow
 from doubles.leaks_memory import LeaksMemory
 from doubles.loses_a_row import LosesARow
 from doubles.never_starts import NeverStarts
+from doubles.spoils_its_device import SpoilsItsDevice
 from doubles.tiny_job import tiny_flow, tiny_rows
 from ray.data._internal.execution.streaming_executor import StreamingExecutor
 
@@ -35,6 +36,7 @@ from pipelines.config import RayConfig
 from pipelines.engine import cluster, pools, stream, waves
 from pipelines.engine.committer import Committer
 from pipelines.engine.progress import Committed, Progress
+from pipelines.engine.stopping import Stop
 from pipelines.errors import ClusterUnreachable, OutputUnwritable, RunFailed, WeightsMissing
 from pipelines.flow import Flow
 from pipelines.runs.directory import RunDir
@@ -69,7 +71,11 @@ def run(tmp_path: Path) -> RunDir:
 
 
 def wave(
-    flow: Flow, run: RunDir, sink: SinkConfig | None = None, start_timeout_s: float = 120.0
+    flow: Flow,
+    run: RunDir,
+    sink: SinkConfig | None = None,
+    start_timeout_s: float = 120.0,
+    stop: Stop | None = None,
 ) -> Progress:
     """What `run_waves` does for one part."""
     progress = Progress(ROWS, 0, tuple(s.name for s in flow.stages))
@@ -88,6 +94,7 @@ def wave(
         run,
         lambda: waves.look(board, progress, _ignore),
         starting,
+        waves.Ending(stop or Stop(), progress, committer),
     )
     return progress
 
@@ -173,6 +180,15 @@ def test_a_worker_that_grows_is_replaced_between_batches_and_no_row_is_suspected
     assert score.recycled == 2
     assert score.deaths == 0
     assert score.rows == ROWS, "no batch was read twice"
+
+
+def test_a_worker_whose_device_is_spoiled_is_replaced_and_the_row_fails_alone(run: RunDir) -> None:
+    """The row spoils every process that reads it. More cases: `test_fitness.py`."""
+    progress = wave(tiny_flow(SpoilsItsDevice, poison_row=77), run)
+    assert Counter(r["row_id"] for r in rows_of(run)) == Counter(range(ROWS))
+    assert failures(run) == {77: "ENGINE_FAULT"}
+    score = progress.scores["spoils_its_device"]
+    assert (score.recycled, score.deaths) == (3, 0)
 
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="other heaps are left alone")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pyarrow as pa
 import pytest
+from doubles.cannot_go_on import CannotGoOn
 from doubles.cannot_start import CannotStart
 from doubles.counting_reader import CountingReader, ReaderConfig
 from doubles.exits_on_one_row import ExitsOnOneRow
@@ -14,6 +15,7 @@ from actors.contract import Pool
 from actors.failures import SetupError
 from pipelines.engine.scoreboard import Board
 from pipelines.engine.worker import StageWorker
+from pipelines.errors import WorkerUnfit
 from pipelines.flow import Stage
 
 ROWS = pa.table({"row_id": list(range(16)), "uri": [f"file-{i}" for i in range(16)]})
@@ -88,6 +90,15 @@ def test_finished_rows_leave_no_trace_on_the_board() -> None:
     board.begin("counting_reader", list(range(16)))
     work(CountingReader, ROWS, board)
     assert board.begin("counting_reader", list(range(16))) == {}
+
+
+def test_a_model_that_cannot_go_on_stops_the_run_and_fails_no_row() -> None:
+    board = Board()
+    with pytest.raises(WorkerUnfit, match="cannot_go_on: the renderer's process") as caught:
+        work(CannotGoOn, ROWS, board, 3)
+    assert caught.value.remedy == "free space in /tmp"
+    assert board.setup()["stops"] == [caught.value]
+    assert board.snapshot()["cannot_go_on"].failures == {}
 
 
 def test_a_model_that_cannot_start_tells_the_driver_why() -> None:

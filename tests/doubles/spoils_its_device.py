@@ -1,0 +1,51 @@
+"""Models whose device refuses every later call, as CUDA does after an illegal memory access."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from doubles.counting_reader import CountingReader, ReaderConfig
+
+
+class SpoilsItsDevice(CountingReader):
+    """The poison row spoils the device of its process."""
+
+    def __init__(self, config: ReaderConfig) -> None:
+        super().__init__(config)
+        self._spoiled = False
+
+    def meet(self, row: int) -> None:
+        self._spoiled |= row == self.config.poison_row
+        if self._spoiled:
+            raise RuntimeError("CUDA error: an illegal memory access was encountered")
+
+
+class SpoiledOnce(SpoilsItsDevice):
+    """The poison row spoils only the first device that meets it: the row is not the cause."""
+
+    def meet(self, row: int) -> None:
+        met = Path(self.config.flag_dir, "met")
+        if row == self.config.poison_row and not met.exists():
+            met.touch()
+            self._spoiled = True
+        if self._spoiled:
+            raise RuntimeError("CUDA error: an illegal memory access was encountered")
+
+
+class ReadsNothing(SpoilsItsDevice):
+    """From the poison row on no device works any more, a new one neither."""
+
+    gone = False
+
+    def meet(self, row: int) -> None:
+        type(self).gone |= row >= self.config.poison_row
+        if type(self).gone:
+            raise RuntimeError("CUDA error: no kernel image is available")
+
+
+class RaisesFromARow(CountingReader):
+    """Raises on the poison row and all later ones; the device is fine."""
+
+    def meet(self, row: int) -> None:
+        if row >= self.config.poison_row:
+            raise ZeroDivisionError("the model met something it was never shown")
