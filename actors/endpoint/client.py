@@ -23,7 +23,8 @@ from actors.endpoint.budget import Budget, Ledger
 from actors.endpoint.completion import Completion, error_text, read_completion
 from actors.endpoint.request import EndpointRequest
 from actors.endpoint.settings import EndpointConfig
-from actors.failures import FailureKind, FailureValue, ItemFailure, failure
+from actors.endpoint.trial import TRIAL_TOKENS, Trial
+from actors.failures import FailureKind, FailureValue, ItemFailure, SetupError, failure
 
 #: Maximum bytes of an answer. 4,096 tokens of text take about 20,000 bytes.
 MAX_BODY = 2**20
@@ -31,8 +32,8 @@ MAX_BODY = 2**20
 _CONNECT_S = 10.0
 #: Temporary errors besides 5xx: timeout, conflict, too many requests.
 _PASSING = frozenset({408, 409, 429})
-#: Errors that affect every page: wrong key, permissions, path or model.
-_SETUP = frozenset({401, 403, 404})
+#: Refusals that usually are about who asks: wrong key, unpaid, no rights, no such path or model.
+_ABOUT_US = frozenset({401, 402, 403, 404})
 
 
 class CallFault(ItemFailure):
@@ -41,7 +42,8 @@ class CallFault(ItemFailure):
     Attributes:
         again: whether to retry.
         wait_s: seconds to wait before a retry, as given by the endpoint.
-        served: whether the endpoint works; None: no request was sent.
+        served: whether the endpoint works; None: unknown, or no request was sent.
+        status: HTTP status of a refusal that may be meant for every page; else None.
     """
 
     def __init__(
@@ -52,8 +54,10 @@ class CallFault(ItemFailure):
         served: bool | None,
         again: bool = False,
         wait_s: float | None = None,
+        status: int | None = None,
     ) -> None:
         super().__init__(kind, message)
+        self.status = status
         self.served = served
         self.again = again
         self.wait_s = wait_s
@@ -88,6 +92,10 @@ class Answer:
 class Endpoint:
     """The client of one worker. All its coroutines run in one event loop.
 
+    After a refusal that may be meant for every page (wrong key, unpaid, no such model) an empty
+    page is sent. If it is refused too, and again after `pause_s`, `ask` raises SetupError: the page
+    is not the cause. If it is answered, the refusal is the page's.
+
     A question takes one of `concurrency` slots and keeps it during its retries, so an overloaded
     endpoint gets fewer requests.
     """
@@ -101,6 +109,9 @@ class Endpoint:
         self._slots = asyncio.Semaphore(config.concurrency)
         self._breaker = Breaker(config.give_up_after, config.pause_s)
         self.ledger = Ledger(config.budget or Budget())
+        self._trying = asyncio.Lock()
+        self._answered_at = 0.0  # time.monotonic() of the last answer
+        self._refused: SetupError | None = None
         headers = {"Content-Type": "application/json", "Accept-Encoding": "identity"}
         if key:
             headers["Authorization"] = f"Bearer {key}"
@@ -127,26 +138,85 @@ class Endpoint:
         return failure(FailureKind.VLM_UNREACHABLE, self.redacted(message))
 
     async def ask(self, question: EndpointRequest) -> Answer:
-        """The endpoint's answer. Errors are in its `failure`; nothing is raised for them."""
+        """The endpoint's answer. Errors are in its `failure`; nothing is raised for them.
+
+        Raises SetupError if the endpoint refuses every page.
+        """
         answer = Answer()
         async with self._slots:
-            closed = self.closed()  # this can change while the question waits for a slot
-            if closed:
-                answer.failure = closed
-                return answer
-            admission = self._breaker.admit()
-            served, what = None, ""
-            try:
-                await self._persist(question, answer)
-                served = True
-            except CallFault as fault:
-                served, what = fault.served, fault.message
-                if answer.requests > 1:
-                    what += f" (attempt {answer.requests})"
-                answer.failure = failure(fault.kind, self.redacted(what))
-            finally:
-                self._breaker.report(admission, served, what)
+            refusal = await self._asked_once(question, answer)
+            if refusal is not None:
+                await self._check(refusal, time.monotonic())
+                refusal = await self._asked_once(question, answer)
+            if refusal is not None:  # before and after it the endpoint has answered
+                answer.failure = failure(refusal.kind, self.redacted(refusal.message))
         return answer
+
+    async def _asked_once(self, question: EndpointRequest, answer: Answer) -> CallFault | None:
+        """Ask, with retries, and fill `answer`; or return a refusal that may be everybody's."""
+        closed = self.closed()  # this can change while the question waits for a slot
+        if closed:
+            answer.failure = closed
+            return None
+        admission = self._breaker.admit()
+        served, what = None, ""
+        try:
+            await self._persist(question, answer)
+            served = True
+        except CallFault as fault:
+            if fault.status is not None:
+                return fault
+            served, what = fault.served, fault.message
+            if answer.requests > 1:
+                what += f" (attempt {answer.requests})"
+            answer.failure = failure(fault.kind, self.redacted(what))
+        finally:
+            self._breaker.report(admission, served, what)
+        return None
+
+    async def _check(self, refusal: CallFault, refused_at: float) -> None:
+        """Return if the endpoint answers others. Raises SetupError if it refuses everybody."""
+        async with self._trying:
+            if self._refused:
+                raise self._refused
+            if self._answered_at > refused_at or await self._answers_others():
+                return
+            await asyncio.sleep(self._config.pause_s)
+            if await self._answers_others() is not False:
+                return
+            self._refused = SetupError(
+                f"{self._config.base_url} refuses every request, also an empty page, since "
+                f"{time.monotonic() - refused_at:.0f} s: {self.redacted(refusal.message)}",
+                f"{self._remedy(refusal.status)}, then start the same command again. Committed "
+                "rows are kept, and no page failed because of it. pause_s sets how long to wait",
+            )
+            raise self._refused
+
+    async def _answers_others(self) -> bool | None:
+        """Whether an empty page is answered, or refused (False); None: neither."""
+        trial = Trial()
+        if self.ledger.take_request():
+            return None
+        try:
+            async with asyncio.timeout(self._config.timeout_s):
+                completion = await self._completion(trial.body(self._config), TRIAL_TOKENS)
+        except CallFault as fault:
+            if fault.status is not None:
+                return False
+            return True if fault.served else None
+        except (TimeoutError, httpx.HTTPError):
+            return None
+        self._charge(trial, completion, Answer())
+        self._answered_at = time.monotonic()
+        return True
+
+    def _remedy(self, status: int | None) -> str:
+        if status == 404:
+            return "check base_url and model"
+        if status == 402:
+            return "check the balance and the limits of the account"
+        key = self._config.api_key_env
+        return f"check the key in {key} and its rights" if key else "set api_key_env to a key"
 
     async def close(self) -> None:
         """Close the connections."""
@@ -186,6 +256,7 @@ class Endpoint:
             ) from None
         finally:
             answer.seconds += time.monotonic() - start
+        self._answered_at = time.monotonic()
         self._charge(question, completion, answer)
         answer.text, answer.model = completion.text, completion.model
         answer.probability = completion.probability
@@ -240,7 +311,9 @@ def _status_fault(response: httpx.Response, body: bytes) -> CallFault:
         return CallFault(
             FailureKind.VLM_UNREACHABLE, message, served=False, again=True, wait_s=wait_s
         )
-    return CallFault(FailureKind.VLM_REFUSED, message, served=status not in _SETUP)
+    if status in _ABOUT_US:
+        return CallFault(FailureKind.VLM_REFUSED, message, served=None, status=status)
+    return CallFault(FailureKind.VLM_REFUSED, message, served=True)
 
 
 def _retry_after_s(header: str | None) -> float | None:

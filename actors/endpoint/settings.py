@@ -74,7 +74,8 @@ class EndpointConfig(Settings):
     pause_s: float = Field(
         60.0,
         ge=0,
-        description="seconds of this pause; then a single request tests the endpoint",
+        description="seconds of this pause; then a single request tests the endpoint. Also between "
+        "two tests of an endpoint that refuses everybody, before the run stops",
     )
     budget: Budget | None = None
 

@@ -19,7 +19,7 @@ from actors.escalation.guards import implausible_line
 from actors.escalation.question import Question
 from actors.escalation.regions import line_pictures, page_picture, spliced, weak_lines
 from actors.escalation.settings import VlmConfig
-from actors.failures import FAILURE, FailureKind, FailureValue, ItemFailure, failure
+from actors.failures import FAILURE, FailureKind, FailureValue, ItemFailure, SetupError, failure
 from actors.lines import LINES, LineValue
 
 if TYPE_CHECKING:
@@ -90,7 +90,8 @@ class Vlm(EndpointActor[VlmConfig]):
     * `vlm_failure`: VLM_*, CORRUPT_IMAGE or ENGINE_FAULT. With VLM_TRUNCATED and VLM_LOOP, and with
       any failure of crops, `vlm_text` may be set for review.
 
-    Several threads may call it at once; they share the `concurrency` limit.
+    Several threads may call it at once; they share the `concurrency` limit. Raises SetupError if
+    the endpoint refuses every page.
     """
 
     reads = pa.schema(
@@ -143,6 +144,8 @@ class Vlm(EndpointActor[VlmConfig]):
             return await self._read_page(image, lines)
         except ItemFailure as fault:
             return {"vlm_usage": usage([]), "vlm_failure": fault.as_value()}
+        except SetupError:  # the endpoint refuses every page: the run must stop
+            raise
         except Exception:
             return {"vlm_usage": usage([]), "vlm_failure": self._unknown()}
 

@@ -25,7 +25,7 @@ import pyarrow as pa
 from actors.contract import appended
 from actors.endpoint.actor import EndpointActor
 from actors.endpoint.loops import find_loop
-from actors.failures import FAILURE, FailureKind, FailureValue, ItemFailure, failure
+from actors.failures import FAILURE, FailureKind, FailureValue, ItemFailure, SetupError, failure
 from actors.lines import READING, LineValue, ReadingValue
 from actors.ocr.blocks import BLOCKS, BlockValue
 from actors.ocr.html_lines import html_lines
@@ -144,6 +144,8 @@ class Surya(EndpointActor[SuryaConfig]):
             return await self._read_page(image)
         except ItemFailure as fault:
             return {"ocr_failure": fault.as_value()}
+        except SetupError:  # the endpoint refuses every page: the run must stop
+            raise
         except Exception:
             return {"ocr_failure": self._unknown()}
 

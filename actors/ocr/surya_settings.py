@@ -76,7 +76,8 @@ class SuryaConfig(Settings):
     pause_s: float = Field(
         60.0,
         ge=0,
-        description="seconds of this pause; then a single request tests the server",
+        description="seconds of this pause; then a single request tests the server. Also between "
+        "two tests of a server that refuses everybody, before the run stops",
     )
 
     @model_validator(mode="after")

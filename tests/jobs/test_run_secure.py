@@ -43,8 +43,8 @@ class Night(NamedTuple):
 
 
 def tells(asked: Asked) -> Reply:
-    """401, quoting the key, as hosted APIs do."""
-    return status(401, message=f"Incorrect API key provided: {asked.headers['Authorization']}")
+    """A refusal of the page that quotes the key, as hosted APIs do."""
+    return status(400, message=f"Incorrect API key provided: {asked.headers['Authorization']}")
 
 
 @pytest.fixture

@@ -172,8 +172,6 @@ FAULTY: dict[str, tuple[Reply, str, int]] = {
     "drips": (Reply(BODY_OF_7, drip_s=0.05), "VLM_TIMEOUT", 3),
     "cut in the middle": (Reply(BODY_OF_7, cut=True), "VLM_UNREACHABLE", 3),
     "400": (status(400, message="too many images"), "VLM_REFUSED", 1),
-    "401": (status(401, message="bad key"), "VLM_REFUSED", 1),
-    "403": (status(403), "VLM_REFUSED", 1),
     "413": (Reply(b"<html>Request Entity Too Large</html>", 413), "VLM_REFUSED", 1),
     "redirect": (Reply(b"", 307, {"Location": "http://127.0.0.1:9/v1"}), "VLM_REFUSED", 1),
     "content filter": (said("The rec", finish="content_filter"), "VLM_REFUSED", 1),
@@ -320,8 +318,8 @@ def test_only_one_call_probes(server: ChatServer) -> None:
     assert len(server.requests) == 2
 
 
-def test_hangs_and_wrong_keys_count_as_dead_and_bad_pages_do_not(server: ChatServer) -> None:
-    dead = [said("late", delay_s=3.0), status(401), status(404), status(500), status(429)]
+def test_hangs_and_errors_count_as_dead_and_bad_pages_do_not(server: ChatServer) -> None:
+    dead = [said("late", delay_s=3.0), status(500), status(429)]
     for reply in dead:
         server.requests.clear()
         server.always = reply
@@ -393,7 +391,7 @@ def test_the_key_is_in_one_header_and_nowhere_else(
 ) -> None:
     monkeypatch.setenv("READER_KEY", f" {KEY}\n")
     caplog.set_level("DEBUG")
-    quoting = [status(code, message=f"wrong key {KEY}, tried {KEY}") for code in (401, 400, 500)]
+    quoting = [status(code, message=f"wrong key {KEY}, tried {KEY}") for code in (422, 400, 500)]
     quoting += [said(None, refusal=KEY), Reply(json.dumps({"error": KEY}).encode())]
     with reader(server, api_key_env="READER_KEY", attempts=1, give_up_after=1) as actor:
         server.script = [*quoting[1:], said(TEXTS[7])]
