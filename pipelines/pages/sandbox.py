@@ -22,6 +22,7 @@ import tempfile
 import time
 import weakref
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 from typing import IO, Any, TypeVar
 
@@ -32,6 +33,7 @@ from actors.contract import Settings
 from actors.failures import FailureKind, ItemFailure, SetupError
 from pipelines.pages.page import Page, RenderOptions, page_missing
 from pipelines.pages.sandbox_child import LENGTHS, ChildRequest, Reply, frame
+from pipelines.storage.local import temporary_folder
 
 T = TypeVar("T")
 
@@ -48,6 +50,8 @@ _ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
 _TICK_S = 0.02
 _LAST_WORDS = 800  # bytes of the child's stderr in the message
 _STARTUP_S = 120.0  # imports take 0.7 s on an idle machine; a cold network disk takes longer
+#: Seconds in which a child that does not start is tried again, and the pause between two tries.
+_RESTART_S, _RESTART_PAUSE_S = 30.0, 2.0
 
 
 class SandboxLimits(Settings):
@@ -83,8 +87,15 @@ class ChildLost(ItemFailure):
 class Sandbox:
     """Renders pages in a child process. Not thread-safe: one Sandbox per thread.
 
-    `renderer`: import path of a module with the functions of `pipelines.pages.render`; None: that
-    module.
+    Args:
+        options: how pages are rendered.
+        limits: of time, memory and pixels.
+        renderer: import path of a module with the functions of `pipelines.pages.render`; None: that
+            module.
+        restart_s: seconds in which a child that does not start is tried again.
+
+    Every method that needs the child raises SetupError if it cannot be started: without a temporary
+    folder, processes, memory or its own python, every page would fail.
     """
 
     def __init__(
@@ -92,7 +103,9 @@ class Sandbox:
         options: RenderOptions,
         limits: SandboxLimits,
         renderer: str | None = None,
+        restart_s: float = _RESTART_S,
     ) -> None:
+        self._restart_s = restart_s
         limited = options.model_copy(update={"max_pixels": limits.max_pixels})
         renderer = renderer or _OWN_RENDERER
         self._configured = ChildRequest(what="start", renderer=renderer, options=limited)
@@ -160,10 +173,29 @@ class Sandbox:
     def _ready(self) -> _Child:
         if self._child is not None and self._child.alive:
             return self._child
-        self.close()
+        began = time.monotonic()
+        while True:
+            self.close()
+            try:
+                return self._started()
+            except (OSError, ChildLost) as error:
+                waited = time.monotonic() - began
+                if waited >= self._restart_s:
+                    raise SetupError(
+                        f"the renderer's process does not start, tried for {waited:.0f} s: {error}",
+                        f"look at {sys.executable}, the temporary folder {temporary_folder()}, the "
+                        "number of processes and the memory of this machine, then start the same "
+                        "command again",
+                    ) from error
+                time.sleep(min(_RESTART_PAUSE_S, self._restart_s - waited))
+
+    def _started(self) -> _Child:
+        """A new child with its renderer. Raises OSError, ChildLost, SetupError."""
         self._child = _Child(self._limits.memory_mb)
         try:
             self._ask(self._child, self._configured, wall_s=_STARTUP_S)
+        except ChildLost:
+            raise
         except ItemFailure as failure:
             self.close()
             raise SetupError(
@@ -215,21 +247,17 @@ class _Child:
     def __init__(self, memory_mb: int) -> None:
         self._memory = memory_mb * 2**20
         self.document: tuple[str, int] | None = None  #: key and page count of the open document
-        self._channel, theirs = socket.socketpair()
-        self._stderr = tempfile.TemporaryFile(mode="a+b")  # noqa: SIM115 - lives as long as we
-        lifeline, ours = os.pipe()
-        path = [str(Path(entry).resolve()) for entry in sys.path]
-        self._process = subprocess.Popen(
-            [sys.executable, "-c", _BOOT, json.dumps([path, theirs.fileno(), lifeline])],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=self._stderr,
-            pass_fds=(theirs.fileno(), lifeline),
-            env={n: os.environ[n] for n in _INHERITED if n in os.environ} | _ONE_THREAD,
-            process_group=0,  # Ctrl-C in the terminal must reach only the parent
-        )
+        with ExitStack() as files:  # they are closed if one step fails
+            self._channel, theirs = map(files.enter_context, socket.socketpair())
+            self._stderr = files.enter_context(tempfile.TemporaryFile(mode="a+b"))
+            lifeline, ours = os.pipe()
+            files.callback(os.close, ours)
+            try:
+                self._process = _spawned(theirs.fileno(), lifeline, self._stderr)
+            finally:
+                os.close(lifeline)
+            files.pop_all()
         theirs.close()
-        os.close(lifeline)
         self._channel.setblocking(False)
         self.end = weakref.finalize(self, _end, self._process, self._channel, self._stderr, ours)
 
@@ -306,6 +334,19 @@ class _Child:
         self._stderr.seek(max(0, size - _LAST_WORDS))
         said = self._stderr.read().decode(errors="replace").strip()
         return ChildLost(FailureKind.RENDER_CRASH, f"the renderer died of {how}: {said}")
+
+
+def _spawned(channel: int, lifeline: int, stderr: IO[bytes]) -> subprocess.Popen[bytes]:
+    path = [str(Path(entry).resolve()) for entry in sys.path]
+    return subprocess.Popen(
+        [sys.executable, "-c", _BOOT, json.dumps([path, channel, lifeline])],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=stderr,
+        pass_fds=(channel, lifeline),
+        env={n: os.environ[n] for n in _INHERITED if n in os.environ} | _ONE_THREAD,
+        process_group=0,  # Ctrl-C in the terminal must reach only the parent
+    )
 
 
 def _end(

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Iterator
@@ -152,6 +153,37 @@ def test_nothing_is_left_open_by_lost_children() -> None:
 def test_a_renderer_that_does_not_exist_stops_the_run() -> None:
     with pytest.raises(SetupError, match=r"doubles\.nowhere"):
         Sandbox(RenderOptions(), LIMITS, "doubles.nowhere").start()
+
+
+@pytest.mark.parametrize("gone", ["temporary folder", "python"])
+def test_a_child_that_cannot_be_started_again_is_no_fault_of_a_page(
+    gone: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with Sandbox(RenderOptions(), LIMITS, restart_s=0.1) as sandbox:
+        sandbox.render("doc", THREE_PAGES, 1)
+        open_files = psutil.Process().num_fds()
+        child().kill()
+        with monkeypatch.context() as broken:
+            if gone == "python":
+                broken.setattr(sys, "executable", str(tmp_path / "python"))
+            else:
+                broken.setattr(tempfile, "tempdir", str(tmp_path / "nowhere"))
+            with pytest.raises(SetupError, match="does not start, tried for") as caught:
+                sandbox.render("doc", THREE_PAGES, 2)
+        assert str(tmp_path) in caught.value.message + caught.value.remedy
+        assert psutil.Process().num_fds() < open_files, "nothing of the failed starts is left open"
+        assert text(sandbox.render("doc", THREE_PAGES, 2)) == "This is page number 2"
+
+
+def test_a_child_that_can_be_started_again_soon_costs_no_page(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "back_soon"))
+    back = threading.Timer(1.0, (tmp_path / "back_soon").mkdir)
+    back.start()
+    with Sandbox(RenderOptions(), LIMITS) as sandbox:
+        assert text(sandbox.render("doc", THREE_PAGES, 1)) == "This is page number 1"
+    back.join()
 
 
 @pytest.mark.parametrize("busy", [False, True], ids=["idle", "in native code that keeps the GIL"])
