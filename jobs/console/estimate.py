@@ -12,7 +12,7 @@ from rich.console import Console
 from actors.failures import SetupError
 from jobs.console.live import duration
 from pipelines.config import JobConfig
-from pipelines.errors import WeightsMissing
+from pipelines.errors import WeightsMissing, WorkerUnfit
 from pipelines.flow import Flow
 from pipelines.run import Run
 from pipelines.runs.directory import RunDir
@@ -22,7 +22,7 @@ from pipelines.runs.shards import owed
 def print_estimate(console: Console, run: Run, left: int, sample: int) -> None:
     """Time `sample` rows spread over the `left` owed ones; print hours and, with prices, cost."""
     config, unit = run.config, run.job.unit
-    flow = run.job.flow(config).reaching(config.run_storage)
+    flow = run.flow()
     apart = [stage.name for stage in flow.stages if stage.pool.isolated]
     if apart:
         console.print(
@@ -61,7 +61,8 @@ def _spread(run: RunDir, left: int, sample: int) -> pa.Table:
 def _timed(flow: Flow, rows: pa.Table) -> float:
     """Seconds per row of the slowest pool, with its models loaded and warm.
 
-    Raises WeightsMissing where a model cannot be loaded on this machine.
+    Raises WeightsMissing where a model cannot be loaded on this machine, WorkerUnfit where it
+    cannot work.
     """
     slowest = 0.0
     for crew in flow.crews():
@@ -74,7 +75,10 @@ def _timed(flow: Flow, rows: pa.Table) -> float:
                     f"{stage.name} cannot start: {error.message}", error.remedy
                 ) from error
             start = time.perf_counter()
-            rows = actor(rows)
+            try:
+                rows = actor(rows)
+            except SetupError as error:
+                raise WorkerUnfit(f"{stage.name}: {error.message}", error.remedy) from error
             seconds += time.perf_counter() - start
             for rider in stage.then:
                 rows = rider(rows)

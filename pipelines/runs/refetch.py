@@ -13,7 +13,7 @@ import pyarrow as pa
 
 from actors.failures import FailureKind, FailureValue, SetupError, failure
 from pipelines.config_files import validated
-from pipelines.errors import ConfigError, SourceUnavailable
+from pipelines.errors import ConfigError, SourceUnavailable, WorkerUnfit
 from pipelines.pages.fetch import FetchConfig, PageFetched, PageFetcher
 from pipelines.runs.directory import RunDir
 from pipelines.sources.manifest import MANIFEST, ManifestRow
@@ -60,6 +60,8 @@ class Refetcher:
         wanted = pa.Table.from_pylist(rows, MANIFEST)
         try:
             fetched: list[PageFetched] = self._fetch(wanted).to_pylist()
+        except SetupError as error:
+            raise WorkerUnfit(error.message, error.remedy) from error
         except SourceUnavailable as error:
             fault = failure(FailureKind.STORAGE_ERROR, error.message)
             return [

@@ -14,12 +14,14 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import NamedTuple, Protocol
 
-from actors.failures import FailureKind, ItemFailure
+from actors.failures import FailureKind, ItemFailure, SetupError
+from pipelines.errors import WeightsMissing, WorkerUnfit
 from pipelines.pages.page import sniff
 from pipelines.sources.listing import Listed, Source
 from pipelines.storage.archives import Archive, is_archive
 from pipelines.storage.client import Storage
-from pipelines.storage.objects import is_archive_name, split_member
+from pipelines.storage.objects import TransientFailure, is_archive_name, split_member
+from pipelines.storage.outage import PatientReads
 
 #: `sniff` needs 1,024 bytes. With 16 KiB a small file takes one request instead of two.
 _HEAD_BYTES = 16 << 10
@@ -65,12 +67,18 @@ class Prober:
     """Iterates over `Probed` in the order of the source. A context manager: it owns threads.
 
     A file that cannot be read or counted gets one page; the run then reports its failure in that
-    row. The iteration raises SourceUnavailable.
+    row. The iteration raises SourceUnavailable if the source is down for `outage_s`, WorkerUnfit
+    and WeightsMissing if pages cannot be counted on this machine.
     """
 
     def __init__(
-        self, source: Source, storage: Storage, open_counter: Callable[[], PageCounter]
+        self,
+        source: Source,
+        storage: Storage,
+        open_counter: Callable[[], PageCounter],
+        outage_s: float = 0.0,
     ) -> None:
+        self._reads = PatientReads(storage, outage_s, lenient=True)
         self._source = source
         self._config = source.config
         self._storage = storage
@@ -131,12 +139,15 @@ class Prober:
     def _open(self, listed: Listed) -> _Opened:
         """The archive; None for a document with an archive's name; or the failure."""
         try:
-            listed = self._known(listed)
-            head = self._storage.read_head(listed.uri, _HEAD_BYTES)
-            if is_archive(head):
-                return listed, self._storage.open_archive(listed.uri, listed.etag)
+            return self._reads.patiently(listed.uri, lambda: self._opened(listed))
         except ItemFailure as fault:
             return listed, fault.kind
+
+    def _opened(self, listed: Listed) -> _Opened:
+        listed = self._known(listed)
+        head = self._storage.read_head(listed.uri, _HEAD_BYTES)
+        if is_archive(head):
+            return listed, self._storage.open_archive(listed.uri, listed.etag)
         return listed, FailureKind.CORRUPT_ARCHIVE if sniff(head) == "unknown" else None
 
     def _known(self, listed: Listed) -> Listed:
@@ -158,15 +169,11 @@ class Prober:
             yield _damaged(listed, FailureKind.CORRUPT_ARCHIVE)
 
     def _probe(self, document: _Document) -> Probed:
-        listed, archive, member, fault = document
-        if fault:
-            return Probed(listed, "archive", fault=fault)
+        listed = document.listed
+        if document.fault:
+            return Probed(listed, "archive", fault=document.fault)
         try:
-            listed = self._known(listed)
-            if archive:
-                head = archive.read_head(member, _HEAD_BYTES)
-            else:
-                head = self._storage.read_head(listed.uri, _HEAD_BYTES)
+            listed, head = self._reads.patiently(listed.uri, lambda: self._head(document))
         except ItemFailure as failure:
             return Probed(listed, fault=failure.kind)
         kind = sniff(head)
@@ -179,26 +186,55 @@ class Prober:
         except ItemFailure as failure:
             return Probed(listed, kind, fault=failure.kind)
 
+    def _head(self, document: _Document) -> tuple[Listed, bytes]:
+        listed = self._known(document.listed)
+        if document.archive:
+            with _named(listed.uri):
+                return listed, document.archive.read_head(document.member, _HEAD_BYTES)
+        return listed, self._storage.read_head(listed.uri, _HEAD_BYTES)
+
+    def _content(self, document: _Document) -> bytes:
+        listed, limit = document.listed, self._config.max_document_bytes
+        if document.archive:
+            with _named(listed.uri):
+                return document.archive.read(document.member, limit)
+        return self._storage.read(listed.uri, max_bytes=limit, etag=listed.etag)
+
     def _count(self, document: _Document, head: bytes) -> int:
-        listed, archive, member, _ = document
-        limit = self._config.max_document_bytes
-        if len(head) == listed.bytes:
-            data = head
-        elif archive:
-            data = archive.read(member, limit)
-        else:
-            data = self._storage.read(listed.uri, max_bytes=limit, etag=listed.etag)
+        listed, data = document.listed, head
+        if len(head) != listed.bytes:
+            data = self._reads.patiently(listed.uri, lambda: self._content(document))
         with self._idle_counter() as counter:
-            return counter.count_pages(f"{listed.uri} {listed.etag}", data)
+            try:
+                return counter.count_pages(f"{listed.uri} {listed.etag}", data)
+            except SetupError as error:
+                raise WorkerUnfit(error.message, error.remedy) from error
 
     @contextmanager
     def _idle_counter(self) -> Iterator[PageCounter]:
         counter = self._counters.get()
         try:
-            counter = counter or self._open_counter()
+            counter = counter or self._opened_counter()
             yield counter
         finally:
             self._counters.put(counter)
+
+    def _opened_counter(self) -> PageCounter:
+        try:
+            return self._open_counter()
+        except SetupError as error:
+            raise WeightsMissing(
+                f"pages cannot be counted: {error.message}", error.remedy
+            ) from error
+
+
+@contextmanager
+def _named(uri: str) -> Iterator[None]:
+    """Turn a fault of an archive's file into a failure."""
+    try:
+        yield
+    except OSError as error:
+        raise TransientFailure(f"{uri}: {error}") from error
 
 
 def _damaged(listed: Listed, fault: FailureKind) -> _Document:

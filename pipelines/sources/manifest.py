@@ -22,11 +22,12 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from actors.failures import FailureKind
 from pipelines.errors import RunConflict, SourceUnavailable
 from pipelines.sources.inspection import PageCounter, Probed, Prober
 from pipelines.sources.listing import Source, SourceConfig
+from pipelines.sources.unreadable import Unreadable
 from pipelines.storage.client import Storage
+from pipelines.storage.damage import damaged
 from pipelines.storage.paths import RunPath, parquet
 
 #: `uri`: see `pipelines.storage.objects`. `page`: 1-based, of `pages`. `etag`, `bytes`: the file's;
@@ -62,8 +63,6 @@ SUMMARY_NAME = "_SUMMARY.json"
 
 #: Rows converted to Arrow at once; as Python objects they take about 300 bytes each.
 _BATCH_ROWS = 10_000
-#: Unreadable objects until planning stops: the manifest must not record an outage as failures.
-_MAX_STORAGE_ERRORS = 100
 #: Parts, and rows of each, that `readable_uris` takes.
 _SAMPLED_PARTS, _SAMPLED_ROWS = 4, 8
 _PROGRESS_S = 0.2
@@ -107,6 +106,7 @@ def freeze(
     open_counter: Callable[[], PageCounter],
     output: Storage | None = None,
     rows_per_part: int = 1_000_000,
+    outage_s: float = 0.0,
     on_progress: OnProgress = lambda files, pages, size: None,
 ) -> ManifestSummary:
     """List `source` and write its manifest into `directory`; replaces an unfinished manifest.
@@ -118,10 +118,11 @@ def freeze(
         open_counter: makes a Sandbox; at most one per core is in use.
         output: client that writes `directory`; None: `storage`.
         rows_per_part: rows of a full part.
+        outage_s: seconds to wait for a source that is down.
         on_progress: called with files, pages and bytes so far, at most five times a second.
 
     Raises RunConflict if `directory` has a finished manifest, SourceUnavailable (also if the source
-    is empty), OutputUnwritable.
+    is empty, or if too much of it cannot be read), WorkerUnfit, OutputUnwritable.
     """
     if load_summary(directory):
         raise RunConflict(f"{directory} already has a manifest", "use another directory")
@@ -131,7 +132,7 @@ def freeze(
             output.delete(str(directory / name))
     listing = Source(source, storage)
     tally = _Tally(source, _Parts(directory, output, rows_per_part), on_progress)
-    with Prober(listing, storage, open_counter) as prober:
+    with Prober(listing, storage, open_counter, outage_s) as prober:
         for probed in prober:
             tally.add(probed)
     summary = tally.finish(listing.skipped)
@@ -141,13 +142,15 @@ def freeze(
 
 
 def load_summary(directory: RunPath) -> ManifestSummary | None:
-    """The summary of a finished manifest; None if there is none. Raises RunConflict."""
+    """The summary of a finished manifest; None if there is none. Raises RunDamaged, RunConflict."""
     path = directory / SUMMARY_NAME
     try:
         summary = ManifestSummary.model_validate_json(path.read_bytes())
     except (FileNotFoundError, NotADirectoryError):
         return None
     except ValidationError as error:
+        if error.errors()[0]["type"] == "json_invalid":
+            raise damaged(path, "it is no JSON") from error
         raise _foreign(path, f"{error.error_count()} fields differ") from error
     if summary.schema_version != SCHEMA_VERSION:
         raise _foreign(path, f"schema {summary.schema_version}, expected {SCHEMA_VERSION}")
@@ -166,11 +169,8 @@ def iter_parts(directory: RunPath) -> Iterator[RunPath]:
 
 
 def read_part(path: RunPath) -> pa.Table:
-    """One part as a table of MANIFEST. Raises RunConflict."""
-    try:
-        table = parquet(path).read()
-    except pa.ArrowException as error:
-        raise _foreign(path, str(error)) from error
+    """One part as a table of MANIFEST. Raises RunDamaged, RunConflict, RunUnreadable."""
+    table = parquet(path).read()
     if not table.schema.equals(MANIFEST):
         raise _foreign(path, f"its columns are {', '.join(table.schema.names)}")
     return table
@@ -204,18 +204,19 @@ class _Tally:
         self._rows: list[tuple[Any, ...]] = []  # MANIFEST's columns + whether first of its file
         self._kinds: Counter[str] = Counter()
         self._uncounted: Counter[str] = Counter()
+        self._unreadable = Unreadable(source.path)
         self._pages = self._bytes = self._skipped = self._duplicates = 0
         self._reported = 0.0
 
     def add(self, probed: Probed) -> None:
         """Add the rows of one file. Raises SourceUnavailable after too many unreadable files."""
         (uri, etag, size, _, wanted), kind, pages, fault = probed
+        self._unreadable.add(uri, fault)
         if kind == "unknown" and fault is None and self._source.unknown == "skip":
             self._skipped += 1
             return
         if fault:
             self._uncounted[fault.value] += 1
-            self._stop_in_an_outage(uri)
         self._kinds[kind] += 1
         self._bytes += size
         for number, page in enumerate(wanted or range(1, pages + 1)):
@@ -227,7 +228,8 @@ class _Tally:
         self._report()
 
     def finish(self, passed_over: Counter[str]) -> ManifestSummary:
-        """Write the remaining rows. Raises SourceUnavailable if the manifest has no rows."""
+        """Write the remaining rows. Raises SourceUnavailable if too few files can be read."""
+        self._unreadable.finish()
         self._flush()
         self._parts.finish()
         kinds = {kind: count for kind, count in sorted(self._kinds.items()) if count}
@@ -278,14 +280,6 @@ class _Tally:
         if now - self._reported >= _PROGRESS_S:
             self._reported = now
             self._on_progress(self._kinds.total(), self._pages, self._bytes)
-
-    def _stop_in_an_outage(self, uri: str) -> None:
-        if self._uncounted[FailureKind.STORAGE_ERROR.value] > _MAX_STORAGE_ERRORS:
-            raise SourceUnavailable(
-                f"source {self._source.path}: more than {_MAX_STORAGE_ERRORS} objects could not "
-                f"be read; the last was {uri}",
-                "check the storage, then start the same command again",
-            )
 
 
 class SeenIds:
