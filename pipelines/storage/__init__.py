@@ -6,5 +6,5 @@ s3.py, remote_file.py         objects in S3; an object as a seekable file
 archives.py                   members of zip and tar files, local or in S3
 paths.py, output_errors.py    paths of a run directory, local or in a bucket; write errors
 local_copies.py               local copies of models in a bucket
-outage.py                     waits while a store is down
+outage.py                     whose fault is a failed read; waits while a source is down
 """

@@ -1,4 +1,4 @@
-"""A proxy in front of a real S3 server that fails on request.
+"""A proxy in front of a real S3 server that fails on request. Others fit, too.
 
 Troubles: "internal error" (500), "slow down" (503), "reset" (the connection breaks before the
 request is passed on), "lost answer" (it breaks after it was passed on, and done), "silence" (no
@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import http.client
 import random
+import re
 import socket
 import struct
 import threading
@@ -28,7 +29,19 @@ _CODES = {
     "invalid key": (403, "InvalidAccessKeyId"),
     "bad signature": (403, "SignatureDoesNotMatch"),
     "all access disabled": (403, "AllAccessDisabled"),
+    "account problem": (403, "AccountProblem"),
 }
+#: How the other stores say the same.
+GOOGLE_CODES = _CODES | {
+    "slow down": (429, "SlowDown"),
+    "expired": (401, "AuthenticationRequired"),
+}
+AZURE_CODES = _CODES | {
+    "slow down": (503, "ServerBusy"),
+    "expired": (401, "InvalidAuthenticationInfo"),
+    "denied": (403, "AuthorizationPermissionMismatch"),
+}
+_CONDITIONS = ("if-match", "if-none-match", "x-goog-if-generation-match")
 #: What a request may meet at random, all of which a client should get over.
 PASSING = ("internal error", "slow down", "reset", "lost answer", "cut")
 
@@ -36,8 +49,9 @@ PASSING = ("internal error", "slow down", "reset", "lost answer", "cut")
 class TroubledS3(ThreadingHTTPServer):
     daemon_threads = True
 
-    def __init__(self, backend: str) -> None:
+    def __init__(self, backend: str, codes: dict[str, tuple[int, str]]) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
+        self.codes = codes
         self.backend = urlsplit(backend).netloc
         self.url = f"http://127.0.0.1:{self.server_port}"
         self.met: Counter[str] = Counter()  #: troubles that were made
@@ -50,7 +64,9 @@ class TroubledS3(ThreadingHTTPServer):
         self.ignores_conditions = False
         self.stale = False  #: listings are answered as they were when this was set
         self._planned: list[tuple[str, str]] = []
-        self._last: tuple[str, int] | None = None  #: requests that still pass, and how many
+        self._last: tuple[tuple[str, ...], int] | None = (
+            None  #: requests that still pass, and how many
+        )
         self._listings: dict[str, tuple[int, list[tuple[str, str]], bytes]] = {}
         self._lock = threading.Lock()
 
@@ -58,9 +74,13 @@ class TroubledS3(ThreadingHTTPServer):
         """The next requests whose "METHOD /path" holds `request` meet `trouble`."""
         self._planned += [(request, trouble)] * times
 
-    def down_after(self, request: str, times: int) -> None:
-        """Down for good once so many requests whose "METHOD /path" holds `request` have passed."""
-        self._last = request, times
+    def down_after(self, requests: str | tuple[str, ...], times: int) -> None:
+        """Down for good once `times` requests that hold one of these in "METHOD /path" passed."""
+        self._last = (requests,) if isinstance(requests, str) else requests, times
+
+    def up(self) -> None:
+        """Answer again, and forget `down_after`."""
+        self.down_until, self._last = 0.0, None
 
     def trouble_of(self, line: str, authorization: str) -> str:
         """What this request meets, "" for nothing."""
@@ -76,13 +96,13 @@ class TroubledS3(ThreadingHTTPServer):
             return self.everybody
         if time.monotonic() < self.down_until:
             return "reset"
-        if self._last and self._last[0] in line:
-            request, times = self._last
-            self._last = (request, times - 1) if times else None
+        if self._last and any(request in line for request in self._last[0]):
+            requests, times = self._last
+            self._last = (requests, times - 1) if times else None
             if not times:
                 self.down_until = float("inf")
                 return "reset"
-        if any(f"Credential={key}/" in authorization for key in self.expired_keys):
+        if any(re.search(rf"[= ]{key}(?=[/:]|$)", authorization) for key in self.expired_keys):
             return "expired"
         for number, (request, trouble) in enumerate(self._planned):
             if request in line:
@@ -107,12 +127,12 @@ class _Handler(BaseHTTPRequestHandler):
     def _handle(self) -> None:
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         line = f"{self.command} {self.path}"
-        if "x-amz-copy-source" in self.headers:
+        if "x-amz-copy-source" in self.headers or "x-goog-copy-source" in self.headers:
             line = f"COPY {self.path}"
         trouble = self.server.trouble_of(line, self.headers.get("Authorization") or "")
         time.sleep(1.5 if trouble == "silence" else self.server.pace_s)
-        if trouble in _CODES:
-            status, code = _CODES[trouble]
+        if trouble in self.server.codes:
+            status, code = self.server.codes[trouble]
             text = f"<Error><Code>{code}</Code><Message>in trouble</Message></Error>".encode()
             self._answer(status, [], text if self.command != "HEAD" else b"")
         elif trouble in ("reset", "silence"):
@@ -131,7 +151,7 @@ class _Handler(BaseHTTPRequestHandler):
     def _passed_on(self, body: bytes) -> tuple[int, list[tuple[str, str]], bytes]:
         headers = {name: value for name, value in self.headers.items() if name != "Expect"}
         if self.server.ignores_conditions:
-            headers = {n: v for n, v in headers.items() if n not in ("If-Match", "If-None-Match")}
+            headers = {n: v for n, v in headers.items() if n.lower() not in _CONDITIONS}
         backend = http.client.HTTPConnection(self.server.backend, timeout=30)
         try:
             backend.request(self.command, self.path, body, headers)
@@ -151,7 +171,8 @@ class _Handler(BaseHTTPRequestHandler):
         if "content-length" not in given:
             self.send_header("Content-Length", str(len(body)))
         self.end_headers()
-        self.wfile.write(body[: len(body) // 2] if cut else body)
+        if self.command != "HEAD":
+            self.wfile.write(body[: len(body) // 2] if cut else body)
         if cut:
             self.close_connection = True
 
@@ -167,9 +188,11 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 @contextmanager
-def troubled_s3(backend: str) -> Iterator[TroubledS3]:
+def troubled_s3(
+    backend: str, codes: dict[str, tuple[int, str]] | None = None
+) -> Iterator[TroubledS3]:
     """The running proxy before the server at `backend`; its own address is `url`."""
-    server = TroubledS3(backend)
+    server = TroubledS3(backend, codes or _CODES)
     server.socket.settimeout(None)
     threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
     try:
