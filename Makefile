@@ -8,7 +8,7 @@ ENGINES := paddle_ocr
 AZURITE := 3.37.0
 
 .PHONY: azurite
-.PHONY: setup demo test test-long check lint types imports format lock lock-engines engines bench bench-labelling bench-labelling-peers bench-gate bench-peers bench-scale chaos clean
+.PHONY: setup demo test test-long test-share check lint types imports format lock lock-engines engines bench bench-labelling bench-labelling-peers bench-gate bench-peers bench-scale chaos clean
 
 setup: .venv/.ready
 
@@ -41,12 +41,19 @@ demo: setup
 	$(BIN)/nightjar run configs/ocr_backfill/quickstart.yaml
 	$(BIN)/nightjar run configs/autolabel/quickstart.yaml
 
-# Two processes: most tests wait for Ray to start. Each process takes one test file at a time.
+# Two processes: most tests wait for Ray to start. Each process takes one test file at a time, the longest
+# first (tests/conftest.py).
 test: setup engines azurite
-	$(BIN)/pytest -n 2 --dist loadfile
+	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder
 
+# Writes the date of every pass into benchmarks/results/long-proofs.csv.
 test-long: setup engines azurite
-	$(BIN)/pytest -m long --timeout 3600
+	$(BIN)/pytest -m long --timeout 3600 --record-long
+
+# The long tests that the commit's hash picks. By the table above they take LONG_MINUTES together.
+LONG_MINUTES ?= 3
+test-share: setup engines azurite
+	$(BIN)/pytest -m long --long-share $(LONG_MINUTES)
 
 check: lint types imports test
 

@@ -16,7 +16,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from conftest import REPOSITORY, Ended, nightjar_argv
+from conftest import REPOSITORY, Ended, in_this_process, nightjar_argv
 
 from pipelines.storage.walk import etag_of
 
@@ -47,23 +47,24 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def command(folder: Path) -> Callable[..., Ended]:
     def run(*arguments: str) -> Ended:
-        done = subprocess.run(
-            nightjar_argv(*arguments), cwd=folder, capture_output=True, text=True, timeout=580
-        )
-        assert done.returncode == 0, done.stderr
-        return Ended(done.returncode, done.stdout, done.stderr)
+        done = in_this_process(folder, *arguments)
+        assert done.code == 0, done.err
+        return done
 
     return run
 
 
 @pytest.fixture(scope="module")
-def continued(command, folder: Path) -> Ended:
+def continued(folder: Path) -> Ended:
     """The killed run, started again by this version."""
     settings = ("--set", "run_dir=runs/old_pages", "--set", "ray.rows_per_wave=6")
-    return command("run", "configs/ocr_backfill/quickstart.yaml", *settings)
+    argv = nightjar_argv("run", "configs/ocr_backfill/quickstart.yaml", *settings)
+    done = subprocess.run(argv, cwd=folder, capture_output=True, text=True, timeout=580)
+    assert done.returncode == 0, done.stderr
+    return Ended(done.returncode, done.stdout, done.stderr)
 
 
 def test_it_goes_on_where_it_was_killed(continued: Ended, folder: Path) -> None:
@@ -107,11 +108,11 @@ def test_it_is_exported(command, continued: Ended, folder: Path) -> None:
 
 
 def test_a_changed_config_is_refused_without_naming_the_renderer(folder: Path) -> None:
-    argv = nightjar_argv(
+    refused = in_this_process(
+        folder,
         *("run", "configs/ocr_backfill/quickstart.yaml", "--set", "run_dir=runs/old_pages"),
         *("--set", "fetch.dpi=100"),
     )
-    done = subprocess.run(argv, cwd=folder, capture_output=True, text=True, timeout=580)
-    assert done.returncode == 5
-    assert "fetch.dpi" in done.stderr
-    assert "renderer" not in done.stderr
+    assert refused.code == 5
+    assert "fetch.dpi" in refused.err
+    assert "renderer" not in refused.err

@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow.dataset as ds
 import pytest
 from bad_files import huge_png, text_named_jpg, truncated_jpeg, truncated_png, zero_bytes
-from conftest import REPOSITORY, Ended, nightjar_argv
+from conftest import REPOSITORY, Ended, in_this_process, nightjar_argv
 from odd_pictures import SAME, extremes, plain_scene, same_pictures, without_colour
 from PIL import Image
 from pycocotools import mask as coco_mask
@@ -45,14 +45,14 @@ def night(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Ended]:
     for name, make in zip(list(BAD)[1:], makers, strict=True):
         (folder / name).mkdir()
         make(folder / name).rename(source / name)
-    return folder, run_quickstart(folder)
-
-
-def run_quickstart(folder: Path) -> Ended:
-    changes = (f"source.path={folder / 'source'}", f"run_dir={folder / 'run'}")
-    argv = nightjar_argv("run", CONFIG, *(part for one in changes for part in ("--set", one)))
+    argv = nightjar_argv(*quickstart(folder))
     done = subprocess.run(argv, cwd=REPOSITORY, capture_output=True, text=True, timeout=580)
-    return Ended(done.returncode, done.stdout, done.stderr)
+    return folder, Ended(done.returncode, done.stdout, done.stderr)
+
+
+def quickstart(folder: Path) -> list[str]:
+    changes = (f"source.path={folder / 'source'}", f"run_dir={folder / 'run'}")
+    return ["run", str(CONFIG), *(part for one in changes for part in ("--set", one))]
 
 
 @pytest.fixture(scope="module")
@@ -124,7 +124,7 @@ def test_the_summary_says_what_the_labels_are_worth(night) -> None:
 
 
 def test_a_second_run_starts_nothing_and_says_the_same(night) -> None:
-    again = run_quickstart(night[0])
+    again = in_this_process(REPOSITORY, *quickstart(night[0]))
     assert again.code == 0, again.err
     assert "Everything is done." in again.out
     assert next(line for line in night[1].out.splitlines() if line.startswith("boxes")) in again.out
@@ -138,8 +138,8 @@ def test_the_record_names_weights_and_engines(night) -> None:
 
 def test_its_export_opens_in_pycocotools_with_empty_images_in_it(night, rows) -> None:
     out = night[0] / "coco"
-    argv = nightjar_argv("export", night[0] / "run", out, "--format", "coco", "--all")
-    assert subprocess.run(argv, capture_output=True, timeout=300).returncode == 0
+    options = ("--format", "coco", "--all")
+    assert in_this_process(night[0], "export", night[0] / "run", out, *options).code == 0
     (path,) = out.glob("*.json")
     opened = COCO(path)
     done = [row for row in rows.values() if row["outcome"] != "failed"]
@@ -149,11 +149,9 @@ def test_its_export_opens_in_pycocotools_with_empty_images_in_it(night, rows) ->
 
 def test_an_image_is_drawn_with_its_labels(night, rows) -> None:
     picture = night[0] / "drawn.png"
-    argv = nightjar_argv(
-        "show", night[0] / "run", "--row", str(rows["plain.png"]["row_id"]), "--image", picture
-    )
-    done = subprocess.run(argv, capture_output=True, text=True, timeout=300)
-    assert done.returncode == 0, done.stderr
+    row = str(rows["plain.png"]["row_id"])
+    done = in_this_process(night[0], "show", night[0] / "run", "--row", row, "--image", picture)
+    assert done.code == 0, done.err
     drawn = Image.open(picture)
     assert drawn.size == (640, 512)
     large = Image.fromarray(plain_scene().pixels).resize(drawn.size, Image.Resampling.NEAREST)

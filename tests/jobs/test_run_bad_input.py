@@ -11,7 +11,7 @@ from typing import Any
 import pyarrow.dataset as ds
 import pytest
 from bad_files import BAD_FILES, TEXT, good_page, pdf_with_text
-from conftest import Ended, nightjar_argv, write_config
+from conftest import Ended, in_this_process, nightjar_argv, write_config
 
 CRASHING_PDF = "crashes on page 2.pdf"
 
@@ -36,8 +36,7 @@ def night(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Ended, dict[s
             "max_bytes": 200 << 20,
         },
     )
-    planned = subprocess.run(nightjar_argv("plan", config, "--sample", "0"), timeout=580)
-    assert planned.returncode == 0
+    assert in_this_process(folder, "plan", config, "--sample", "0").code == 0
     gone.unlink()
     done = subprocess.run(
         nightjar_argv("run", config), capture_output=True, text=True, timeout=580, cwd=folder

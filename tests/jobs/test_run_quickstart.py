@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -13,40 +12,19 @@ import jiwer
 import pandas as pd
 import pyarrow.dataset as ds
 import pytest
-from conftest import REPOSITORY, Ended, nightjar_argv
+from conftest import REPOSITORY, in_this_process
 from datasets import Dataset
 
-CONFIG = REPOSITORY / "configs" / "ocr_backfill" / "quickstart.yaml"
 TRUTH = REPOSITORY / "configs" / "samples" / "documents" / "truth"
 
 
-def quickstart(run_dir: Path) -> Ended:
-    done = subprocess.run(
-        nightjar_argv("run", CONFIG, "--set", f"run_dir={run_dir}"),
-        cwd=REPOSITORY,
-        capture_output=True,
-        text=True,
-        timeout=580,
-    )
-    return Ended(done.returncode, done.stdout, done.stderr)
-
-
 @pytest.fixture(scope="module")
-def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Ended]:
-    run_dir = tmp_path_factory.mktemp("quickstart") / "run"
-    return run_dir, quickstart(run_dir)
+def rows(ocr_quickstart: Path) -> list[dict[str, Any]]:
+    return ds.dataset(ocr_quickstart / "shards").to_table().to_pylist()
 
 
-@pytest.fixture(scope="module")
-def rows(finished: tuple[Path, Ended]) -> list[dict[str, Any]]:
-    run_dir, ended = finished
-    assert ended.code == 0, ended.err
-    return ds.dataset(run_dir / "shards").to_table().to_pylist()
-
-
-def test_every_row_of_the_manifest_is_written_once(finished, rows) -> None:
-    run_dir, _ = finished
-    listed = ds.dataset(sorted((run_dir / "manifest").glob("*.parquet"))).to_table()
+def test_every_row_of_the_manifest_is_written_once(ocr_quickstart: Path, rows) -> None:
+    listed = ds.dataset(sorted((ocr_quickstart / "manifest").glob("*.parquet"))).to_table()
     assert Counter(listed["row_id"].to_pylist()) == Counter(row["row_id"] for row in rows)
 
 
@@ -93,16 +71,16 @@ def test_lines_carry_scores_and_polygons_inside_the_page(rows) -> None:
         assert -1 <= min(ys) <= max(ys) <= page["height"] + 1
 
 
-def test_shards_open_in_duckdb_pandas_and_datasets(finished, rows) -> None:
-    shards = [str(p) for p in sorted((finished[0] / "shards").glob("*.parquet"))]
+def test_shards_open_in_duckdb_pandas_and_datasets(ocr_quickstart: Path, rows) -> None:
+    shards = [str(p) for p in sorted((ocr_quickstart / "shards").glob("*.parquet"))]
     counted = duckdb.sql(f"select outcome, count(*) from read_parquet({shards}) group by outcome")
     assert dict(counted.fetchall()) == Counter(row["outcome"] for row in rows)
     assert sum(len(pd.read_parquet(shard)) for shard in shards) == len(rows)
     assert len(Dataset.from_parquet(shards)) == len(rows)
 
 
-def test_run_json_tells_who_made_it(finished) -> None:
-    record = json.loads((finished[0] / "run.json").read_text())
+def test_run_json_tells_who_made_it(ocr_quickstart: Path) -> None:
+    record = json.loads((ocr_quickstart / "run.json").read_text())
     assert record["config"]["job"] == "ocr_backfill"
     session = record["sessions"][0]
     assert session["versions"]["ray"].startswith("2.")
@@ -111,8 +89,8 @@ def test_run_json_tells_who_made_it(finished) -> None:
     assert record["totals"]["rows"] == session["rows"]
 
 
-def test_the_summary_names_outcomes_failures_and_places(finished) -> None:
-    out = finished[1].out
+def test_the_summary_names_outcomes_failures_and_places(ocr_quickstart: Path) -> None:
+    out = (ocr_quickstart.parents[1] / "output.txt").read_text()
     for word in (
         "pages by outcome",
         "native_text",
@@ -123,24 +101,22 @@ def test_the_summary_names_outcomes_failures_and_places(finished) -> None:
         assert word in out
 
 
-def test_a_second_run_starts_nothing_and_changes_nothing(finished, rows) -> None:
-    run_dir, _ = finished
-    before = sorted((run_dir / "shards").iterdir())
-    again = quickstart(run_dir)
+def test_a_second_run_starts_nothing_and_changes_nothing(ocr_quickstart: Path, rows) -> None:
+    before = sorted((ocr_quickstart / "shards").iterdir())
+    config = "configs/ocr_backfill/quickstart.yaml"
+    again = in_this_process(ocr_quickstart.parents[1], "run", config)
     assert again.code == 0, again.err
     assert "Everything is done." in again.out
-    assert sorted((run_dir / "shards").iterdir()) == before
-    assert len(json.loads((run_dir / "run.json").read_text())["sessions"]) == 1
+    assert sorted((ocr_quickstart / "shards").iterdir()) == before
+    assert len(json.loads((ocr_quickstart / "run.json").read_text())["sessions"]) == 1
 
 
-def test_show_knows_one_row(finished, rows) -> None:
-    run_dir, _ = finished
+def test_show_knows_one_row(ocr_quickstart: Path, rows) -> None:
     page = next(r for r in rows if r["uri"].endswith("receipt_grocer.jpg"))
-    argv = nightjar_argv("show", run_dir, "--row", str(page["row_id"]))
-    shown = subprocess.run(argv, capture_output=True, text=True, timeout=300)
-    assert json.loads(shown.stdout)["text"] == page["text"]
+    shown = in_this_process(ocr_quickstart, "show", ocr_quickstart, "--row", str(page["row_id"]))
+    assert json.loads(shown.out)["text"] == page["text"]
 
 
-def test_failed_pages_stand_in_rejects_by_themselves(finished, rows) -> None:
-    rejected = ds.dataset(finished[0] / "rejects").to_table()["row_id"].to_pylist()
+def test_failed_pages_stand_in_rejects_by_themselves(ocr_quickstart: Path, rows) -> None:
+    rejected = ds.dataset(ocr_quickstart / "rejects").to_table()["row_id"].to_pylist()
     assert Counter(rejected) == Counter(r["row_id"] for r in rows if r["outcome"] == "failed")
