@@ -58,7 +58,7 @@ def report(
 
 def export(
     run_dir: RunDirectory,
-    out: Annotated[str, typer.Argument(help="labels: a new directory; documents: also s3://")],
+    out: Annotated[str, typer.Argument(help="labels: a new directory; documents: also a bucket")],
     form: Format = None,
     everything: Annotated[
         bool, typer.Option("--all", help="labels: also images that wait for review")

@@ -63,11 +63,12 @@ class JobConfig(Settings):
         "NAME: JOB). Its code runs here and in the workers, so both must be able to import it"
     )
     run_dir: str = Field(
-        description="directory of this run, or s3://bucket/prefix; a second start continues it"
+        description="directory of this run, or a prefix in a bucket (s3://, gs://, az://); a second "
+        "start continues it"
     )
     storage: StorageSettings | None = Field(
         None,
-        description="access to run_dir, models and calibrations on s3://; null: as fetch.storage, "
+        description="access to run_dir, models and calibrations in buckets; null: as fetch.storage, "
         "but never anonymous",
     )
     source: SourceConfig

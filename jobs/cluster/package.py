@@ -167,7 +167,7 @@ def _check_size(root: Path, made: Package, max_mb: float) -> None:
         raise ConfigError(
             f"the package of {root} has {megabytes(sum(sizes.values()))} in {len(sizes):,} files, "
             f"more than --max-mb {max_mb:g}; largest files: {largest}",
-            "move data to a place that the cluster can read (s3://, or a path that every node "
+            "move data to a place that the cluster can read (a bucket, or a path that every node "
             "mounts) and name that place in the config; or take the files out of git; or raise "
             "--max-mb",
         )

@@ -58,7 +58,7 @@ class RunDir:
     def __init__(self, path: str | RunPath, storage: StorageSettings | None = None) -> None:
         """`storage`: access to the bucket; None: from NIGHTJAR_STORAGE and boto's default chain.
 
-        Raises ConfigError unless the path is local or on s3://.
+        Raises ConfigError unless the path is local or in a bucket.
         """
         self.path = run_path(path, storage)
         self._store = store_of(self.path)

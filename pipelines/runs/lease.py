@@ -209,8 +209,8 @@ class Lease:
             raise OutputUnwritable(
                 f"the store of {self._path.parent} ignores {name}, so two drivers could commit the "
                 "same rows",
-                "use a store with conditional writes (AWS S3, MinIO, R2, Ceph), or a run_dir on "
-                "disk",
+                "use a store with conditional writes (AWS S3, Google, Azure, MinIO, R2, Ceph), or a "
+                "run_dir on disk",
             )
 
     def _show_life(self) -> None:

@@ -48,7 +48,7 @@ class LocalStore:
                     raise OutputUnwritable(
                         f"{self.path}: cannot lock the run directory: {error.strerror}",
                         "its file system has no file locks: mount it with locks (NFS: without "
-                        "nolock), or set run_dir to a local folder or s3://",
+                        "nolock), or set run_dir to a local folder or a bucket",
                     ) from error
                 handle.seek(0)
                 raise RunBusy(

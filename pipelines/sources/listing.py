@@ -197,10 +197,12 @@ class Source:
 
 
 def reaches(source: str, path: str | Path) -> bool:
-    """Whether a listing of `source` can read files below `path`, a folder or an s3:// prefix."""
+    """Whether a listing of `source` can read files below `path`, a folder or a prefix in a bucket."""
     root: PurePath
     below: PurePath
-    if is_bucket(source) != is_bucket(str(path)):
+    if is_bucket(source) != is_bucket(str(path)) or (
+        is_bucket(source) and source.partition(":")[0] != str(path).partition(":")[0]
+    ):
         return False
     if is_bucket(source):
         bucket, key = split_bucket(source)
@@ -264,8 +266,8 @@ def _no_folder(path: str, root: Path, error: OSError) -> SourceUnavailable:
 def _unavailable(path: str, fault: ItemFailure) -> SourceUnavailable:
     remedy = {
         FailureKind.OBJECT_MISSING: "check the bucket or file name, endpoint_url and region",
-        FailureKind.PERMISSION_DENIED: "set credentials where boto finds them (environment, "
-        "profile, role of the machine), or anonymous: true for a public bucket",
+        FailureKind.PERMISSION_DENIED: "set credentials where the cloud's tools find them "
+        "(environment, profile, role of the machine), or anonymous: true for a public bucket",
         FailureKind.STORAGE_ERROR: "check endpoint_url and the network",
     }.get(fault.kind, "check source.path")
     return SourceUnavailable(f"source {path}: {fault.message}", remedy)

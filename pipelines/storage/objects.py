@@ -51,20 +51,23 @@ _MEMBER = re.compile(r"(.+?\.(?:zip|tar|tar\.gz|tgz))!/(.*)", re.DOTALL | re.IGN
 
 
 class StorageSettings(Settings):
-    """Access to objects. Credentials come only from boto's default chain, never from a config."""
+    """Access to objects. Credentials come only from the cloud's default chain, never from a config."""
 
     affects_results: ClassVar[bool] = False
 
     endpoint_url: str | None = Field(
-        None, pattern=r"^https?://", description="URL of an S3-compatible store; null: AWS"
+        None,
+        pattern=r"^https?://",
+        description="URL of the store: an S3-compatible one, an emulator, or "
+        "https://ACCOUNT.blob.core.windows.net; null: AWS, Google, or the account of the environment",
     )
     region: str | None = Field(
-        None, description="region of the bucket; null: from boto's default chain"
+        None, description="s3: region of the bucket; null: from boto's default chain"
     )
     anonymous: bool = Field(False, description="send unsigned requests (public buckets)")
     addressing: Literal["auto", "path", "virtual"] = Field(
         "auto",
-        description="path: requests name the bucket in the path; virtual: in the host name",
+        description="s3: path: requests name the bucket in the path; virtual: in the host name",
     )
     max_attempts: int = Field(
         9,
@@ -91,6 +94,8 @@ class StorageSettings(Settings):
             raise ValueError(
                 "endpoint_url holds a user or password; set them where boto finds credentials"
             )
+        if self.endpoint_url and urlsplit(self.endpoint_url).query:
+            raise ValueError("endpoint_url has a query, which may hold a signature; leave it out")
         return self
 
 

@@ -247,7 +247,7 @@ def _reading(path: BucketPath) -> Iterator[None]:
 def _unreadable(fault: ItemFailure) -> RunUnreadable:
     return RunUnreadable(
         f"cannot read: {fault.message}",
-        f"check bucket, credentials and endpoint (AWS_ENDPOINT_URL, or {STORAGE_ENV} as JSON)",
+        f"check bucket, credentials and endpoint ({STORAGE_ENV} as JSON; S3: AWS_ENDPOINT_URL)",
     )
 
 
