@@ -63,13 +63,13 @@ class JobConfig(Settings):
         "NAME: JOB). Its code runs here and in the workers, so both must be able to import it"
     )
     run_dir: str = Field(
-        description="directory of this run, or a prefix in a bucket (s3://, gs://, az://); a second "
-        "start continues it"
+        description="directory of this run, or a prefix in a bucket (s3://, gs://, az://); a "
+        "second start continues it"
     )
     storage: StorageSettings | None = Field(
         None,
-        description="access to run_dir, models and calibrations in buckets; null: as fetch.storage, "
-        "but never anonymous",
+        description="access to run_dir, models and calibrations in buckets; null: as "
+        "fetch.storage, but never anonymous",
     )
     source: SourceConfig
     fetch: FetchConfig = FetchConfig()

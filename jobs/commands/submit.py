@@ -125,7 +125,8 @@ def _run_dir_on_a_cluster(config: JobConfig) -> str:
         raise ConfigError(
             f"run_dir {run_dir} is relative: on a cluster it would be in Ray's copy of the "
             "working directory, which Ray deletes",
-            "use --set run_dir=s3://BUCKET/RUN (or gs://, az://), or an absolute path that every node mounts",
+            "use --set run_dir=s3://BUCKET/RUN (or gs://, az://), or an absolute path that every "
+            "node mounts",
         )
     return run_dir
 

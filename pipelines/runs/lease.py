@@ -209,7 +209,7 @@ class Lease:
             raise OutputUnwritable(
                 f"the store of {self._path.parent} ignores {name}, so two drivers could commit the "
                 "same rows",
-                "use a store with conditional writes (AWS S3, Google, Azure, MinIO, R2, Ceph), or a "
+                "use a store with conditional writes (AWS, Google, Azure, MinIO, R2, Ceph), or a "
                 "run_dir on disk",
             )
 

@@ -197,7 +197,7 @@ class Source:
 
 
 def reaches(source: str, path: str | Path) -> bool:
-    """Whether a listing of `source` can read files below `path`, a folder or a prefix in a bucket."""
+    """Whether a listing of `source` can read files below `path`, a folder or a prefix."""
     root: PurePath
     below: PurePath
     if is_bucket(source) != is_bucket(str(path)) or (

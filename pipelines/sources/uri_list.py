@@ -1,8 +1,8 @@
 """A source as a list: a .parquet, .csv or .jsonl file with a column `uri` and optionally `page`.
 
 Relative URIs start at the folder of the list. Another program may have written the list, so it is
-not trusted: it can name objects in buckets. A local list can also name files in its own folder and in
-the folders that the config allows. Nightjar contacts no other host and reads no other file. A row
+not trusted: it can name objects. A local list can also name files in its own folder and in the
+folders that the config allows. Nightjar contacts no other host and reads no other file. A row
 that breaks this rule stops the planning: with a list in the wrong folder, every row would fail, and
 the user would see it only after the run.
 """
@@ -92,7 +92,7 @@ def resolved(uri: str, folder: str, roots: Sequence[str] = ()) -> str:
 
 
 def _checked_key(uri: str) -> str:
-    """`uri` of an object. Raises ValueError if HTTP could read it as another bucket or another host."""
+    """`uri` of an object. Raises ValueError if HTTP could read another bucket or host in it."""
     bucket, key = split_bucket(split_member(uri)[0])
     if {".", ".."} & set(key.split("/")):
         raise ValueError(f"{uri!r}: a key with `.` or `..` could lead into another bucket")
@@ -199,6 +199,6 @@ def _need_uri(names: Any) -> None:
 def _unreadable(path: str, why: str) -> SourceUnavailable:
     return SourceUnavailable(
         f"list {path}: {why}",
-        "a list needs a column `uri` (objects, or files in its own folder) and may have `page` (from "
-        "1); source.local_roots allows files in other folders",
+        "a list needs a column `uri` (objects, or files in its own folder) and may have `page` "
+        "(from 1); source.local_roots allows files in other folders",
     )

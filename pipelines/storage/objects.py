@@ -51,7 +51,7 @@ _MEMBER = re.compile(r"(.+?\.(?:zip|tar|tar\.gz|tgz))!/(.*)", re.DOTALL | re.IGN
 
 
 class StorageSettings(Settings):
-    """Access to objects. Credentials come only from the cloud's default chain, never from a config."""
+    """Access to objects. Credentials come from the cloud's default chain, never from a config."""
 
     affects_results: ClassVar[bool] = False
 
@@ -59,7 +59,7 @@ class StorageSettings(Settings):
         None,
         pattern=r"^https?://",
         description="URL of the store: an S3-compatible one, an emulator, or "
-        "https://ACCOUNT.blob.core.windows.net; null: AWS, Google, or the account of the environment",
+        "https://ACCOUNT.blob.core.windows.net; null: AWS, Google, the account of the environment",
     )
     region: str | None = Field(
         None, description="s3: region of the bucket; null: from boto's default chain"
