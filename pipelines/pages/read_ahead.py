@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import NamedTuple
 
+from pipelines.errors import NightjarError
+
 
 class Document(NamedTuple):
     """One version of a document in the manifest."""
@@ -24,7 +26,8 @@ class ReadAhead:
     """Holds the document in use, and the next ones, which threads read in advance.
 
     Holds at most `budget` bytes, by the sizes in the manifest, or a single larger document. Failed
-    reads are held too: 300 pages of a missing document cost one request.
+    reads are held too: 300 pages of a missing document cost one request. Errors that stop the run
+    are not held.
     """
 
     #: Bytes counted for a smaller document; this limits the number of documents.
@@ -44,14 +47,18 @@ class ReadAhead:
         self._advance()
 
     def get(self, document: Document) -> bytes:
-        """The content of the document; waits for it. Raises ItemFailure."""
+        """The content of the document; waits for it. Raises ItemFailure and NightjarError."""
         self._in_use = document
         self._wanted.pop(document, None)
         if document not in self._held:
             self._make_room(document)
             self._start(document)
         self._advance()
-        return self._held[document].result()
+        try:
+            return self._held[document].result()
+        except NightjarError:  # of no document: all are read again if the caller goes on
+            self._held = {one: read for one, read in self._held.items() if not _stopped(read)}
+            raise
 
     def _advance(self) -> None:
         for document in self._wanted:
@@ -76,3 +83,7 @@ class ReadAhead:
 
     def _cost(self, document: Document) -> int:
         return max(document.bytes, self._LEAST)
+
+
+def _stopped(read: Future[bytes]) -> bool:
+    return read.done() and isinstance(read.exception(), NightjarError)
