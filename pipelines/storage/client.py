@@ -18,6 +18,7 @@ from pipelines.storage.archives import Archive, ZipArchive, is_zip, open_tar
 from pipelines.storage.bucket import Bucket, client_of
 from pipelines.storage.local import LocalFiles, no_answer, replacing, temporary_folder
 from pipelines.storage.objects import (
+    SCHEMES,
     Entry,
     NoRoomToUnpack,
     StorageSettings,
@@ -54,7 +55,7 @@ class Storage:
         self.settings = settings or StorageSettings()
         self.local = LocalFiles(self.settings)
         self._lock = threading.Lock()
-        self._buckets: dict[str, Bucket] = {}  # by scheme
+        self._buckets = {scheme: client_of(scheme, self.settings) for scheme in SCHEMES}
         self._open: dict[tuple[str, str], Archive] = {}  # (URI, etag), oldest first
 
     def read(self, uri: str, *, max_bytes: int, etag: str | None = None) -> bytes:
@@ -161,11 +162,7 @@ class Storage:
 
     def bucket(self, uri: str) -> Bucket:
         """The client for the store of an object."""
-        scheme = uri.partition("://")[0]
-        with self._lock:
-            if scheme not in self._buckets:
-                self._buckets[scheme] = client_of(uri, self.settings)
-            return self._buckets[scheme]
+        return self._buckets[uri[: uri.index("://") + 3]]
 
     def _backend(self, uri: str) -> Bucket | LocalFiles:
         return self.bucket(uri) if is_bucket(uri) else self.local
