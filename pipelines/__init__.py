@@ -16,7 +16,7 @@ A finished run is used by
     truth/ calibration/ evaluation/ diff/ review/ curation/ report/ export/
 
 All stand on
-    storage/      local files, S3, archives
+    storage/      local files, buckets, archives
     measures/     numbers only: intervals, error rates, thresholds
 
 serving/ is `nightjar serve`. README.md has the diagram. `lint-imports` keeps the order.

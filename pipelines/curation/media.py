@@ -1,8 +1,8 @@
 """The picture of each row, as a local file that a browser can show.
 
 A local file with one upright picture is used in place. All other pictures (pages of documents,
-members of archives, objects on s3://, pictures with an EXIF rotation) are fetched again as in the
-run, into RUN/media; for a run on s3:// into a cache on this machine.
+members of archives, objects in buckets, pictures with an EXIF rotation) are fetched again as in the
+run, into RUN/media; for a run in a bucket into a cache on this machine.
 """
 
 from __future__ import annotations

@@ -1,9 +1,11 @@
-"""Local files, S3 and archives behind one client.
+"""Local files, buckets and archives behind one client.
 
 client.py, objects.py         `Storage`; URIs, settings and retries that all backends share
 local.py, walk.py             local files; listing a folder tree
-s3.py, remote_file.py         objects in S3; an object as a seekable file
-archives.py                   members of zip and tar files, local or in S3
+bucket.py, s3.py              what every object store can do; objects in S3
+cloud.py, cloud_errors.py     objects in Google Cloud and Azure; names of their faults
+remote_file.py                an object as a seekable file
+archives.py                   members of zip and tar files, local or in a bucket
 paths.py, output_errors.py    paths of a run directory, local or in a bucket; write errors
 local_copies.py               local copies of models in a bucket
 outage.py                     whose fault is a failed read; waits while a source is down
