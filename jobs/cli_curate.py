@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Annotated, Any, Literal
 
 import typer
-from rich.console import Console
 from typer.core import TyperGroup
+
+from jobs.console.terminal import Terminal
 
 _BUILD = "RUN"
 
@@ -66,7 +67,7 @@ def build(
     """Build a FiftyOne dataset from a run, or update it. No row is added twice."""
     from jobs.commands import curate
 
-    curate.build(Console(), run_dir, name, only or [], media, near if brain else None)
+    curate.build(Terminal(), run_dir, name, only or [], media, near if brain else None)
 
 
 @app.command()
@@ -85,7 +86,7 @@ def pull(
     """Write the changes made in the app to RUN/reviewed: labels, texts, tags accept and reject."""
     from jobs.commands import curate
 
-    curate.pull(Console(), name, run, reviewer)
+    curate.pull(Terminal(), name, run, reviewer)
 
 
 def open_app(
@@ -95,4 +96,4 @@ def open_app(
     """Serve the FiftyOne app for a dataset on this machine until Ctrl-C."""
     from jobs.commands import curate
 
-    curate.open_app(Console(), name, port)
+    curate.open_app(Terminal(), name, port)

@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
+
+from jobs.console.terminal import Terminal
 
 app = typer.Typer(
     no_args_is_help=True, help="Small checkpoints for rendered scenes, for demos and tests."
@@ -27,7 +28,7 @@ def train(
     """Train a pocket checkpoint on rendered scenes (seeded; 0.5 to 2 hours on one core)."""
     from jobs.commands import pocket
 
-    pocket.train(Console(), model, folder, work, steps)
+    pocket.train(Terminal(), model, folder, work, steps)
 
 
 @app.command("evaluate")
@@ -39,4 +40,4 @@ def evaluate(
     """Score pocket checkpoints on scenes that were not used for training."""
     from jobs.commands import pocket
 
-    pocket.evaluate(Console(), detector, segmenter, scenes)
+    pocket.evaluate(Terminal(), detector, segmenter, scenes)

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
+
+from jobs.console.terminal import Terminal
 
 RunDirectory = Annotated[str, typer.Argument(help="the run_dir of a run")]
 
@@ -53,7 +54,7 @@ def report(
     """Write a run as one HTML file: counts, reasons, scores, and a gallery with filters."""
     from jobs.commands import report as job
 
-    job.command(Console(), run_dir, out, samples=samples, seconds=seconds)
+    job.command(Terminal(), run_dir, out, samples=samples, seconds=seconds)
 
 
 def export(
@@ -86,7 +87,7 @@ def export(
     from jobs.commands import export as job
 
     asked = job.Asked(form, include, reviewed, page_break, workers, dry_run)
-    job.command(Console(), run_dir, out, asked, everything=everything, candidates=candidates)
+    job.command(Terminal(), run_dir, out, asked, everything=everything, candidates=candidates)
 
 
 def calibrate(
@@ -120,7 +121,7 @@ def calibrate(
     from jobs.commands import calibrate as job
 
     asked = job.Asked(truth, target_cer, target_precision, out, language, seed)
-    job.command(Console(), run_dir, asked)
+    job.command(Terminal(), run_dir, asked)
 
 
 def evaluate(
@@ -154,7 +155,7 @@ def evaluate(
     """
     from jobs.commands import evaluate as job
 
-    job.command(Console(), run_dir, job.Asked(truth, slices or (), metadata, out, seed))
+    job.command(Terminal(), run_dir, job.Asked(truth, slices or (), metadata, out, seed))
 
 
 def diff(
@@ -171,7 +172,7 @@ def diff(
     """Show what changed between two runs: labels, texts, outcomes; with truth, better or worse."""
     from jobs.commands import diff as job
 
-    job.command(Console(), run_a, run_b, truth, out)
+    job.command(Terminal(), run_a, run_b, truth, out)
 
 
 review = typer.Typer(no_args_is_help=True, help="The review queue: export it, import the answers.")
@@ -193,7 +194,7 @@ def review_export(
     """
     from jobs.commands import review as job
 
-    job.export(Console(), run_dir, out, limit, failed=failed, again=again)
+    job.export(Terminal(), run_dir, out, limit, failed=failed, again=again)
 
 
 @review.command("import")
@@ -207,4 +208,4 @@ def review_import(
     """Read the answers of a filled folder into RUN/reviewed. The shards are never changed."""
     from jobs.commands import review as job
 
-    job.import_(Console(), run_dir, folder, reviewer)
+    job.import_(Terminal(), run_dir, folder, reviewer)

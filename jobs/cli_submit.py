@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
+
+from jobs.console.terminal import Terminal
 
 Address = Annotated[
     str | None,
@@ -51,6 +52,10 @@ def submit(
         ),
     ] = None,
     max_mb: Annotated[float, typer.Option(min=0, help="largest size of the package, in MB")] = 64.0,
+    retry_failed: Annotated[
+        list[str] | None,
+        typer.Option(metavar="KIND", help="as of run, usually with --again; repeatable"),
+    ] = None,
 ) -> None:
     """Start a run on a Ray cluster. Sends what git tracks of this folder, the config, its files.
 
@@ -59,9 +64,17 @@ def submit(
     from jobs.commands import submit as job
 
     asked = job.Asked(
-        address, overrides or (), env or (), follow, again, dry_run, max_mb, include or ()
+        address,
+        overrides or (),
+        env or (),
+        follow,
+        again,
+        dry_run,
+        max_mb,
+        include or (),
+        retry_failed or (),
     )
-    job.submit(Console(), config, asked)
+    job.submit(Terminal(), config, asked)
 
 
 def status(
@@ -73,18 +86,18 @@ def status(
     """Show the state of a submitted run. Exit code: 0 running or finished, else the run's."""
     from jobs.commands import submit as job
 
-    job.status(Console(), target, address)
+    job.status(Terminal(), target, address)
 
 
 def logs(target: Target, address: Address = None, follow: Follow = False) -> None:
     """Print the output of a submitted run. With --follow, exit with the run's exit code."""
     from jobs.commands import submit as job
 
-    job.logs(Console(), target, address, follow=follow)
+    job.logs(Terminal(), target, address, follow=follow)
 
 
 def stop(target: Target, address: Address = None) -> None:
     """Stop a submitted run. Committed rows are kept."""
     from jobs.commands import submit as job
 
-    job.stop(Console(), target, address)
+    job.stop(Terminal(), target, address)

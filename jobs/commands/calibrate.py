@@ -13,6 +13,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.table import Table
 
 from jobs.console.live import SparseLog
+from jobs.console.terminal import begun, marked
 from pipelines.calibration.held_out import Curves, as_the_run_did, curves, routed, with_other_rules
 from pipelines.calibration.pages import Report, calibrate, shown
 from pipelines.calibration.plot import draw
@@ -136,10 +137,12 @@ def _print_matched(console: Console, samples: Samples, truths: list[PageTruth]) 
 def _print_report(console: Console, report: Report, drawn: Curves) -> None:
     made, held = report.calibration, report.calibration.held_out
     weighed = [name for name in made.features if made.weighs(name)]
-    console.print(
-        f"\n[bold]{made.engine}[/]  {made.pages:,} pages of {made.files:,} files, "
-        f"{made.characters:,} characters; uses {', '.join(weighed) or 'nothing: no score helps'}",
-        highlight=False,
+    console.print()
+    begun(
+        console,
+        made.engine,
+        f"  {made.pages:,} pages of {made.files:,} files, {made.characters:,} characters; uses "
+        f"{', '.join(weighed) or 'nothing: no score helps'}",
     )
     table = _table("on held-out files", "pages accepted", "CER of accepted (95 %)")
     floor = "no floor" if made.floor is None else f"floor {made.floor:g}"
@@ -157,8 +160,7 @@ def _print_report(console: Console, report: Report, drawn: Curves) -> None:
     console.print(table)
     _print_curves(console, drawn)
     for warning in report.warnings:
-        console.print("[bold yellow]Warning[/]: ", end="")
-        console.print(warning, markup=False, highlight=False)
+        marked(console, "Warning", warning)
 
 
 def _print_curves(console: Console, drawn: Curves) -> None:
@@ -206,7 +208,7 @@ def _print_config(console: Console, written: list[tuple[Report, RunPath]]) -> No
 def _shown(console: Console) -> Iterator[Callable[[int, int], None]]:
     """A progress bar over the folds, or a log line every 10 s without a terminal."""
     log = SparseLog(console)
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn())
     with Progress(
         *columns, console=console, transient=True, disable=not console.is_terminal
     ) as bar:

@@ -9,6 +9,7 @@ import yaml
 from rich.console import Console
 from rich.table import Table
 
+from jobs.console.terminal import begun, marked
 from pipelines.calibration.label_trial import Figures, GroupThreshold
 from pipelines.calibration.labels import (
     FEWEST,
@@ -36,11 +37,11 @@ def labels(
     goal = "the best F1" if target_precision is None else f"precision {target_precision:g}"
     absent = f", {found.missing:,} images of the truth are not in this run" if found.missing else ""
     absent += f", {found.rejected:,} rejected in review and left out" if found.rejected else ""
-    console.print(
-        f"[bold]{run.path}[/] against {truth}: {found.images:,} images{absent}; thresholds for "
-        f"{goal}, at IoU 0.5, measured on held-out images (95 %)",
-        highlight=False,
-        soft_wrap=True,
+    begun(
+        console,
+        str(run.path),
+        f" against {truth}: {found.images:,} images{absent}; thresholds for {goal}, at IoU 0.5, "
+        "measured on held-out images (95 %)",
     )
     console.print(_table(found))
     _print_rest(console, found, target_precision)
@@ -133,8 +134,7 @@ def _print_rest(console: Console, found: Thresholds, target: float | None) -> No
             soft_wrap=True,
         )
     for warning in found.warnings:
-        console.print("[bold yellow]Warning[/]: ", end="")
-        console.print(warning, markup=False, highlight=False, soft_wrap=True)
+        marked(console, "Warning", warning)
 
 
 def yaml_of(found: Thresholds) -> Iterator[str]:

@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from jobs.console.live import SparseLog, figures_table, say
+from jobs.console.terminal import marked, one_line
 from pipelines.diff.labels import SAME_SCORE, STILL_IOU, ChangeKind
 from pipelines.diff.runs import DiffSummary, diff_runs
 from pipelines.errors import ConfigError
@@ -128,8 +129,7 @@ def _print_truth(console: Console, found: DiffSummary, truth: str, unit: str) ->
     if found.judged:
         console.print(table, markup=False)
     for warning in found.warnings:
-        console.print("[bold yellow]Warning[/]: ", end="")
-        say(console, warning)
+        marked(console, "Warning", warning)
     _print_listed(console, f"regressions ({found.unit})", found.regressions)
     _print_listed(console, f"improvements ({found.unit})", found.improvements)
 
@@ -146,7 +146,7 @@ def _print_listed(console: Console, title: str, records: Sequence[dict[str, Any]
         errors = " -> ".join(map(str, record["truth"]["errors"])) if "truth" in record else ""
         page = f" page {record['page']}" if record["page"] != 1 else ""
         changed = "file changed; " if record["file"] == "changed" else ""
-        table.add_row(record["uri"] + page, outcome, errors, changed + _what(record))
+        table.add_row(one_line(record["uri"]) + page, outcome, errors, changed + _what(record))
     console.print(table, markup=False)
 
 

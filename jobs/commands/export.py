@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.table import Table
 
 from jobs.console.live import counted, figures_table, say
+from jobs.console.terminal import one_line
 from pipelines.config_files import validated
 from pipelines.errors import ConfigError
 from pipelines.export.documents.export import (
@@ -163,7 +164,7 @@ def _announce(console: Console, run: RunDir, out: str, config: DocumentExport) -
     say(console, what, bold=True)
     names = [] if config.format == "jsonl" else found.names
     for name in names:
-        say(console, f"  {name}")
+        say(console, f"  {one_line(name)}")
     if len(names) < found.documents and names:
         say(console, f"  and {found.documents - len(names):,} more *{SUFFIXES[config.format]}")
     say(console, "nothing was written (--dry-run)")
@@ -193,7 +194,8 @@ def _report(console: Console, summary: DocumentSummary, out: str, config: Docume
     for note, count in sorted(summary.notes.items()):
         say(console, f"{count:,} {note}")
     for uri, message in summary.problems:
-        say(console, f"not written: {message if uri in message else f'{uri}: {message}'}")
+        problem = message if uri in message else f"{uri}: {message}"
+        say(console, f"not written: {one_line(problem)}")
     if summary.left_out:
         say(console, "the same command tries these pages again")
     say(console, f"index: {out.rstrip('/')}/{INDEX}")

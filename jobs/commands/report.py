@@ -11,6 +11,7 @@ from pathlib import Path
 from rich.console import Console
 
 from jobs.console.live import stepped
+from jobs.console.terminal import marked
 from pipelines.report.write import NAME, Limits, write_report
 from pipelines.runs.directory import RunDir
 
@@ -68,8 +69,7 @@ def after_run(console: Console, run: RunDir, *, fresh: bool) -> None:
     if not why:
         console.print(f"report: {path}", markup=False, highlight=False, soft_wrap=True)
         return
-    console.print("[bold yellow]No report[/]: ", end="")
-    console.print(why, markup=False, highlight=False)
+    marked(console, "No report", why)
     console.print(
         f"The run is complete. To try again: nightjar report {run.path}",
         markup=False,

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console
+from rich.text import Text
 
 from jobs.console.ports import listen_error
 from jobs.console.signals import interrupt_on_signals
@@ -32,7 +33,8 @@ def vlm(console: Console, path: Path, overrides: Sequence[str]) -> None:
     from pipelines.serving.vlm_endpoint import app, vllm_app
 
     logging.getLogger("ray.serve").setLevel(logging.WARNING)
-    with cluster(RayConfig()), console.status(f"loading {config.model} ({backend})") as status:
+    loading = Text(f"loading {config.model} ({backend})")
+    with cluster(RayConfig()), console.status(loading) as status:
         interrupt_on_signals()
         serve.start(http_options={"host": config.host, "port": config.port})
         try:

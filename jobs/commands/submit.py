@@ -17,10 +17,12 @@ from rich.console import Console
 
 from jobs.cluster.package import Package, megabytes, package
 from jobs.console.live import duration, figures_table, say
+from jobs.console.terminal import Terminal, one_line
 from pipelines.config import JobConfig
 from pipelines.config_files import read_yaml
 from pipelines.errors import ClusterUnreachable, ConfigError
 from pipelines.job import load_job
+from pipelines.runs.retrying import failure_kinds
 from pipelines.secrets import secret_keys
 from pipelines.storage.objects import is_bucket
 
@@ -47,6 +49,7 @@ class Asked:
     dry_run: bool
     max_mb: float
     include: Sequence[str] = ()
+    retry: Sequence[str] = ()
 
 
 def submit(console: Console, path: Path, asked: Asked) -> None:
@@ -58,7 +61,9 @@ def submit(console: Console, path: Path, asked: Asked) -> None:
     raw["ray"] = {**(raw.get("ray") or {}), "address": "auto"}
     include = _checked(path, raw, asked.include)
     packed = package(Path.cwd(), f"{path.stem}.yaml", raw, asked.max_mb, include)
-    entrypoint = shlex.join(["python", "-m", "jobs.cli", "run", packed.config])
+    failure_kinds(asked.retry)  # a wrong one is reported here, not by the job
+    retry = [word for kind in asked.retry for word in ("--retry-failed", kind)]
+    entrypoint = shlex.join(["python", "-m", "jobs.cli", "run", packed.config, *retry])
     _print_package(console, packed)
     for name in env:
         say(console, f"{name}: everybody with access to the dashboard can read its value in the")
@@ -113,7 +118,7 @@ def _send(
             if there is None:
                 raise
             _known(console, head, there, follow=asked.follow)
-    console.print(f"submitted as [bold]{name}[/]", highlight=False)
+    say(console, f"submitted as {name}", bold=True)
     if asked.follow:
         _follow(console, head, name)
     say(console, f"nightjar logs {name} --follow; nightjar status {name}; nightjar stop {name}")
@@ -174,7 +179,7 @@ def _print_package(console: Console, packed: Package) -> None:
 
 def _first(names: Sequence[str]) -> str:
     more = f" and {len(names) - _NAMES:,} more" if len(names) > _NAMES else ""
-    return ", ".join(names[:_NAMES]) + more
+    return ", ".join(map(one_line, names[:_NAMES])) + more
 
 
 def _print_dry(
@@ -183,7 +188,7 @@ def _print_dry(
     from jobs.cluster.ray_jobs import submission_id
 
     for name, size in packed.sizes.items():
-        say(console, f"  {name} ({megabytes(size)})")
+        say(console, f"  {one_line(name)} ({megabytes(size)})")
     for what, value in {
         "submission id": submission_id(run_dir),
         "to": address,
@@ -192,7 +197,7 @@ def _print_dry(
         packed.config: "\n" + packed.masked_config.rstrip(),
     }.items():
         say(console, f"{what}: {value}")
-    console.print("[bold]Nothing was sent.[/]")
+    say(console, "Nothing was sent.", bold=True)
 
 
 def _warn_of_nodes(console: Console, head: Head, run_dir: str) -> None:
@@ -226,7 +231,7 @@ def _follow(console: Console, head: Head, name: str) -> NoReturn:
         console.file.write(text)
         console.file.flush()
 
-    notes = Console(stderr=True, highlight=False)
+    notes = Terminal(stderr=True)
     try:
         ended = follow(head, name, write, lambda text: say(notes, text))
     except KeyboardInterrupt:

@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from jobs.console.live import figures_table, say
+from jobs.console.terminal import marked, one_line
 from pipelines.calibration.label_trial import Figures
 from pipelines.evaluation.confusion import BACKGROUND, Confusion
 from pipelines.evaluation.labels import AP, LabelEvaluation, LabelFigures
@@ -73,7 +74,7 @@ def print_text(console: Console, found: TextEvaluation, run: RunPath, truth: str
         for page in found.worst[:_PAGES]:
             rates = (f"{100 * page.cer:.1f} %", f"{100 * page.wer:.1f} %")
             errors = f"{page.errors:,} of {page.characters:,}"
-            place = f"{page.uri} page {page.page}"
+            place = f"{one_line(page.uri)} page {page.page}"
             table.add_row(place, page.outcome, *rates, errors, str(page.row_id))
         console.print(table, markup=False)
     _warn(console, found.warnings)
@@ -190,8 +191,7 @@ def _print_confused(console: Console, found: Confusion) -> None:
 
 def _warn(console: Console, warnings: Sequence[str]) -> None:
     for warning in warnings:
-        console.print("[bold yellow]Warning[/]: ", end="")
-        say(console, warning)
+        marked(console, "Warning", warning)
 
 
 def _point(figure: Interval | None) -> str:

@@ -5,21 +5,25 @@ from __future__ import annotations
 from rich.console import Console
 from rich.table import Table
 
-from jobs.console.live import duration
+from jobs.console.live import duration, say
+from jobs.console.terminal import begun
 from pipelines.evaluation.scores import Scores
+from pipelines.runs.damaged import set_aside
 from pipelines.runs.directory import RunDir
 from pipelines.runs.session import SessionRecord
 from pipelines.runs.shards import Totals
+from pipelines.runs.store import Record
 
+#: Damaged files that are named.
+_NAMES = 5
 _OUTCOMES = ("native_text", "ocr", "vlm", "accepted", "empty", "review", "failed")
 
 
 def print_run(console: Console, run: RunDir, unit: str, total: int, counted: Totals) -> None:
     """Print pages by outcome, failures and review reasons by kind, and time by stage."""
     record = run.read_record()
-    console.print(
-        f"\n[bold]{record['job']}[/bold]  {run.path}  {counted.rows:,} of {total:,} {unit}s"
-    )
+    console.print()
+    begun(console, record["job"], f"  {run.path}  {counted.rows:,} of {total:,} {unit}s")
     console.print(_counts(f"{unit}s by outcome", _ordered(counted.outcomes), counted.rows))
     if counted.failures:
         console.print(_counts("failures by kind", counted.failures.most_common(), counted.rows))
@@ -29,9 +33,36 @@ def print_run(console: Console, run: RunDir, unit: str, total: int, counted: Tot
     for session in record["sessions"][-1:]:
         console.print(_times(session, unit))
     mb = counted.bytes / 1e6
-    console.print(f"{counted.shards} shards, {mb:.1f} MB: {run.shards}")
+    say(console, f"{counted.shards} shards, {mb:.1f} MB: {run.shards}")
     if counted.outcomes.get("failed"):
-        console.print(f"failed {unit}s only: {run.rejects}")
+        say(console, f"failed {unit}s only: {run.rejects}")
+    if counted.retryable:
+        say(console, f"{retryable(counted, unit)} (KIND: a kind above, or all)")
+    _print_damage(console, run, record)
+
+
+def retryable(counted: Totals, unit: str) -> str:
+    """How many rows could be tried again, and the command."""
+    number = counted.retryable
+    have = f"{number:,} {unit}s have" if number > 1 else f"1 {unit} has"
+    return f"{have} a failure; to try again: nightjar run CONFIG --retry-failed KIND"
+
+
+def _print_damage(console: Console, run: RunDir, record: Record) -> None:
+    damaged = set_aside(run)
+    if damaged:
+        names = ", ".join(damaged[:_NAMES]) + (", ..." if len(damaged) > _NAMES else "")
+        say(
+            console,
+            f"{len(damaged):,} damaged files were moved to {run.damaged} ({names}); the rows of "
+            "damaged shards were owed again",
+        )
+    if lost := record.get("record_lost"):
+        say(
+            console,
+            f"run.json is new since {lost['at']}: the old one was damaged. Earlier sessions are "
+            "lost, and no key but source.path was compared with the config",
+        )
 
 
 def _ordered(outcomes: dict[str, int]) -> list[tuple[str, int]]:
