@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, Protocol
 
 from rapidfuzz.distance import Indel
@@ -14,6 +14,7 @@ from actors.failures import FailureValue
 from actors.lines import LineValue
 from pipelines.decisions.finished import FinishedPage
 from pipelines.decisions.routing import PageOutcome
+from pipelines.export.characters import clean_text
 from pipelines.review.answers import ReviewAnswer
 
 #: Columns used for a page. Older runs lack some of them.
@@ -57,7 +58,7 @@ class ExportPage:
 
     Attributes:
         row: of the run.
-        text: None if there is none or it is left out.
+        text: None if there is none or it is left out; without control characters.
         source: of the text; "reviewed" for a reviewer's text.
         lines: of `text`, in its order.
         reviewed: the reviewer's verdict, or None.
@@ -122,8 +123,9 @@ def page_of(row: FinishedPage, answers: Answers | None, include: Include) -> Exp
     if doubtful and include == "trusted":
         return ExportPage(row, None, None, (), verdict, "review")
     readings = [row.get("lines"), row.get("vlm_lines")]
-    lines = placed(text, [lines for lines in readings if lines])
-    return ExportPage(row, text, source, lines, verdict, None if lines else "blank")
+    found = placed(text, [lines for lines in readings if lines])
+    lines = tuple(replace(line, text=clean_text(line.text)) for line in found)
+    return ExportPage(row, clean_text(text), source, lines, verdict, None if lines else "blank")
 
 
 def placed(text: str, readings: Sequence[Sequence[LineValue]]) -> tuple[ExportLine, ...]:

@@ -10,6 +10,7 @@ the user would see it only after the run.
 from __future__ import annotations
 
 import csv
+import functools
 import io
 import ipaddress
 import itertools
@@ -82,6 +83,8 @@ def resolved(uri: str, folder: str, roots: Sequence[str] = ()) -> str:
             raise ValueError(f"{uri!r}: a list in a bucket cannot name local files")
         return _checked_key(f"{folder}/{uri.removeprefix('./')}")
     archive, member = split_member(uri)
+    if member is not None and _is_file(uri if absolute else f"{folder}/{uri}"):
+        archive, member = uri, None  # in a folder that is really called `x.zip!`
     # Normalise before the check: with `..` left in, a symbolic link could lead elsewhere.
     file = os.path.normpath(local_path(archive if absolute else f"{folder}/{archive}"))
     if not any(_is_below(file, root) for root in (folder, *roots)):
@@ -89,6 +92,18 @@ def resolved(uri: str, folder: str, roots: Sequence[str] = ()) -> str:
             f"{uri!r} is outside the folder of the list; add its folder to source.local_roots"
         )
     return local_uri(file) if member is None else f"{local_uri(file)}!/{member}"
+
+
+def _is_file(uri: str) -> bool:
+    """Whether a URI that names a member is a local file. Cheap where `x.zip!` is no folder."""
+    folder = split_member(uri)[0] + "!"
+    whole = os.path.normpath(local_path(uri))
+    return _is_folder(os.fsdecode(local_path(folder))) and os.path.lexists(whole)
+
+
+@functools.lru_cache(maxsize=1000)  # a list names many members of one archive
+def _is_folder(path: str) -> bool:
+    return Path(path).is_dir()
 
 
 def _checked_key(uri: str) -> str:

@@ -1,7 +1,7 @@
 """Members of zip and tar archives, read in place: no member is ever written to disk by name.
 
 One level only: an archive inside an archive is not opened. Metadata in an archive is not trusted:
-declared size, actual size and compression ratio all have limits.
+declared size, actual size, compression ratio and number of members all have limits.
 """
 
 from __future__ import annotations
@@ -17,11 +17,12 @@ import zlib
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import ExitStack
-from typing import IO, NamedTuple
+from typing import IO, NamedTuple, cast
 
 from actors.failures import FailureKind, ItemFailure
 from pipelines.storage.local import no_answer
 from pipelines.storage.objects import check_size
+from pipelines.storage.zip_directory import ZipFileOf, check_apart
 
 #: Unpacked size : packed size. Real scans reach 1,000 : 1 only as uncompressed blank pages (A4 at
 #: 600 dpi: 104 MB in RGB). So there is no limit below `_RATIO_FLOOR` bytes.
@@ -81,10 +82,13 @@ class Archive(ABC):
 class ZipArchive(Archive):
     """A zip, read through its central directory without a copy. `file` must be seekable."""
 
-    def __init__(self, uri: str, file: IO[bytes], files: ExitStack) -> None:
+    def __init__(self, uri: str, file: IO[bytes], files: ExitStack, most_members: int) -> None:
         super().__init__(uri, files)
+        guarded = ZipFileOf(uri, file, most_members)
         try:
-            self._zip = zipfile.ZipFile(file)
+            self._zip = zipfile.ZipFile(cast(IO[bytes], guarded))
+            check_apart(uri, self._zip.infolist())
+            guarded.checks = False
         except (ItemFailure, MemoryError):
             raise
         except Exception as error:  # a parser can raise anything on malicious bytes
@@ -148,10 +152,15 @@ class TarArchive(Archive):
     """An unpacked tar, read through an index of its names. `file` must be a real file."""
 
     def __init__(
-        self, uri: str, file: IO[bytes], files: ExitStack, damage: str | None = None
+        self,
+        uri: str,
+        file: IO[bytes],
+        files: ExitStack,
+        most_members: int,
+        damage: str | None = None,
     ) -> None:
         super().__init__(uri, files)
-        self._file = file
+        self._file, self._most = file, most_members
         self._spans: dict[str, tuple[int, int]] = {}  # name -> offset, size
         self.damage = self._index() or damage
 
@@ -169,8 +178,15 @@ class TarArchive(Archive):
             return f"{type(error).__name__}: {error}"
 
     def _indexed(self, tar: tarfile.TarFile) -> str | None:
-        offset, damage = -1, None
+        offset, damage, headers = -1, None, 0
         while (info := tar.next()) is not None:
+            headers += 1
+            if headers > self._most:
+                raise ItemFailure(
+                    FailureKind.TOO_MANY_MEMBERS,
+                    f"{self.uri} has more members; the limit is {self._most:,} "
+                    "(storage.max_archive_members)",
+                )
             damage = self._add(info) or damage
             tar.members.clear()  # type: ignore[attr-defined]  # tarfile keeps 2 KB per header
             if tar.offset <= offset:  # a negative size would loop for ever
@@ -259,7 +275,9 @@ def _is_tar(head: bytes) -> bool:
     return True
 
 
-def open_tar(uri: str, file: IO[bytes], files: ExitStack, max_bytes: int) -> Archive:
+def open_tar(
+    uri: str, file: IO[bytes], files: ExitStack, max_bytes: int, most_members: int
+) -> Archive:
     """A tar or tar.gz. A tar.gz is unpacked to an anonymous temporary file.
 
     `files` closes `file`; the archive takes ownership of both. Raises ItemFailure.
@@ -268,11 +286,11 @@ def open_tar(uri: str, file: IO[bytes], files: ExitStack, max_bytes: int) -> Arc
     packed = file.read(2) == b"\x1f\x8b"
     file.seek(0)
     if not packed:
-        return TarArchive(uri, file, files.pop_all())
+        return TarArchive(uri, file, files.pop_all(), most_members)
     with ExitStack() as own:
         plain = own.enter_context(tempfile.TemporaryFile())
         damage = _gunzip(uri, file, plain, max_bytes)
-        return TarArchive(uri, plain, own.pop_all(), damage)
+        return TarArchive(uri, plain, own.pop_all(), most_members, damage)
 
 
 def _gunzip(uri: str, file: IO[bytes], plain: IO[bytes], max_bytes: int) -> str | None:

@@ -7,10 +7,10 @@ import io
 import os
 import tempfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import IO
+from typing import IO, TypeVar
 
 from actors.failures import FailureKind, ItemFailure
 from pipelines.errors import OutputUnwritable
@@ -32,6 +32,8 @@ from pipelines.storage.objects import (
 from pipelines.storage.remote_file import RemoteFile
 
 __all__ = ["Entry", "Storage", "StorageSettings"]
+
+T = TypeVar("T")
 
 #: Bytes per request when a zip is read from a bucket in place: covers most scans with their header.
 _ZIP_READ_AHEAD = 256 << 10
@@ -62,11 +64,16 @@ class Storage:
         """The object or archive member. `etag`: the required version (of the archive).
 
         Raises ItemFailure: OBJECT_MISSING, OBJECT_CHANGED, PERMISSION_DENIED, STORAGE_ERROR,
-        EMPTY_FILE, TOO_MANY_BYTES, UNSUPPORTED_KIND (folder, device), CORRUPT_ARCHIVE.
+        EMPTY_FILE, TOO_MANY_BYTES, TOO_MANY_MEMBERS, UNSUPPORTED_KIND (folder, device),
+        CORRUPT_ARCHIVE.
         """
-        archive_uri, member = split_member(uri)
-        if member is None:
-            return self._backend(uri).get(uri, max_bytes=max_bytes, etag=etag)
+        return self._of_either(
+            uri,
+            lambda: self._backend(uri).get(uri, max_bytes=max_bytes, etag=etag),
+            lambda archive, member: self._member(archive, member, max_bytes, etag),
+        )
+
+    def _member(self, archive_uri: str, member: str, max_bytes: int, etag: str | None) -> bytes:
         archive = self._archive(archive_uri, etag)
         if member:
             with self._reading(archive):
@@ -77,12 +84,16 @@ class Storage:
 
     def read_head(self, uri: str, size: int) -> bytes:
         """The first `size` bytes, or all bytes of a smaller object. Raises ItemFailure."""
-        archive_uri, member = split_member(uri)
-        if member is not None:
+
+        def of_member(archive_uri: str, member: str) -> bytes:
             archive = self._archive(archive_uri, None)
             with self._reading(archive):
                 return archive.read_head(member, size)
-        return self._backend(uri).get(uri, max_bytes=size, span=(0, size))
+
+        whole = self._backend(uri)
+        return self._of_either(
+            uri, lambda: whole.get(uri, max_bytes=size, span=(0, size)), of_member
+        )
 
     def reach(self, uri: str) -> None:
         """Look whether the place of `uri` answers: its bucket, or its folder.
@@ -94,12 +105,35 @@ class Storage:
 
     def stat(self, uri: str) -> Entry:
         """Version and size; of a member: the archive's version, its declared size."""
-        archive_uri, member = split_member(uri)
-        entry = self._backend(archive_uri).stat(archive_uri)
+
+        def of_member(archive_uri: str, member: str) -> Entry:
+            etag = self._backend(archive_uri).stat(archive_uri).etag
+            return Entry(uri, etag, self._archive(archive_uri, etag).size(member))
+
+        return self._of_either(uri, lambda: self._backend(uri).stat(uri), of_member)
+
+    def _of_either(
+        self, uri: str, of_object: Callable[[], T], of_member: Callable[[str, str], T]
+    ) -> T:
+        """Read an object or a member of an archive.
+
+        The key of an object may really have `x.zip!/` in it, because these URIs are not
+        percent-encoded. So where no archive has this member, the object is tried.
+        """
+        archive, member = split_member(uri)
         if member is None:
-            return entry
-        size = self._archive(archive_uri, entry.etag).size(member)
-        return Entry(uri, entry.etag, size)
+            return of_object()
+        try:
+            return of_member(archive, member)
+        except ItemFailure as fault:
+            maybe = fault.kind in (FailureKind.OBJECT_MISSING, FailureKind.OBJECT_CHANGED)
+            if not is_bucket(uri) or not maybe:
+                raise
+            try:
+                return of_object()
+            except ItemFailure as other:
+                missing = other.kind is FailureKind.OBJECT_MISSING
+                raise (fault if missing else other) from None
 
     def open_archive(self, uri: str, etag: str | None = None) -> Archive:
         """The archive at `uri`. A zip is read in place; a tar in a bucket is copied first.
@@ -114,9 +148,10 @@ class Storage:
                 file = files.enter_context(self.local.open(uri, etag))
                 head = file.read(4)
                 check_size(uri, len(head), len(head))
+                most = self.settings.max_archive_members
                 if is_zip(head):
-                    return ZipArchive(uri, file, files.pop_all())
-                return open_tar(uri, file, files, self.settings.max_archive_bytes)
+                    return ZipArchive(uri, file, files.pop_all(), most)
+                return open_tar(uri, file, files, self.settings.max_archive_bytes, most)
         except OSError as error:
             if no_answer(error):
                 raise TransientFailure(f"{uri}: {error.strerror}") from error
@@ -125,17 +160,17 @@ class Storage:
             raise NoRoomToUnpack(f"{uri} cannot be unpacked in {where}: {error}") from error
 
     def _open_archive_of_bucket(self, uri: str, etag: str | None) -> Archive:
-        bucket = self.bucket(uri)
+        bucket, most = self.bucket(uri), self.settings.max_archive_members
         entry = bucket.stat(uri)
         check_etag(uri, entry.etag, etag)
         if is_zip(bucket.get(uri, max_bytes=4, span=(0, 4))):
             raw = RemoteFile(bucket, entry)
-            return ZipArchive(uri, io.BufferedReader(raw, _ZIP_READ_AHEAD), ExitStack())
+            return ZipArchive(uri, io.BufferedReader(raw, _ZIP_READ_AHEAD), ExitStack(), most)
         limit = self.settings.max_archive_bytes
         with ExitStack() as files:
             file = files.enter_context(tempfile.TemporaryFile())
             bucket.download(uri, file, max_bytes=limit, etag=entry.etag)
-            return open_tar(uri, file, files, limit)
+            return open_tar(uri, file, files, limit, most)
 
     @contextmanager
     def _reading(self, archive: Archive) -> Iterator[None]:

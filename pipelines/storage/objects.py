@@ -4,8 +4,8 @@ URIs in a manifest:
     /absolute/path              a local file, without percent-encoding
     s3://bucket/key             an object, without percent-encoding; gs:// Google Cloud Storage,
                                 az:// (container/key) Azure Blob Storage
-    file:///percent-encoded     a local file whose name is not UTF-8
-    <archive uri>!/<member>     a member of an archive
+    file:///percent-encoded     a local file whose name is not UTF-8, or has a folder `x.zip!`
+    <archive uri>!/<member>     a member of an archive; or an object whose key really has `x.zip!/`
 """
 
 from __future__ import annotations
@@ -85,6 +85,12 @@ class StorageSettings(Settings):
         32 << 30,
         ge=1,
         description="most temporary disk space for one tar; each worker may hold two",
+    )
+    max_archive_members: int = Field(
+        500_000,
+        ge=1,
+        description="most members of one archive; each takes up to 600 bytes of memory while the "
+        "archive is open, and each worker may hold two",
     )
 
     @model_validator(mode="after")
@@ -219,11 +225,27 @@ def local_path(uri: str) -> bytes:
 
 
 def local_uri(path: bytes) -> str:
-    """The URI of a local path: the path itself, or file:// if it is not UTF-8."""
+    """The URI of a local path: the path itself, or file:// if it needs percent-encoding.
+
+    That is a name that is not UTF-8, and a folder really called `x.zip!`: as `x.zip%21` it is no
+    archive.
+    """
+    quoted = "file://" + quote_from_bytes(path, safe="/!")
     try:
-        return path.decode("utf-8")
+        plain = path.decode("utf-8")
     except UnicodeDecodeError:
-        return "file://" + quote_from_bytes(path, safe="/!")
+        plain = quoted
+    return plain if split_member(plain)[1] is None else quoted.replace("!/", "%21/")
+
+
+def plain_path(uri: str) -> str:
+    """A file:// URI as a path for people, if that is UTF-8; other URIs as they are."""
+    archive, member = split_member(uri)
+    try:
+        plain = local_path(archive).decode() if archive.startswith("file://") else archive
+    except UnicodeDecodeError:
+        return uri
+    return plain if member is None else f"{plain}!/{member}"
 
 
 def is_archive_name(name: str) -> bool:

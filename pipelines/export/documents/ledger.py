@@ -20,6 +20,7 @@ from typing import Any, NotRequired, TypedDict
 
 from actors.failures import FailureValue
 from pipelines.errors import ConfigError, RunConflict
+from pipelines.export.characters import escaped_json
 from pipelines.storage.client import Storage
 
 HIDDEN = ".nightjar"
@@ -182,4 +183,4 @@ def _part(name: str) -> int:
 
 
 def _line(entry: Mapping[str, Any]) -> str:
-    return json.dumps(entry, ensure_ascii=False) + "\n"
+    return escaped_json(json.dumps(entry, ensure_ascii=False)) + "\n"

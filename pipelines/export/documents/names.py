@@ -6,12 +6,12 @@ import hashlib
 import re
 from pathlib import Path
 
+from pipelines.export.characters import safe_name
 from pipelines.export.documents.ledger import HIDDEN
-from pipelines.storage.objects import is_bucket
+from pipelines.storage.objects import is_bucket, plain_path
 
 #: Most bytes of a path component: file systems allow 255, minus suffix and temporary name.
 _LONGEST = 180
-_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 
 def root_of(source: str | None) -> str:
@@ -39,11 +39,14 @@ def file_name(uri: str, root: str, suffix: str) -> str:
     >>> file_name("/scans/kiosk.zip!/in/a.png", "/scans", ".txt")
     'kiosk.zip!/in/a.png.txt'
     """
-    below = uri.removeprefix(root + "/") if root else uri
-    if below == uri:
-        below = uri.rpartition("/")[2] if uri == root else re.sub(r"^\w+://", "", uri).lstrip("/")
+    path = plain_path(uri)
+    below = path.removeprefix(root + "/") if root else path
+    if path == root:
+        below = path.rpartition("/")[2]
+    elif below == path:
+        below = re.sub(r"^\w+://", "", path).lstrip("/")
     mended = "/".join(_mended(part) for part in below.split("/"))
-    if mended == below:
+    if mended == below and path == uri:  # a folder `x.zip!` may stand beside an archive `x.zip`
         return mended + suffix
     digest = hashlib.blake2b(uri.encode("utf-8", "surrogatepass"), digest_size=8).hexdigest()
     return f"{mended}-{digest}{suffix}"
@@ -52,6 +55,6 @@ def file_name(uri: str, root: str, suffix: str) -> str:
 def _mended(part: str) -> str:
     if part in ("", ".", "..", HIDDEN):
         return "_" + part.replace(".", "_")
-    part = _CONTROL.sub("_", part)
+    part = safe_name(part)
     data = part.encode("utf-8", "surrogatepass")
     return part if len(data) <= _LONGEST else data[:_LONGEST].decode("utf-8", "ignore")

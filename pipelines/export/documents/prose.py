@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterable, Iterator
 from typing import Literal
 
+from pipelines.export.characters import escaped_json
 from pipelines.export.page import ExportLine, ExportPage, paragraphs
 
 PageBreak = Literal["form-feed", "blank-line"]
@@ -89,7 +90,7 @@ def _start(mark: str) -> str:
 def json_lines_of(pages: Iterable[ExportPage]) -> Iterator[str]:
     """One JSON object per page. `row_id` is a string: JavaScript's numbers hold 53 bits."""
     for page in pages:
-        yield json.dumps(_object(page), ensure_ascii=False, allow_nan=False) + "\n"
+        yield escaped_json(json.dumps(_object(page), ensure_ascii=False, allow_nan=False)) + "\n"
 
 
 def _object(page: ExportPage) -> dict[str, object]:

@@ -7,17 +7,16 @@ hOCR, which requires a box, and none in ALTO; its words have no boxes.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator
 from importlib.metadata import version
 from xml.sax.saxutils import escape, quoteattr
 
+from pipelines.export.characters import xml_text
 from pipelines.export.page import ExportLine, ExportPage, paragraphs
 from pipelines.export.text_layout import angle_of, box_of, is_rtl, part_of, quad_of, words_of
 
 Box = tuple[int, int, int, int]
 
-_ILLEGAL = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 #: Degrees from which a line counts as rotated: scans are skewed by less.
 _TURNED = 2.0
 
@@ -62,7 +61,7 @@ def hocr_of(uri: str, count: int, pages: Iterable[ExportPage]) -> Iterator[str]:
 
 def _hocr_page(uri: str, page: ExportPage) -> str:
     width, height = page.size or (0, 0)
-    image = _legal(uri).replace('"', "%22")
+    image = xml_text(uri).replace('"', "%22")
     title = f'image "{image}"; bbox 0 0 {width} {height}; ppageno {page.number - 1}'
     title += f"; x_outcome {page.row['outcome']}"
     out = [f'<div class="ocr_page" id="page_{page.number}" title={quoteattr(title)}>\n']
@@ -192,14 +191,9 @@ def _share(score: float) -> str:
     return f"{min(max(score, 0.0), 1.0):.4f}"
 
 
-def _legal(text: str) -> str:
-    """Replace characters that XML 1.0 does not allow, even escaped."""
-    return _ILLEGAL.sub("\ufffd", text)
-
-
 def _text(text: str) -> str:
-    return escape(_legal(text))
+    return escape(xml_text(text))
 
 
 def _attribute(text: str) -> str:
-    return quoteattr(_legal(text))
+    return quoteattr(xml_text(text))

@@ -10,7 +10,7 @@ from typing import Literal, TypedDict
 from actors.images.rle import RleValue, area
 from pipelines.decisions.triage import Label
 from pipelines.export.labels.image import LabelledImage, _Files, _json
-from pipelines.storage.objects import is_bucket, split_bucket
+from pipelines.storage.objects import is_bucket, plain_path, split_bucket
 
 
 class CocoImage(TypedDict):
@@ -82,7 +82,7 @@ def coco_image(image: LabelledImage) -> CocoImage:
     """The entry of an image, without its labels."""
     return {
         "id": image.number,
-        "file_name": split_bucket(image.uri)[1] if is_bucket(image.uri) else image.uri,
+        "file_name": split_bucket(image.uri)[1] if is_bucket(image.uri) else plain_path(image.uri),
         "coco_url": image.uri,
         "width": image.width,
         "height": image.height,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import re
 import xml.etree.ElementTree as ET
 from contextlib import ExitStack
@@ -12,7 +13,8 @@ from pathlib import Path
 from typing import IO, Any, Protocol, Self
 
 from pipelines.decisions.triage import Label
-from pipelines.storage.objects import split_member
+from pipelines.export.characters import escaped_json, xml_text
+from pipelines.storage.objects import is_bucket, local_path, plain_path, split_member
 
 
 @dataclass(frozen=True)
@@ -41,9 +43,21 @@ class LabelledImage:
     @property
     def name(self) -> str:
         """A unique file name: the stem of the source and the row id."""
-        stem = Path(split_member(self.uri)[1] or self.uri).stem
+        stem = Path(split_member(self.uri)[1] or plain_path(self.uri)).stem
         readable = re.sub(r"[^\w.-]", "_", stem)[:80]
         return f"{readable}-{self.row_id % (1 << 64):016x}"
+
+    @property
+    def suffix(self) -> str:
+        """The suffix of the source, in lower case, with `_` for odd characters."""
+        return re.sub(r"[^\w.-]", "_", Path(self.uri).suffix.lower())[:16]
+
+    @property
+    def local(self) -> Path | None:
+        """The path of a local file that is no member of an archive."""
+        if is_bucket(self.uri) or split_member(self.uri)[1] is not None:
+            return None
+        return Path(os.fsdecode(local_path(self.uri)))
 
 
 class Writer(Protocol):
@@ -71,11 +85,11 @@ class _Files:
 
 
 def _text(parent: ET.Element, name: str, value: object) -> None:
-    ET.SubElement(parent, name).text = str(value)
+    ET.SubElement(parent, name).text = xml_text(str(value))
 
 
 def _json(value: Any) -> str:
-    return json.dumps(_rounded(value), ensure_ascii=False, allow_nan=False)
+    return escaped_json(json.dumps(_rounded(value), ensure_ascii=False, allow_nan=False))
 
 
 def _rounded(value: Any) -> Any:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from pipelines.decisions.triage import Label, Reason
 from pipelines.export.labels.image import LabelledImage, _Files, _text
+from pipelines.storage.objects import plain_path
 
 #: Pixels from the image's edge within which a reviewed object counts as truncated.
 _EDGE = 1.0
@@ -31,8 +32,8 @@ class VocWriter(_Files):
 def voc_annotation(image: LabelledImage) -> ET.Element:
     """The XML of one image."""
     root = ET.Element("annotation")
-    _text(root, "filename", image.name + Path(image.uri).suffix.lower())
-    _text(root, "path", image.uri)
+    _text(root, "filename", image.name + image.suffix)
+    _text(root, "path", plain_path(image.uri))
     size = ET.SubElement(root, "size")
     for name, value in (("width", image.width), ("height", image.height), ("depth", 3)):
         _text(size, name, value)

@@ -11,7 +11,6 @@ import yaml
 from pipelines.decisions.triage import Label
 from pipelines.export.labels.image import LabelledImage, _Files
 from pipelines.export.labels.mask_outline import outline
-from pipelines.storage.objects import split_member
 
 
 class YoloWriter(_Files):
@@ -34,14 +33,14 @@ class YoloWriter(_Files):
         self._sources.writerow(["image", "uri", "page", "width", "height", "outcome", "reviewed"])
 
     def write(self, image: LabelledImage) -> None:
-        file = image.name + Path(image.uri).suffix.lower()
+        file = image.name + image.suffix
         size, said = (image.width, image.height), (image.outcome, image.reviewed)
         self._sources.writerow([file, image.uri, image.page, *size, *said])
         lines = [yolo_line(label, image, self._ids, self._outlines) for label in image.labels]
         text = "".join(f"{line}\n" for line in lines)
         (self._out / "labels" / f"{image.name}.txt").write_text(text, encoding="utf-8")
-        if image.uri.startswith("/") and image.page == 1 and split_member(image.uri)[1] is None:
-            (self._out / "images" / file).symlink_to(image.uri)
+        if image.local is not None and image.page == 1:
+            (self._out / "images" / file).symlink_to(image.local)
 
 
 def yolo_seg_writer(out: Path, classes: Sequence[str]) -> YoloWriter:

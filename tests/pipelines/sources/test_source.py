@@ -113,6 +113,21 @@ def test_odd_names_survive(tmp_path: Path) -> None:
     assert found == sorted(odd)
 
 
+def test_a_folder_named_like_an_open_archive_is_listed_and_read(tmp_path: Path) -> None:
+    fill(tmp_path, "scans/x.zip!/in/a.pdf", "scans/x.zip!/b.pdf")
+    source, storage = listed(tmp_path / "scans"), Storage()
+    read = [storage.read(e.uri, max_bytes=99, etag=e.etag) for e in source]
+    assert read == [b"scans/x.zip!/b.pdf", b"scans/x.zip!/in/a.pdf"]
+    assert names(tmp_path / "scans") == ["x.zip!/b.pdf", "x.zip!/in/a.pdf"]
+    rows = [{"uri": "scans/x.zip!/b.pdf"}, {"uri": f"file://{tmp_path}/scans/x.zip%21/in/a.pdf"},
+            {"uri": "scans/x.zip!/only/in/an/archive.pdf"}]  # fmt: skip
+    entries = list(listed(write_list(tmp_path / "list.csv", rows)))
+    assert [storage.read(e.uri, max_bytes=99) for e in entries[:2]] == read
+    assert entries[2].uri == f"{tmp_path}/scans/x.zip!/only/in/an/archive.pdf"
+    evil = write_list(tmp_path / "scans/evil.csv", [{"uri": "x.zip!/../../list.csv"}])
+    assert "outside the folder of the list" in error_of(evil).message
+
+
 def test_links(tmp_path: Path) -> None:
     fill(tmp_path, "in/a/1.pdf", "out/2.pdf")
     (tmp_path / "in/a/up").symlink_to(tmp_path / "in")  # a loop

@@ -240,3 +240,65 @@ def test_archives_by_content(tmp_path: Path) -> None:
         assert is_archive(data[:16384])
     for data in (b"%PDF-1.4", b"PK", b"\x89PNG\r\n\x1a\n" + bytes(600), b"\xff\xd8\xff" * 300, b""):
         assert not is_archive(data)
+
+
+def zip_of_one_page(path: Path, members: int, apart: bool = False, told: int | None = None) -> Path:
+    """A zip whose members all have the data of the first one, or data of their own.
+
+    `told`: the number of members that the end of the zip claims.
+    """
+    page, local, central, starts = b"page", bytearray(), bytearray(), []
+    crc = zlib.crc32(page)
+    for number in range(members if apart else 1):
+        starts.append(len(local))
+        fields = (20, 0, 0, 0, 0x21, crc, len(page), len(page), 7, 0)
+        local += struct.pack("<IHHHHHIIIHH", 0x04034B50, *fields) + b"%07d" % number + page
+    for number in range(members):
+        at = starts[number if apart else 0]
+        sizes = (crc, len(page), len(page), 7, 0, 0, 0, 0, 0, at)
+        central += struct.pack("<IHHHHHHIIIHHHHHII", 0x02014B50, 20, 20, 0, 0, 0, 0x21, *sizes)
+        central += b"%07d" % number
+    claimed = (members if told is None else told) & 0xFFFF
+    end = struct.pack("<IHHHHIIH", 0x06054B50, 0, 0, claimed, claimed, len(central), len(local), 0)
+    path.write_bytes(bytes(local) + bytes(central) + end)
+    return path
+
+
+@pytest.mark.parametrize("told", [None, 1], ids=["an honest end", "an end that lies"])
+def test_a_zip_with_too_many_members_is_refused_before_they_take_memory(
+    tmp_path: Path, told: int | None
+) -> None:
+    path = zip_of_one_page(tmp_path / "many.zip", 60_000, told=told)
+    tracemalloc.start()
+    try:
+        fault = failure_of(lambda: opened(path, max_archive_members=59_999))
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert fault.kind == FailureKind.TOO_MANY_MEMBERS
+    assert "the limit is 59,999 members (storage.max_archive_members)" in fault.message
+    assert peak < 2 * path.stat().st_size, "zipfile would take 10 times the file"
+
+
+def test_a_directory_that_is_too_large_for_its_members_is_not_even_read(tmp_path: Path) -> None:
+    path = zip_of_one_page(tmp_path / "many.zip", 60_000)
+    fault = failure_of(lambda: opened(path, max_archive_members=100))
+    assert fault.kind == FailureKind.TOO_MANY_MEMBERS
+    assert "a directory of 3,180,000 bytes" in fault.message
+
+
+def test_members_that_share_their_data_are_a_bomb(tmp_path: Path) -> None:
+    fault = failure_of(lambda: opened(zip_of_one_page(tmp_path / "bomb.zip", 1000)))
+    assert fault.kind == FailureKind.CORRUPT_ARCHIVE
+    assert "999 of 1,000 members overlap" in fault.message
+    good = opened(zip_of_one_page(tmp_path / "good.zip", 1000, apart=True))
+    assert len(list(good.members())) == 1000
+    assert good.read("0000999", MB) == b"page"
+
+
+@pytest.mark.parametrize("mode", ["w", "w:gz"])
+def test_a_tar_with_too_many_members_is_refused(tmp_path: Path, mode: str) -> None:
+    path = tar(tmp_path / "x.tar", *((f"{n}.png", PAGE) for n in range(30)), mode=mode)
+    assert len(list(opened(path, max_archive_members=30).members())) == 30
+    fault = failure_of(lambda: opened(path, max_archive_members=29))
+    assert fault.kind == FailureKind.TOO_MANY_MEMBERS

@@ -349,3 +349,36 @@ def test_an_archive_is_opened_once_for_all_its_members(tmp_path: Path) -> None:
         uri = f"{tmp_path}/{name}.tgz!/{number % 100}.pdf"
         assert storage.read(uri, max_bytes=MB, etag=etags[name]) == page
     assert psutil.Process().io_counters().read_chars - before < 500e6
+
+
+def test_a_folder_that_looks_like_an_archive_is_a_folder(tmp_path: Path) -> None:
+    folder = tmp_path / "x.zip!" / "in"
+    folder.mkdir(parents=True)
+    (folder / "a.png").write_bytes(b"in the folder")
+    (folder / "y.zip").write_bytes(zip_of("b"))
+    (tmp_path / "x.zip").write_bytes(zip_of("in/a.png"))
+    uri = local_uri(os.fsencode(folder / "a.png"))
+    assert uri == f"file://{tmp_path}/x.zip%21/in/a.png"
+    storage = Storage()
+    assert storage.read(uri, max_bytes=99, etag=storage.stat(uri).etag) == b"in the folder"
+    assert storage.read_head(uri, 2) == b"in"
+    assert storage.read(f"{tmp_path}/x.zip!/in/a.png", max_bytes=MB)[:8] == b"in/a.png"
+    nested = local_uri(os.fsencode(folder / "y.zip")) + "!/b"
+    assert storage.read(nested, max_bytes=MB)[:2] == b"bb"
+    assert local_uri(b"/d/a!/b.zip!x/c.png") == "/d/a!/b.zip!x/c.png", "no archive before `!/`"
+
+
+def test_a_key_that_looks_like_a_member_is_a_key(bucket: Bucket) -> None:
+    storage = Storage(bucket.settings)
+    uri = bucket.put("x.zip!/in/a.png", b"an object")
+    etag = storage.stat(uri).etag
+    assert storage.stat(uri).bytes == 9
+    assert storage.read(uri, max_bytes=99, etag=etag) == b"an object"
+    assert storage.read_head(uri, 2) == b"an"
+    archive = bucket.put("x.zip", zip_of("other"))
+    fresh = Storage(bucket.settings)
+    assert fresh.read(f"{archive}!/other", max_bytes=MB)[:5] == b"other"
+    assert fresh.read(uri, max_bytes=99, etag=etag) == b"an object", "beside an archive x.zip"
+    missing = failure_of(lambda: fresh.read(f"{archive}!/none", max_bytes=9))
+    assert missing.kind == FailureKind.OBJECT_MISSING
+    assert "has no member 'none'" in missing.message
