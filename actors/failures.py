@@ -19,6 +19,7 @@ class FailureKind(StrEnum):
     STORAGE_ERROR = "STORAGE_ERROR"  # still failing after all retries
     EMPTY_FILE = "EMPTY_FILE"  # zero bytes
     TOO_MANY_BYTES = "TOO_MANY_BYTES"  # file or archive member above the limit (zip bombs)
+    TOO_MANY_MEMBERS = "TOO_MANY_MEMBERS"  # an archive with more members than the limit
     CORRUPT_ARCHIVE = "CORRUPT_ARCHIVE"
     UNSUPPORTED_KIND = "UNSUPPORTED_KIND"  # not a supported document or image format
     # the content of the file
@@ -43,6 +44,24 @@ class FailureKind(StrEnum):
     VLM_BUDGET = "VLM_BUDGET"  # the run's budget is spent
     VLM_GARBAGE = "VLM_GARBAGE"  # no valid completion, or implausible text
 
+
+#: Kinds that the environment can cause for any row at that moment: the store, a device, a model, an
+#: endpoint. One alone says nothing; many together stop the run (`limits.same_failure`). The other
+#: kinds are decided by the bytes of a file (also RENDER_CRASH and RENDER_TIMEOUT: a folder of
+#: broken PDFs is no fault of the environment), by the plan (OBJECT_CHANGED: trying again cannot
+#: help), or by the answer of a model to one page.
+ENVIRONMENTAL = frozenset(
+    {
+        FailureKind.OBJECT_MISSING,
+        FailureKind.PERMISSION_DENIED,
+        FailureKind.STORAGE_ERROR,
+        FailureKind.OUT_OF_MEMORY,
+        FailureKind.ENGINE_FAULT,
+        FailureKind.ENGINE_CRASH,
+        FailureKind.VLM_UNREACHABLE,
+        FailureKind.VLM_TIMEOUT,
+    }
+)
 
 FAILURE = pa.struct([("kind", pa.string()), ("message", pa.string())])
 
