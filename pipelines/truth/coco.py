@@ -17,6 +17,7 @@ from actors.images.rle import RleValue
 from actors.ontology import Ontology, normalised
 from pipelines.decisions.triage import Label, Reason
 from pipelines.errors import ConfigError
+from pipelines.storage.objects import plain_path
 
 #: Least IoU of boxes at which a label finds an object of its class.
 MATCH_IOU = 0.5
@@ -153,7 +154,7 @@ def _annotation(box: CocoAnnotation, number: int, category: int) -> CocoAnnotati
 
 def lookup(names: Mapping[str, int], uri: str) -> int | None:
     """The image whose file name is the longest end of the URI, whole path parts only."""
-    parts = uri.split("/")
+    parts = plain_path(uri).split("/")
     for start in range(len(parts)):
         found = names.get("/".join(parts[start:]))
         if found is not None:

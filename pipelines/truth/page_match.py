@@ -15,6 +15,7 @@ from actors.lines import LineValue
 from pipelines.decisions.finished import FinishedPage
 from pipelines.errors import ConfigError
 from pipelines.measures.character_errors import Box, PageErrors, TextLine, compare
+from pipelines.storage.objects import plain_path
 
 #: Columns of a run that matching and comparing need.
 COLUMNS = ("row_id", "uri", "page", "pages", "width", "height", "lines")
@@ -125,7 +126,8 @@ def _named(
 
 def names_of(uri: str) -> Iterator[str]:
     """The names that the truth of a file may have, longest first."""
-    path = uri.partition("://")[2] or uri
+    plain = plain_path(uri)
+    path = plain.partition("://")[2] or plain
     archive, inside, member = path.partition("!/")
     spellings = [path.replace("!/", "/")]
     if inside:

@@ -21,6 +21,8 @@ from pipelines.export.documents.export import DocumentExport, export_documents
 from pipelines.export.documents.names import file_name
 from pipelines.export.labels.export import ExportConfig, export_run
 from pipelines.runs.directory import RunDir
+from pipelines.truth.coco import lookup
+from pipelines.truth.page_match import names_of
 
 #: A bell, a colour code, a C1 code, a line break: a file system allows all of them in names.
 ODD = "a\x01\x1b[31m\x9bb\nc"
@@ -77,6 +79,9 @@ def test_labels_of_odd_names(labels: RunDir, tmp_path: Path) -> None:
     coco = json.loads((tmp_path / "coco" / "annotations.json").read_text())
     assert coco["images"][0]["file_name"] == f"{tmp_path}/{ODD}.png", "names its file exactly"
     assert coco["images"][2]["file_name"] == f"{tmp_path}/x.zip!/in.png"
+    uri = f"file://{tmp_path}/x.zip%21/in.png"
+    assert lookup({one["file_name"]: one["id"] for one in coco["images"]}, uri) == 3
+    assert "x.zip/in" in names_of(uri)
     with (tmp_path / "yolo" / "sources.csv").open(newline="") as file:
         assert next(csv.DictReader(file))["uri"] == f"{tmp_path}/{ODD}.png"
     links = {path.resolve().name for path in (tmp_path / "yolo" / "images").iterdir()}
