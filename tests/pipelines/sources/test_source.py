@@ -403,6 +403,8 @@ def test_a_broken_list_names_the_row(tmp_path: Path, name: str, text: str, said:
         ("s3://b/scans", "s3://b/scans-run", False),
         ("s3://b/scans", "s3://c/scans/run", False),
         ("s3://b/scans", "/b/scans/run", False),
+        ("s3://b/scans", "gs://b/scans/run", False),
+        ("az://b/scans/", "az://b/scans/run", True),
         ("{here}/src", "{here}/src/run", True),
         ("{here}/src/", "{here}/src/run", True),
         ("file://{here}/src", "{here}/src/run", True),

@@ -182,7 +182,7 @@ def test_s3_objects_of_any_name(bucket: Bucket) -> None:
         assert entry.bytes == len(key.encode())
         assert storage.read(uri, max_bytes=MB, etag=entry.etag) == key.encode()
         assert storage.read_head(uri, 3) == key.encode()[:3]
-        assert entry in list(storage.s3.list(f"s3://{bucket.name}/"))
+        assert entry in list(storage.bucket(uri).list(f"s3://{bucket.name}/"))
 
 
 def test_s3_faults_have_names(bucket: Bucket) -> None:
