@@ -19,7 +19,7 @@ from actors.failures import FailureKind, ItemFailure
 from pipelines.errors import SourceUnavailable
 from pipelines.sources.uri_list import LIST_SUFFIXES, read_uri_list
 from pipelines.storage.client import Storage
-from pipelines.storage.objects import Entry, is_bucket, local_path, local_uri, split_bucket
+from pipelines.storage.objects import SCHEMES, Entry, is_bucket, local_path, local_uri, split_bucket
 from pipelines.storage.walk import Walk
 
 _MAGIC = re.compile(r"[*?\[]")
@@ -260,6 +260,8 @@ def _no_folder(path: str, root: Path, error: OSError) -> SourceUnavailable:
         FileNotFoundError: "check source.path, and that its disk is mounted on this machine",
         PermissionError: "give this user permission to read it",
     }.get(type(error), "check source.path")
+    if "://" in path and not path.startswith("file://"):
+        remedy = f"write a path, or {', '.join(SCHEMES)} with bucket and prefix"
     return SourceUnavailable(f"source {path}: {root}: {error.strerror}", remedy)
 
 

@@ -272,8 +272,8 @@ def run_path(path: str | RunPath, settings: StorageSettings | None = None) -> Ru
         return BucketPath(str(path), settings)
     if "://" in str(path):
         raise ConfigError(
-            f"run_dir {path} is neither a local or mounted directory nor in a bucket",
-            "set run_dir to a path, or to s3://, gs:// or az:// with BUCKET/PREFIX",
+            f"run_dir {path} is neither a local or mounted directory nor on s3://, gs:// or az://",
+            "set run_dir to a path or to s3://BUCKET/PREFIX",
         )
     return Path(path)
 

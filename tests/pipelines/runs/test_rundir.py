@@ -121,7 +121,7 @@ def test_errors_name_the_directory_and_the_remedy(tmp_path: Path) -> None:
     with pytest.raises(RunNotFound):
         RunDir(tmp_path / "nothing").read_record()
     with pytest.raises(ConfigError, match="s3://"):
-        RunDir("gs://bucket/run")
+        RunDir("gcs://bucket/run")
 
 
 def test_beside_takes_the_first_free_number(run: RunDir) -> None:

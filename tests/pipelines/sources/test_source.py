@@ -313,7 +313,7 @@ def test_a_list_in_a_bucket(bucket: Bucket, tmp_path: Path) -> None:
     [
         "http://169.254.169.254/latest/meta-data/",
         "https://h/a.pdf",
-        "gs://b/a",
+        "gcs://b/a",
         "file://host/a",
         "s3://169.254.169.254/latest/meta-data/",
         "s3://bucket/../other/key.pdf",
@@ -366,6 +366,14 @@ def test_credentials_in_the_address_are_refused_and_not_repeated() -> None:
         validated(StorageSettings, {"endpoint_url": "https://me:hunter2@host"}, "storage")
     assert "endpoint_url holds a user or password" in caught.value.message
     assert "hunter2" not in caught.value.message
+    signed = {"endpoint_url": "https://nights.blob.core.windows.net?sig=hunter2"}
+    with pytest.raises(ConfigError, match="endpoint_url has a query") as caught:
+        validated(StorageSettings, signed, "storage")
+    assert "hunter2" not in caught.value.message
+
+
+def test_an_unknown_scheme_is_told_which_there_are() -> None:
+    assert "s3://, gs://, az://" in error_of("gcs://bucket/scans").remedy
 
 
 @pytest.mark.parametrize(
