@@ -89,7 +89,7 @@ class StorageSettings(Settings):
     max_archive_members: int = Field(
         500_000,
         ge=1,
-        description="most members of one archive; each takes up to 600 bytes of memory while the "
+        description="most members of one archive; each takes about 700 bytes of memory while the "
         "archive is open, and each worker may hold two",
     )
 
