@@ -13,7 +13,7 @@ import io
 import os
 import re
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
@@ -170,7 +170,7 @@ class BucketPath:
 
     def reach(self) -> None:
         """Raise RunUnreadable, after few attempts, if the store does not answer."""
-        with _reading(self):
+        with suppress(FileNotFoundError), _reading(self):
             self.store.reach(self._uri)
 
     def download(self, folder: Path) -> dict[str, bytes]:
