@@ -184,9 +184,8 @@ def readable_uris(directory: RunPath) -> list[str]:
     parts = list(iter_parts(directory))
     found: dict[str, None] = {}
     for part in parts[:: -(-len(parts) // _SAMPLED_PARTS) or 1]:
-        file = parquet(part)
-        group = file.num_row_groups // 2
-        rows = file.read_row_group(group, columns=["uri", "kind"])
+        with parquet(part) as file:  # the first batch suffices: a part of a million rows takes 1 s
+            rows = next(file.iter_batches(columns=["uri", "kind"]))
         unread = pc.is_in(rows["kind"], pa.array(["unknown", "archive"]))
         uris = rows.filter(pc.invert(unread))["uri"].to_pylist()
         found |= dict.fromkeys(uris[:: -(-len(uris) // _SAMPLED_ROWS) or 1])
