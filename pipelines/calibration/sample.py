@@ -22,8 +22,7 @@ from pipelines.decisions.finished import FinishedPage
 from pipelines.errors import ConfigError
 from pipelines.measures.intervals import Floats, Ints, Pages
 from pipelines.runs.directory import RunDir
-from pipelines.runs.shards import iter_rows
-from pipelines.storage.paths import parquet
+from pipelines.runs.shards import iter_rows, open_shard
 from pipelines.truth.page_match import COLUMNS, Matched, PageTruth, errors_of, match
 
 _ALSO = ("outcome", "reasons", "text_source", "evidence")
@@ -152,7 +151,7 @@ def _columns(run: RunDir) -> tuple[str, ...]:
     files = run.shard_files()
     if not files:
         raise ConfigError(f"{run.path} holds no finished page", "run it first: nightjar run CONFIG")
-    there = set(parquet(files[0]).schema_arrow.names)
+    there = set(open_shard(files[0]).schema_arrow.names)
     lacking = {*COLUMNS, *_ALSO} - there
     if lacking:
         raise ConfigError(

@@ -33,7 +33,8 @@ from pipelines.decisions.triage import ImageOutcome as ImageOutcome
 from pipelines.errors import ConfigError
 from pipelines.review.queue import gain_function, is_labelled
 from pipelines.runs.directory import RunDir
-from pipelines.storage.paths import RunPath, parquet
+from pipelines.runs.shards import open_shard
+from pipelines.storage.paths import RunPath
 
 #: Rows in memory as Arrow: a full shard by default, sorted so that each document is read once.
 _ROWS = 2048
@@ -132,7 +133,7 @@ def _checked(outcomes: Collection[str], labelled: bool) -> list[str]:
 
 def _count(run: RunDir, outcomes: Sequence[str]) -> int:
     wanted = pa.array(outcomes, pa.string())
-    columns = [parquet(path).read(columns=["outcome"]) for path in run.shard_files()]
+    columns = [open_shard(path).read(columns=["outcome"]) for path in run.shard_files()]
     return sum(pc.sum(pc.is_in(table["outcome"], wanted)).as_py() or 0 for table in columns)
 
 
@@ -140,7 +141,7 @@ def _batches(run: RunDir, outcomes: Sequence[str]) -> Iterator[list[dict[str, An
     """Rows with those of `COLUMNS` that the run has; the pages of a document are adjacent."""
     wanted = pa.array(outcomes, pa.string())
     for path in run.shard_files():
-        file = parquet(path)
+        file = open_shard(path)
         columns = [name for name in COLUMNS if name in file.schema_arrow.names]
         for batch in file.iter_batches(_ROWS, columns=columns):
             rows = pa.Table.from_batches([batch]).filter(pc.is_in(batch["outcome"], wanted))

@@ -22,8 +22,7 @@ import pyarrow as pa
 
 from pipelines.decisions.finished import AnyRow
 from pipelines.runs.directory import RunDir
-from pipelines.runs.shards import iter_rows
-from pipelines.storage.paths import parquet
+from pipelines.runs.shards import iter_rows, open_shard
 
 #: Rows of both runs that are joined at once: 25 MB of Arrow at 1.5 KB a row.
 _SHARE = 16_384
@@ -58,7 +57,7 @@ def pairs(
         scratch: folder of the temporary files; None: that of the system.
     """
     files = [path for run in (one, other) for path in run.shard_files()]
-    rows = sum(parquet(path).metadata.num_rows for path in files)
+    rows = sum(open_shard(path).metadata.num_rows for path in files)
     count = min(max(-(-rows // share_rows), 1), _MOST_SHARES)
     with tempfile.TemporaryDirectory(prefix=".nightjar-diff-", dir=scratch) as folder:
         sides = [

@@ -19,8 +19,8 @@ import pyarrow.compute as pc
 
 from pipelines.decisions.finished import AnyRow
 from pipelines.report.views import Coded, Ints, View
-from pipelines.runs.shards import failure_columns
-from pipelines.storage.paths import RunPath, parquet
+from pipelines.runs.shards import failure_columns, open_shard
+from pipelines.storage.paths import RunPath
 
 #: Rows kept of each reason, class and failure within an outcome. Failed rows get fewer places,
 #: because they seldom have a picture.
@@ -160,7 +160,7 @@ def read_chosen(
     """The chosen rows, one list per shard: those of `columns` that it has, and all failures."""
     for number in sorted({shard for shard, _ in chosen}):
         ids = pa.array([row_id for shard, row_id in chosen if shard == number], pa.int64())
-        file = parquet(shards[number])
+        file = open_shard(shards[number])
         schema = file.schema_arrow
         present = [name for name in schema.names if name in columns] + failure_columns(schema)
         rows: list[AnyRow] = []

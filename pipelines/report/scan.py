@@ -7,13 +7,13 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import pyarrow.parquet as pq
-
 from pipelines.report.sample import Sampler
 from pipelines.report.tally import Tally
 from pipelines.report.views import columns_of, view
 from pipelines.runs.directory import RunDir
-from pipelines.storage.paths import RunPath, parquet
+from pipelines.runs.shards import open_shard
+from pipelines.storage.damage import NamedParquet
+from pipelines.storage.paths import RunPath
 
 #: Rows in memory as Arrow: the scores of 2,048 pages of 50 lines take 0.4 MB.
 _ROWS = 2048
@@ -87,7 +87,7 @@ def scan(
     for number in sorted(range(len(shards)), key=lambda n: _order(shards[n])):
         if rows_of and time.monotonic() > until:
             break
-        with parquet(shards[number]) as file:
+        with open_shard(shards[number]) as file:
             rows_of[number] = file.metadata.num_rows
             labelled = labelled or "instances" in file.schema_arrow.names
             _add(file, number, tally, sampler)
@@ -105,7 +105,7 @@ def scan(
     )
 
 
-def _add(file: pq.ParquetFile, shard: int, tally: Tally, sampler: Sampler) -> None:
+def _add(file: NamedParquet, shard: int, tally: Tally, sampler: Sampler) -> None:
     for batch in file.iter_batches(_ROWS, columns=columns_of(file)):
         rows = view(batch)
         tally.add(rows)

@@ -8,10 +8,10 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from pipelines.decisions.triage import Reason
 from pipelines.runs.shards import failure_columns
+from pipelines.storage.damage import NamedParquet
 
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
@@ -67,7 +67,7 @@ class View:
     expected_cer: Floats | None
 
 
-def columns_of(file: pq.ParquetFile) -> list[str]:
+def columns_of(file: NamedParquet) -> list[str]:
     """Dotted names of the columns that `view` reads and the shard has."""
     schema = file.schema_arrow
     names = [name for name in _ROW if name in schema.names]

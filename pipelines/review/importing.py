@@ -26,6 +26,8 @@ from pipelines.errors import ConfigError
 from pipelines.review.items import ITEMS, Filled, read_answers
 from pipelines.review.judge import image_faults, page_faults, true_labels, true_text
 from pipelines.runs.directory import RunDir
+from pipelines.runs.shards import ids_of, open_shard
+from pipelines.storage.damage import damaged
 from pipelines.storage.output_errors import output_errors
 from pipelines.storage.paths import RunPath, listed, parquet, write_parquet
 
@@ -165,7 +167,7 @@ def checked_answers(
     known = np.zeros(len(listed), bool)
     judged = CheckedAnswers()
     for path in run.shard_files():
-        ids = parquet(path).read(columns=["row_id"])["row_id"].to_numpy()
+        ids = ids_of(path)
         known |= np.isin(listed, ids)
         for row in _rows(path, np.isin(ids, answered)):
             item = filled[row["row_id"]]
@@ -182,7 +184,7 @@ def checked_answers(
 def _rows(path: RunPath, wanted: npt.NDArray[np.bool_]) -> Iterator[AnyRow]:
     if not wanted.any():
         return
-    file = parquet(path)
+    file = open_shard(path)
     columns = [name for name in _READ if name in file.schema_arrow.names]
     yield from file.read(columns=columns).filter(pa.array(wanted)).to_pylist()
 
@@ -261,15 +263,23 @@ def reviewed_rows(run: RunDir) -> pa.Table:
 
 def last_answers(files: Sequence[RunPath]) -> pa.Table:
     """The last answer of each row in `files`: a table of REVIEWED, sorted by row id."""
-    tables = [parquet(path).read() for path in files]
+    tables = [_answers(path) for path in files]
     rows = pa.concat_tables([REVIEWED.empty_table(), *tables])
     rows = rows.sort_by([("row_id", "ascending"), ("reviewed_at", "ascending")])
     ids = rows["row_id"].to_numpy()
     return rows.filter(pa.array(np.append(ids[1:] != ids[:-1], True)[: len(ids)]))
 
 
+def _answers(path: RunPath, columns: Sequence[str] | None = None) -> pa.Table:
+    """One file of answers: these columns of REVIEWED, or all. Raises RunDamaged."""
+    file = parquet(path)
+    if not file.schema_arrow.equals(REVIEWED):
+        raise damaged(path, f"its columns are {', '.join(file.schema_arrow.names)}")
+    return file.read(columns=columns)
+
+
 def reviewed_ids(run: RunDir) -> npt.NDArray[np.int64]:
     """Ids of the rows with an answer: int64, ascending."""
     files = listed(run.reviewed, "review-*.parquet")
-    columns = [parquet(path).read(columns=["row_id"])["row_id"].to_numpy() for path in files]
+    columns = [_answers(path, ["row_id"])["row_id"].to_numpy() for path in files]
     return np.unique(np.concatenate([np.empty(0, np.int64), *columns]))

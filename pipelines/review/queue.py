@@ -18,7 +18,8 @@ from pipelines.decisions.triage import TriageConfig
 from pipelines.errors import ConfigError
 from pipelines.review.gain import image_gain, page_gain
 from pipelines.runs.directory import RunDir
-from pipelines.storage.paths import RunPath, parquet
+from pipelines.runs.shards import open_shard
+from pipelines.storage.paths import RunPath
 
 Ids = npt.NDArray[np.int64]
 
@@ -64,7 +65,7 @@ def is_labelled(path: RunPath) -> bool:
 
     Raises ConfigError for a shard of another job.
     """
-    names = parquet(path).schema_arrow.names
+    names = open_shard(path).schema_arrow.names
     if not {"instances", "evidence"} & set(names):
         raise ConfigError(
             f"{path} has neither labels nor texts",
@@ -81,7 +82,7 @@ def queued(run: RunDir, outcomes: Collection[str], skip: Ids, limit: int | None)
     gains: list[npt.NDArray[np.float64]] = [np.empty(0, np.float64)]
     skipped = 0
     for path in files:
-        for batch in parquet(path).iter_batches(_ROWS, columns=[*_KEYS, *_LABEL_KEYS]):
+        for batch in open_shard(path).iter_batches(_ROWS, columns=[*_KEYS, *_LABEL_KEYS]):
             batch = batch.filter(pc.is_in(batch["outcome"], pa.array(sorted(outcomes))))
             again = np.isin(batch["row_id"].to_numpy(), skip)
             skipped += int(again.sum())
@@ -131,7 +132,7 @@ def queued_rows(run: RunDir, queue: Queue, columns: Collection[str]) -> Iterator
     the document is read once. Columns that a shard lacks are left out.
     """
     for path in run.shard_files():
-        file = parquet(path)
+        file = open_shard(path)
         ids = file.read(columns=["row_id"])["row_id"].to_numpy()
         if not (queue.places(ids) >= 0).any():
             continue

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -11,7 +10,8 @@ from typing import Any
 from actors.failures import FailureKind, ItemFailure
 from pipelines.errors import OutputUnwritable, RunConflict
 from pipelines.runs.lease import LEASE_S, Commit, Lease
-from pipelines.runs.store import Record, _part_of, _pattern, as_json, digest_of
+from pipelines.runs.store import Record, _pattern, as_json, digest_of, free, part_of
+from pipelines.storage.damage import record_of
 from pipelines.storage.objects import Conflict
 from pipelines.storage.paths import BucketPath, RunPath, listed, writing
 
@@ -26,6 +26,7 @@ class BucketStore:
         self.path = path
         self.staging = path / "staging"
         self._shards = path / "shards"
+        self._rejects = path / "rejects"
         self._lease_s = lease_s
         self._lease: Lease | None = None
         self._committed: dict[str, list[BucketPath]] = {}  # by manifest part, while the run is held
@@ -60,23 +61,61 @@ class BucketStore:
 
         Raises RunBusy if another process has taken over the run; nothing is committed then.
         """
+        head = self._held().head
+        digest = digest_of([name], head.digest)
+        self._commit(name, replaces=False, shards=head.shards + 1, digest=digest, dropped=None)
+        self._committed.setdefault(part_of(name), []).append(self._shards / name)
+
+    def replace(self, name: str) -> None:
+        """As `commit`: the lease names the shard, and the copy overwrites it in one step."""
+        self._commit(name, replaces=True)
+        self._forget(name)
+        self._committed.setdefault(part_of(name), []).append(self._shards / name)
+
+    def drop(self, name: str) -> None:
+        """Swap the lease, then delete. If this process dies between, the next one deletes."""
+        lease = self._held()
+        head = lease.head
+        last = None if head.last and head.last.name == name else head.last
+        digest = digest_of([name], head.digest)
+        lease.swap(shards=head.shards - 1, digest=digest, last=last, dropped=name)
+        self._delete(name)
+        self._forget(name)
+
+    def set_aside(self, name: str) -> None:
+        """Copy the shard and its rejects before they are dropped."""
+        for file, kept in ((self._rejects / name, f"rejects-{name}"), (self._shards / name, name)):
+            if file.is_file():
+                target = free(self.path / "damaged", kept)
+                with writing():
+                    self.path.store.copy(str(file), str(target))
+        self.drop(name)
+
+    def _held(self) -> Lease:
+        """The lease; a commit whose copy failed is completed first."""
         if self._lease is None:
-            raise RuntimeError("commit needs the lease: call it inside locked()")
+            raise RuntimeError("commits need the lease: call them inside locked()")
         if self._unplaced is not None:
             self._place(self._unplaced)
-        head = self._lease.head
+            self._unplaced = None
+        return self._lease
+
+    def _commit(self, name: str, *, replaces: bool, **changes: object) -> None:
+        lease = self._held()
         rejects = (self.staging / f"rejects-{name}").is_file()
         staged = f"{self.staging.parent.name}/{self.staging.name}"
-        commit = Commit(name=name, staged=staged, rejects=rejects)
-        digest = digest_of([name], head.digest)
-        self._lease.swap(shards=head.shards + 1, digest=digest, last=commit)
+        commit = Commit(name=name, staged=staged, rejects=rejects, replaces=replaces)
+        lease.swap(last=commit, **changes)
         self._unplaced = commit
         self._place(commit)
         self._unplaced = None
-        self._committed.setdefault(_part_of(name), []).append(self._shards / name)
         with suppress(OutputUnwritable):  # the next start empties it
             for done in (name, f"rejects-{name}") if rejects else (name,):
                 (self.staging / done).unlink()
+
+    def _forget(self, name: str) -> None:
+        part = self._committed.get(part_of(name), [])
+        part[:] = [path for path in part if path.name != name]
 
     def shard_files(self, part: str | None) -> list[RunPath]:
         """Committed shards. While this process holds the run, no further listing is needed."""
@@ -93,31 +132,50 @@ class BucketStore:
         uri, store = str(self.path / "run.json"), self.path.store
         with writing():
             while True:
-                before, etag = self._record(uri)
-                with suppress(Conflict):
-                    store.put(uri, as_json(change(before)).encode(), replaces=etag, new=etag is None)
+                there, etag = self._record(uri)
+                after = as_json(change(record_of(uri, there) if etag else None)).encode()
+                try:
+                    store.put(uri, after, replaces=etag, new=etag is None)
                     return
+                except Conflict:
+                    # An earlier try may have succeeded, and only its answer was lost.
+                    if self._record(uri)[0] == after:
+                        return
 
-    def _record(self, uri: str) -> tuple[Record | None, str | None]:
+    def _record(self, uri: str) -> tuple[bytes, str | None]:
+        """Content and etag of run.json; no etag if there is none."""
         try:
             stored = self.path.store.stored(uri)
         except ItemFailure as fault:
             if fault.kind is FailureKind.OBJECT_MISSING:
-                return None, None
+                return b"", None
             raise
-        return json.loads(stored.data), stored.etag
+        return stored.data, stored.etag
 
     def _place(self, commit: Commit) -> None:
         """Copy a committed shard from staging to `shards` and `rejects`. Idempotent."""
         staged, store = self.path / commit.staged, self.path.store
         with writing():
             if commit.rejects:
-                store.copy(f"{staged}/rejects-{commit.name}", f"{self.path}/rejects/{commit.name}")
+                store.copy(f"{staged}/rejects-{commit.name}", f"{self._rejects}/{commit.name}")
             store.copy(f"{staged}/{commit.name}", f"{self._shards}/{commit.name}")
+            if commit.replaces and not commit.rejects:
+                store.delete(f"{self._rejects}/{commit.name}")
+
+    def _delete(self, name: str) -> None:
+        with writing():
+            for folder in (self._shards, self._rejects):
+                self.path.store.delete(f"{folder}/{name}")
 
     def _make_up(self, lease: Lease) -> None:
-        """Copy the last committed shard if its driver did not. Earlier ones are always copied."""
+        """Complete the last change if its driver did not. Earlier ones are always complete."""
+        if lease.head.dropped:
+            self._delete(lease.head.dropped)
         last = lease.head.last
+        if last and last.replaces:
+            if (self.path / last.staged / last.name).is_file():
+                self._place(last)
+            return
         for wait_s in (*_STALE_S, 0.0):
             if last is None or (self._shards / last.name).is_file():
                 return
@@ -141,9 +199,15 @@ class BucketStore:
                 lease.swap(shards=len(found), digest=digest)
             if (len(found), digest) == (lease.head.shards, lease.head.digest):
                 for path in found:
-                    self._committed.setdefault(_part_of(path.name), []).append(path)
+                    self._committed.setdefault(part_of(path.name), []).append(path)
                 return
             time.sleep(wait_s)
+        foreign = [path for path in found if digest_of([path.name], digest) == lease.head.digest]
+        if foreign and len(found) == lease.head.shards + 1:
+            raise RunConflict(
+                f"{foreign[0]} was not committed by Nightjar",
+                "move it away, then start again",
+            )
         raise RunConflict(
             f"{self._shards} lists {len(found)} shards, which are not the {lease.head.shards} "
             "committed shards",

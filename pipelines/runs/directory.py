@@ -4,6 +4,8 @@ run.json             resolved config, versions, sessions, totals
 manifest/            the rows to process (pipelines.sources.manifest)
 shards/              finished rows; a listed shard is complete and final
 rejects/             a copy of the failed rows of each shard
+superseded/          rows that failed and were owed again (pipelines.runs.retrying)
+damaged/             files that could not be read (pipelines.runs.damaged)
 reviewed/            answers of reviewers (pipelines.review.importing)
 calibration/         output of `nightjar calibrate`
 evaluation/          output of `nightjar evaluate`
@@ -12,6 +14,7 @@ error.log            traceback of the last exception that stopped the run
 native.log           stderr of Ray's C++ code
 staging/             shards that are written but not committed; emptied at the next start
 .lock                the writing process (on a disk)
+replacing            the shard whose rejects are being replaced (on a disk)
 lease.json           the same in a bucket (pipelines.runs.lease)
 
 `pipelines.runs.store` shows the differences between a disk and a bucket.
@@ -19,7 +22,6 @@ lease.json           the same in a bucket (pipelines.runs.lease)
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
@@ -28,10 +30,11 @@ from tempfile import TemporaryDirectory
 from pipelines.errors import RunNotFound
 from pipelines.runs.bucket_store import BucketStore
 from pipelines.runs.local_store import LocalStore
-from pipelines.runs.store import Record, RunStore
+from pipelines.runs.store import Record, RunStore, move
+from pipelines.storage.damage import record_of, unreadable
 from pipelines.storage.objects import StorageSettings
 from pipelines.storage.output_errors import output_error, output_errors
-from pipelines.storage.paths import STORAGE_ENV, RunPath, BucketPath, run_path
+from pipelines.storage.paths import STORAGE_ENV, BucketPath, RunPath, run_path
 
 
 def store_of(path: RunPath) -> RunStore:
@@ -65,6 +68,8 @@ class RunDir:
         self.manifest = self.path / "manifest"
         self.shards = self.path / "shards"
         self.rejects = self.path / "rejects"
+        self.superseded = self.path / "superseded"
+        self.damaged = self.path / "damaged"
         self.reviewed = self.path / "reviewed"
         self.record = self.path / "run.json"
         self.error_log = self.path / "error.log"
@@ -84,16 +89,18 @@ class RunDir:
         return self._store.shard_files(part)
 
     def read_record(self) -> Record:
-        """The content of run.json. Raises RunNotFound, RunUnreadable."""
+        """The content of run.json. Raises RunNotFound, RunDamaged, RunUnreadable."""
         if isinstance(self.path, BucketPath):
             self.path.reach()  # reports a wrong address at once
         try:
-            record: Record = json.loads(self.record.read_text())
-        except FileNotFoundError:
+            text = self.record.read_bytes()
+        except (FileNotFoundError, NotADirectoryError):
             raise RunNotFound(
                 f"no run at {self.path}", "give the run_dir of a config that has been run"
             ) from None
-        return record
+        except OSError as error:
+            raise unreadable(self.record, error) from error
+        return record_of(self.record, text)
 
     def write_record(self, record: Record) -> None:
         """Replace run.json atomically."""
@@ -107,8 +114,24 @@ class RunDir:
         """Make a staged shard visible, its rejects first. Raises OutputUnwritable, RunBusy."""
         self._store.commit(name)
 
-    def drop_orphaned_rejects(self) -> None:
-        """Remove rejects whose shard was not committed."""
+    def replace(self, name: str) -> None:
+        """A staged shard replaces the committed one of this name. Raises as `commit`."""
+        self._store.replace(name)
+
+    def drop(self, name: str) -> None:
+        """Remove a shard and its rejects: its rows are owed again. Raises as `commit`."""
+        self._store.drop(name)
+
+    def set_aside(self, name: str) -> None:
+        """Move a shard and its rejects to `damaged`: its rows are owed. Raises as `commit`."""
+        self._store.set_aside(name)
+
+    def set_record_aside(self) -> None:
+        """Move run.json to `damaged`. Raises OutputUnwritable."""
+        move(self.record, self.damaged, self.record.name)
+
+    def sweep(self) -> None:
+        """Complete or remove what a process that died has left. Raises OutputUnwritable."""
         self._store.sweep()
 
     def locked(self) -> AbstractContextManager[None]:

@@ -39,6 +39,7 @@ class Commit(BaseModel):
     name: str
     staged: str  #: its staging folder, relative to the run
     rejects: bool
+    replaces: bool = False  #: a committed shard of the same name
 
 
 class Head(BaseModel):
@@ -55,6 +56,7 @@ class Head(BaseModel):
     shards: int = 0
     digest: str = "0"
     last: Commit | None = None
+    dropped: str | None = None  #: a shard that no longer counts; it may not be deleted yet
 
 
 class Lease:
@@ -223,7 +225,7 @@ class Lease:
 
 
 #: Fields that a new holder takes over.
-_OF_THE_RUN = ("shards", "digest", "last")
+_OF_THE_RUN = ("shards", "digest", "last", "dropped")
 
 
 def _busy(path: BucketPath, head: Head) -> RunBusy:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from typing import Any, TypedDict
@@ -26,6 +27,8 @@ class StageRecord(TypedDict, total=False):
 class SessionRecord(TypedDict, total=False):
     """A session in run.json. A session that failed early lacks keys. Times are ISO 8601, UTC."""
 
+    id: str
+    retried: dict[str, int]
     started: str
     versions: dict[str, str]
     pools: dict[str, dict[str, Any]]
@@ -38,6 +41,7 @@ class SessionRecord(TypedDict, total=False):
     first_commit_s: float | None
     write_s: float
     stages: dict[str, StageRecord]
+    stopped: str
 
 
 @dataclass
@@ -45,14 +49,19 @@ class Session:
     """A session while it runs. None: not known yet.
 
     Attributes:
+        id: distinguishes the sessions of a run.
+        retried: failure kind -> rows that were owed again.
         pools: stage -> its pool, sized for this machine.
         models: stage -> name, revision and digest of the loaded model.
         start_up_s: seconds until Ray was up.
         seconds, rows, rows_per_s: totals of the session.
         first_commit_s: seconds until the first commit.
         write_s: seconds spent writing shards.
+        stopped: the signal or the error that ended the session early.
     """
 
+    id: str = field(default_factory=lambda: uuid.uuid4().hex[:12])
+    retried: dict[str, int] | None = None
     started: str = field(default_factory=lambda: now())
     versions: dict[str, str] = field(default_factory=versions)
     pools: dict[str, dict[str, Any]] | None = None
@@ -65,6 +74,7 @@ class Session:
     first_commit_s: float | None = None
     write_s: float | None = None
     stages: dict[str, StageRecord] | None = None
+    stopped: str | None = None
 
     def record(self) -> SessionRecord:
         """The known values, for run.json."""

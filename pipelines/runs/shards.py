@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter, deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,10 +24,15 @@ from pydantic import Field
 
 from actors.contract import Settings
 from pipelines.runs.directory import RunDir
+from pipelines.runs.faults import Faults, faults
 from pipelines.sources.manifest import iter_parts, read_part
+from pipelines.storage.damage import NamedParquet, damaged
 from pipelines.storage.paths import RunPath, parquet, write_parquet
 
 T = TypeVar("T")
+
+#: Columns of every shard; a file without them is none.
+_CORE = ("row_id", "outcome", "reasons")
 
 #: Shards of a bucket that are read at once: each request takes 10 to 50 ms, even a small one.
 _READERS = 16
@@ -57,6 +62,7 @@ class StagedShard:
     outcomes: Counter[str] = field(default_factory=Counter)
     failures: Counter[str] = field(default_factory=Counter)
     bytes: int = 0
+    faults: dict[str, Faults] = field(default_factory=dict)
 
 
 def failure_columns(schema: pa.Schema) -> list[str]:
@@ -73,20 +79,45 @@ def stage_shard(
     """
     rows = pa.concat_tables(tables).sort_by("row_id")
     ids = rows["row_id"].to_numpy()
-    digest = hashlib.blake2b(ids.tobytes(), digest_size=8).hexdigest()
-    name = f"{part}-{digest}.parquet"
-    rejected = rows.filter(pc.equal(rows["outcome"], "failed"))
-    packed: dict[str, Any] = {"compression": "zstd", "compression_level": sink.compression_level}
-    if rejected.num_rows:
-        write_parquet(rejected, run.staging / f"rejects-{name}", **packed)
-    size = write_parquet(rows, run.staging / name, **packed)
+    name = f"{part}-{digest_of_ids(ids)}.parquet"
+    size = stage(run, name, rows, sink)
     return StagedShard(
         name=name,
         row_ids=ids,
         outcomes=_counted(rows["outcome"]),
-        failures=sum((_kinds(rows[c]) for c in failure_columns(rows.schema)), Counter()),
+        failures=kinds_in(rows),
         bytes=size,
+        faults=faults(rows),
     )
+
+
+def stage(run: RunDir, name: str, rows: pa.Table, sink: SinkConfig) -> int:
+    """Write `rows` as the shard `name`, and its failed rows as rejects, into staging.
+
+    Returns the size of the shard in bytes. Raises as `stage_shard`.
+    """
+    rejected = rows.filter(pc.equal(rows["outcome"], "failed"))
+    packed: dict[str, Any] = {"compression": "zstd", "compression_level": sink.compression_level}
+    if rejected.num_rows:
+        write_parquet(rejected, run.staging / f"rejects-{name}", **packed)
+    return write_parquet(rows, run.staging / name, **packed)
+
+
+def digest_of_ids(ids: np.ndarray) -> str:
+    """16 hex digits that name a set of int64 row ids (n,), given in ascending order."""
+    return hashlib.blake2b(ids.tobytes(), digest_size=8).hexdigest()
+
+
+def open_shard(path: RunPath) -> NamedParquet:
+    """A committed shard. Raises RunDamaged (also for a Parquet file of something else)."""
+    file = parquet(path)
+    schema = file.schema_arrow
+    lacking = [name for name in _CORE if name not in schema.names]
+    if lacking:
+        raise damaged(path, f"it lacks the columns {', '.join(lacking)}")
+    if schema.field("row_id").type != pa.int64():
+        raise damaged(path, f"its row_id is {schema.field('row_id').type}, not int64")
+    return file
 
 
 def done_ids(run: RunDir, part: str) -> np.ndarray:
@@ -117,6 +148,7 @@ class Totals:
     outcomes: Counter[str] = field(default_factory=Counter)
     failures: Counter[str] = field(default_factory=Counter)
     reasons: Counter[str] = field(default_factory=Counter)
+    retryable: int = 0  #: rows with a failure, whatever their outcome
 
 
 def totals(run: RunDir) -> Totals:
@@ -128,9 +160,19 @@ def totals(run: RunDir) -> Totals:
         total.rows += rows.num_rows
         total.outcomes.update(_counted(rows["outcome"]))
         total.reasons.update(_counted(pc.list_flatten(rows["reasons"])))
-        for column in failure_columns(rows.schema):
-            total.failures.update(_kinds(rows[column]))
+        total.failures.update(kinds_in(rows))
+        total.retryable += int(with_failure(rows).sum())
     return total
+
+
+def with_failure(rows: pa.Table, kinds: Collection[str] = ()) -> np.ndarray:
+    """Which rows have a failure of one of `kinds` in any column, bool (n,); no kinds: of any."""
+    found = np.zeros(rows.num_rows, bool)
+    for column in failure_columns(rows.schema):
+        kind = pc.struct_field(rows[column], "kind")
+        hit = pc.is_in(kind, pa.array(sorted(kinds))) if kinds else pc.is_valid(kind)
+        found |= hit.to_numpy().astype(bool)
+    return found
 
 
 def find_row(run: RunDir, row_id: int) -> dict[str, object] | None:
@@ -138,7 +180,7 @@ def find_row(run: RunDir, row_id: int) -> dict[str, object] | None:
     files = run.shard_files()
     for path, ids in zip(files, each(files, ids_of), strict=True):
         if row_id in ids:
-            rows = parquet(path).read()
+            rows = open_shard(path).read()
             found: dict[str, object] = rows.filter(pc.equal(rows["row_id"], row_id)).to_pylist()[0]
             return found
     return None
@@ -147,12 +189,12 @@ def find_row(run: RunDir, row_id: int) -> dict[str, object] | None:
 def iter_rows(run: RunDir, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
     """Stream the given columns of all shards."""
     for path in run.shard_files():
-        yield from parquet(path).iter_batches(columns=list(columns))
+        yield from open_shard(path).iter_batches(columns=list(columns))
 
 
 def ids_of(path: RunPath) -> np.ndarray:
     """The int64 row ids (n,) of one shard, in file order."""
-    ids: np.ndarray = parquet(path).read(columns=["row_id"])["row_id"].to_numpy()
+    ids: np.ndarray = open_shard(path).read(columns=["row_id"])["row_id"].to_numpy()
     return ids
 
 
@@ -172,7 +214,7 @@ def each(files: Sequence[RunPath], read: Callable[[RunPath], T]) -> Iterator[T]:
 
 
 def _counted_columns(path: RunPath) -> tuple[int, pa.Table]:
-    file = parquet(path)
+    file = open_shard(path)
     columns = ["outcome", "reasons", *failure_columns(file.schema_arrow)]
     return path.stat().st_size, file.read(columns=columns)
 
@@ -182,5 +224,7 @@ def _counted(column: pa.ChunkedArray) -> Counter[str]:
     return Counter({c["values"]: c["counts"] for c in counts.to_pylist()})
 
 
-def _kinds(column: pa.ChunkedArray) -> Counter[str]:
-    return _counted(pc.drop_null(pc.struct_field(column, "kind")))
+def kinds_in(rows: pa.Table) -> Counter[str]:
+    """Failure kind -> failures in all columns of `rows`."""
+    columns = [pc.struct_field(rows[name], "kind") for name in failure_columns(rows.schema)]
+    return sum((_counted(pc.drop_null(kinds)) for kinds in columns), Counter())

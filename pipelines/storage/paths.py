@@ -23,6 +23,7 @@ import pyarrow.parquet as pq
 from actors.failures import FailureKind, ItemFailure
 from pipelines.errors import ConfigError, OutputUnwritable, RunUnreadable
 from pipelines.storage.bucket import Bucket, connected
+from pipelines.storage.damage import NamedParquet, named
 from pipelines.storage.local import replacing
 from pipelines.storage.objects import Entry, Status, StorageSettings, is_bucket
 from pipelines.storage.remote_file import RemoteFile
@@ -283,18 +284,22 @@ def listed(folder: RunPath, pattern: str) -> list[RunPath]:
     return [*sorted(folder.glob(pattern))] if isinstance(folder, Path) else [*folder.glob(pattern)]
 
 
-def parquet(path: RunPath) -> pq.ParquetFile:
-    """The Parquet file at `path`. From a bucket, only the requested columns are downloaded."""
-    if isinstance(path, BucketPath):
-        return pq.ParquetFile(path.opened(), pre_buffer=True)
-    return pq.ParquetFile(path)
+def parquet(path: RunPath) -> NamedParquet:
+    """The Parquet file at `path`. From a bucket, only the requested columns are downloaded.
+
+    Opening and reading raise RunDamaged and RunUnreadable, which name the file.
+    """
+    with named(path):
+        return NamedParquet(path, path.opened() if isinstance(path, BucketPath) else path)
 
 
 def write_parquet(rows: pa.Table, path: RunPath, **options: Any) -> int:
     """Write a table atomically as one file. Returns its size in bytes. Raises OSError.
 
-    On a disk it is flushed: a power failure leaves the whole file or none.
+    On a disk it is flushed: a power failure leaves the whole file or none. Pages have checksums:
+    without them four of five flipped bits are read as wrong values, with them none.
     """
+    options = {"write_page_checksum": True, **options}
     if isinstance(path, BucketPath):
         buffer = pa.BufferOutputStream()
         pq.write_table(rows, buffer, **options)

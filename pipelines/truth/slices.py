@@ -24,7 +24,7 @@ import pyarrow.parquet as pq
 from pipelines.errors import ConfigError
 from pipelines.measures.intervals import Interval, Ints
 from pipelines.runs.directory import RunDir
-from pipelines.storage.paths import parquet
+from pipelines.runs.shards import open_shard
 
 #: A slice with fewer images or pages is small: one of them moves the figure by 3 %.
 SMALL = 30
@@ -134,7 +134,7 @@ def schema_of(run: RunDir) -> pa.Schema:
     files = run.shard_files()
     if not files:
         raise ConfigError(f"{run.path} holds no finished row", "run it first: nightjar run CONFIG")
-    return parquet(files[0]).schema_arrow
+    return open_shard(files[0]).schema_arrow
 
 
 def _leaf(schema: pa.Schema, name: str) -> pa.DataType | None:

@@ -20,9 +20,8 @@ from pipelines.export.page import COLUMNS, Include
 from pipelines.pages.fetch import FetchConfig
 from pipelines.review.answers import ReviewAnswers
 from pipelines.runs.directory import RunDir
-from pipelines.runs.shards import iter_rows
+from pipelines.runs.shards import iter_rows, open_shard
 from pipelines.sources.manifest import load_summary
-from pipelines.storage.paths import parquet
 
 Format = Literal["text", "markdown", "jsonl", "hocr", "alto", "pdf"]
 
@@ -120,8 +119,8 @@ class Source:
         shards = run.shard_files()
         if not shards:
             raise ConfigError(f"{run.path} has no finished rows", "call nightjar run first")
-        known = parquet(shards[0]).schema_arrow.names
-        rows = sum(parquet(path).metadata.num_rows for path in shards)
+        known = open_shard(shards[0]).schema_arrow.names
+        rows = sum(open_shard(path).metadata.num_rows for path in shards)
         return cls(
             fetch=fetch,
             root=root_of(record["config"].get("source", {}).get("path")),

@@ -26,9 +26,8 @@ from pipelines.export.labels.formats import WRITERS
 from pipelines.export.labels.image import LabelledImage
 from pipelines.review.answers import ReviewAnswer, ReviewAnswers
 from pipelines.runs.directory import RunDir
-from pipelines.runs.shards import iter_rows
+from pipelines.runs.shards import iter_rows, open_shard
 from pipelines.storage.output_errors import output_errors
-from pipelines.storage.paths import parquet
 
 COLUMNS = ("row_id", "uri", "page", "width", "height", "outcome", "instances")
 
@@ -125,7 +124,7 @@ def _check(run: RunDir, out: Path) -> None:
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise ConfigError(f"{out} exists already", "name another directory, or remove this one")
     for path in run.shard_files()[:1]:
-        lacking = [name for name in COLUMNS if name not in parquet(path).schema_arrow.names]
+        lacking = [name for name in COLUMNS if name not in open_shard(path).schema_arrow.names]
         if lacking:
             raise ConfigError(
                 f"{run.path} has no labels: its rows lack {', '.join(lacking)}",

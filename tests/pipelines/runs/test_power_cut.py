@@ -18,7 +18,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -26,6 +25,8 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
+
+pytest_plugins = ["in_memory"]
 
 _WRITER = """
 import sys, itertools, time
@@ -79,28 +80,17 @@ def mounted(image: Path, at: Path) -> Iterator[bool]:
 
 
 @pytest.fixture
-def folder(tmp_path: Path) -> Iterator[Path]:
-    """A folder in memory; `tmp_path` if there is no room for an image and its copy."""
-    memory = Path("/dev/shm")
-    if not os.access(memory, os.W_OK) or shutil.disk_usage(memory).free < 3 * _IMAGE_BYTES:
-        yield tmp_path
-        return
-    with tempfile.TemporaryDirectory(prefix="nightjar-", dir=memory) as inside:
-        yield Path(inside)
-
-
-@pytest.fixture
-def disk(folder: Path) -> Iterator[Path]:
-    """An empty ext4 file system, mounted at folder/disk; its image is folder/image."""
-    image = folder / "image"
+def disk(memory_folder: Path) -> Iterator[Path]:
+    """An empty ext4 file system, mounted at FOLDER/disk; its image is FOLDER/image."""
+    image = memory_folder / "image"
     with image.open("wb") as file:
         file.truncate(_IMAGE_BYTES)
     if os.geteuid() or not shutil.which("mkfs.ext4") or not _run("mkfs.ext4", "-q", image):
         pytest.skip("needs root and mkfs.ext4")
-    with mounted(image, folder / "disk") as works:
+    with mounted(image, memory_folder / "disk") as works:
         if not works:
             pytest.skip("needs loop devices")
-        yield folder / "disk"
+        yield memory_folder / "disk"
 
 
 def copied(image: Path, copy: Path) -> None:

@@ -72,7 +72,7 @@ def test_failed_rows_stand_in_rejects_too_and_are_counted(run: RunDir) -> None:
 
 def test_rejects_of_a_shard_that_was_never_committed_go(run: RunDir) -> None:
     (run.rejects / "p-0.parquet").write_bytes(b"")
-    run.drop_orphaned_rejects()
+    run.sweep()
     assert list(run.rejects.iterdir()) == []
 
 

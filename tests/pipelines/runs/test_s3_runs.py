@@ -16,7 +16,14 @@ from bucket_driver import plan, started
 from doubles.troubled_s3 import TroubledS3
 
 from actors.failures import FAILURE, FailureKind, ItemFailure
-from pipelines.errors import OutputUnwritable, RunBusy, RunConflict, RunNotFound, RunUnreadable
+from pipelines.errors import (
+    OutputUnwritable,
+    RunBusy,
+    RunConflict,
+    RunDamaged,
+    RunNotFound,
+    RunUnreadable,
+)
 from pipelines.pages.fetch import FetchConfig, PageFetcher
 from pipelines.runs import bucket_store
 from pipelines.runs.bucket_store import BucketStore
@@ -25,7 +32,7 @@ from pipelines.runs.shards import SinkConfig, done_ids, find_row, ids_of, stage_
 from pipelines.sources.manifest import MANIFEST, iter_parts, read_part
 from pipelines.storage.client import Storage
 from pipelines.storage.objects import StorageSettings
-from pipelines.storage.paths import BucketPath
+from pipelines.storage.paths import BucketPath, write_whole
 
 if TYPE_CHECKING:
     from s3_server import Bucket
@@ -203,6 +210,34 @@ def test_a_session_is_recorded_whoever_writes_at_the_same_time(run: RunDir) -> N
     for thread in threads:
         thread.join()
     assert sorted(run.read_record()["sessions"]) == list(range(8))
+
+
+def test_a_session_is_recorded_once_although_the_answer_is_lost(
+    run: RunDir, bucket: Bucket, trouble: TroubledS3
+) -> None:
+    run.write_record({"sessions": []})
+    stumbling = through(trouble, run)
+    for number in range(2):
+        trouble.plan(f"PUT /{bucket.name}/nights/one/run.json", "lost answer")
+        stumbling.change_record(lambda record, n=number: {"sessions": [*record["sessions"], n]})
+    assert trouble.met["lost answer"] == 2
+    assert run.read_record()["sessions"] == [0, 1]
+
+
+def test_a_shard_that_nobody_committed_is_named(
+    run: RunDir, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bucket_store, "_STALE_S", (0.1,))
+    with run.locked():
+        committed(run, rows([1]))
+    write_whole(run.shards / "part-00000-foreign.parquet", b"")
+    with (
+        pytest.raises(RunConflict, match=r"foreign\.parquet was not committed by Nightjar"),
+        run.locked(),
+    ):
+        pass
+    with pytest.raises(RunDamaged, match=r"foreign\.parquet is damaged"):
+        totals(run)
 
 
 def test_a_listing_that_is_behind_is_waited_for(run: RunDir, trouble: TroubledS3) -> None:
