@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import gzip
 import io
 import os
 import subprocess
@@ -21,6 +22,7 @@ from doubles.stumbling_s3 import stumbling_s3
 from actors.failures import FailureKind, ItemFailure
 from pipelines.errors import OutputUnwritable
 from pipelines.storage.client import Storage, StorageSettings
+from pipelines.storage.local import no_answer
 from pipelines.storage.objects import local_path, local_uri, split_member
 
 if TYPE_CHECKING:
@@ -72,6 +74,13 @@ def test_local_faults_have_names(tmp_path: Path) -> None:
         for name in expected
     }
     assert found == expected
+
+
+@pytest.mark.parametrize("name", ["EIO", "ESTALE", "ENOTCONN", "EHOSTDOWN", "ETIMEDOUT"])
+def test_a_mount_that_does_not_answer_is_told_from_a_broken_file(name: str) -> None:
+    assert no_answer(OSError(getattr(errno, name), "from a network file system"))
+    assert not no_answer(FileNotFoundError(errno.ENOENT, "gone"))
+    assert not no_answer(gzip.BadGzipFile("not a gzip file"))
 
 
 def test_a_local_file_that_changed_is_not_read(tmp_path: Path) -> None:
