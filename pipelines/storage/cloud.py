@@ -357,7 +357,7 @@ def _azure(bucket: str, settings: StorageSettings) -> AzureStore:
     place: AzureConfig = {}
     if settings.endpoint_url:
         place = {"endpoint": settings.endpoint_url}
-        if account := _account(settings.endpoint_url):
+        if account := account_of(settings.endpoint_url):
             place["account_name"] = account
     if settings.anonymous:
         place["skip_signature"] = True
@@ -366,7 +366,7 @@ def _azure(bucket: str, settings: StorageSettings) -> AzureStore:
     )
 
 
-def _account(endpoint: str) -> str:
+def account_of(endpoint: str) -> str:
     """The account in ``https://ACCOUNT.blob.core.windows.net`` or ``http://emulator/ACCOUNT``."""
     parts = urlsplit(endpoint)
     host = parts.hostname or ""

@@ -23,6 +23,8 @@ from pipelines.storage.objects import (
 
 _STATUS = re.compile(r"status code: (\d{3})|\(code: (\d{3})\)")
 _CODE = re.compile(r"<Code>(\w+)</Code>")
+_BODY = re.compile(r"<(?:\?xml|Error).*</Error>", re.DOTALL)
+_WORDS = re.compile(r"<Message>([^<\n]*)")
 #: Beginning of a second text that repeats the first with Rust's names.
 _DEBUG = "\n\nDebug source:"
 
@@ -35,7 +37,8 @@ _NO_TOKEN = re.compile(
 #: Errors about who asks, not about what is asked for.
 _CREDENTIAL_CODES = {
     *("AuthenticationFailed", "InvalidAuthenticationInfo", "NoAuthenticationInformation"),
-    *("AccountIsDisabled", "KeyBasedAuthenticationNotPermitted"),  # Azure
+    *("AccountIsDisabled", "KeyBasedAuthenticationNotPermitted"),
+    "AuthorizationFailure",  # Azure: a firewall; Azurite: a wrong key
     *("ExpiredToken", "InvalidSecurity", "AuthenticationRequired"),
     *("AccountProblem", "UserProjectAccountProblem", "SignatureDoesNotMatch"),  # Google
 }
@@ -63,7 +66,7 @@ def _named(uri: str, error: Exception) -> ItemFailure:
     found = _STATUS.search(text)
     status = int(found[1] or found[2]) if found else 0
     code = _CODE.search(text)
-    message = f"{uri}: {text}"
+    message = f"{uri}: {_BODY.sub(_said, text)}"
     if isinstance(error, UnauthenticatedError) or _NO_TOKEN.match(text):
         return CredentialsRefused(message)
     if status == 0:
@@ -73,6 +76,12 @@ def _named(uri: str, error: Exception) -> ItemFailure:
             return ItemFailure(FailureKind.STORAGE_ERROR, f"{message}: certificate")
         return TransientFailure(message)
     return _refused(status, code[1] if code else "", message)
+
+
+def _said(body: re.Match[str]) -> str:
+    """Code and message of an error reply."""
+    found = [one[1] for one in (_CODE.search(body[0]), _WORDS.search(body[0])) if one]
+    return ": ".join(found)
 
 
 def _refused(status: int, code: str, message: str) -> ItemFailure:
