@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from obstore.exceptions import BaseError, UnauthenticatedError
+from obstore.exceptions import BaseError, InvalidPathError, UnauthenticatedError
 
 from actors.failures import FailureKind, ItemFailure
 from pipelines.storage.objects import (
@@ -54,10 +54,12 @@ def failures_of(uri: str) -> Iterator[None]:
         yield
     except FileNotFoundError as error:  # obstore's exception for a 404
         raise _named(uri, error) from error
+    except (InvalidPathError, ValueError) as error:  # keys such as a//b and a/../b
+        text = str(error).partition(_DEBUG)[0]
+        message = f"{uri}: {text}. Such keys cannot be read; rename the object or move it away"
+        raise ItemFailure(FailureKind.STORAGE_ERROR, message) from error
     except BaseError as error:
         raise _named(uri, error) from error
-    except ValueError as error:  # obstore refuses keys such as a//b and a/../b
-        raise ItemFailure(FailureKind.STORAGE_ERROR, f"{uri}: {error}") from error
 
 
 def _named(uri: str, error: Exception) -> ItemFailure:

@@ -81,6 +81,10 @@ def test_a_name_that_obstore_cannot_say_is_named(any_bucket: AnyBucket) -> None:
         fault = fault_of(lambda uri=uri: Storage(any_bucket.settings).read(uri, max_bytes=9))
         assert fault.kind is FailureKind.STORAGE_ERROR
         assert "segment" in fault.message
+    any_bucket.put("in/a//b.png", b"x")
+    with pytest.raises(SourceUnavailable, match="in/a//b") as caught:
+        list(Source(SourceConfig(path=f"{any_bucket.uri}/in"), Storage(any_bucket.settings)))
+    assert "rename the object" in caught.value.message
 
 
 @on_clouds
