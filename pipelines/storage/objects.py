@@ -62,12 +62,12 @@ class StorageSettings(Settings):
         "https://ACCOUNT.blob.core.windows.net; null: AWS, Google, the account of the environment",
     )
     region: str | None = Field(
-        None, description="s3: region of the bucket; null: from boto's default chain"
+        None, description="region of the bucket (S3); null: from boto's default chain"
     )
     anonymous: bool = Field(False, description="send unsigned requests (public buckets)")
     addressing: Literal["auto", "path", "virtual"] = Field(
         "auto",
-        description="s3: path: requests name the bucket in the path; virtual: in the host name",
+        description="where requests to S3 name the bucket: in the path, or in the host name",
     )
     max_attempts: int = Field(
         9,
