@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import closing
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, get_args
@@ -123,9 +124,17 @@ def test_an_engine_that_is_not_installed_is_named(
 
 @isolated
 @pytest.mark.long
-def test_weights_that_cannot_be_downloaded_are_named(there: Isolated) -> None:
-    with pytest.raises(SetupError, match="cannot open korean_PP-OCRv5_mobile_rec on onnxruntime"):
-        there.ask("open", "other", "actors.ocr.paddle_ocr", "PaddleOcr", {"script": "korean"})
+def test_weights_that_cannot_be_downloaded_are_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Through a proxy that nobody listens at, and with no weights from before."""
+    monkeypatch.setenv("PADDLE_PDX_CACHE_HOME", str(tmp_path))
+    for name in ("http_proxy", "https_proxy"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+    assert PYTHON
+    cannot = "PaddleOCR cannot load korean_PP-OCRv5_mobile_rec with engine onnxruntime"
+    with closing(Isolated(PYTHON)) as offline, pytest.raises(SetupError, match=cannot):
+        offline.ask("open", "other", "actors.ocr.paddle_ocr", "PaddleOcr", {"script": "korean"})
 
 
 @isolated
