@@ -168,7 +168,8 @@ def _settings(one: RunDir, other: RunDir) -> list[str]:
         models = next((one["models"] for one in sessions[::-1] if "models" in one), None)
         known = masked({**record.get("result_keys", {}), "models": models or {}})
         found.append(dict(pair for key, value in known.items() for pair in _flat(key, value)))
-    return changed_keys(*found)
+    before, after = found
+    return changed_keys(before, after)
 
 
 def _flat(prefix: str, value: Any) -> Iterator[tuple[str, Any]]:

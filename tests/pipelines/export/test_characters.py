@@ -27,7 +27,6 @@ from pipelines.truth.page_match import names_of
 #: A bell, a colour code, a C1 code, a line break: a file system allows all of them in names.
 ODD = "a\x01\x1b[31m\x9bb\nc"
 TEXT = "left \x1b]0;title\x07 right\x00 \ufffe"
-REASONS = pa.list_(pa.string())
 CONTROL = re.compile("[\x00-\x08\x0b\x0e-\x1f\x7f-\x84\x86-\x9f]")
 
 
@@ -63,8 +62,7 @@ def labels(tmp_path: Path) -> RunDir:
         }
         for number, uri in enumerate(uris)
     ]
-    schema = pa.schema({**dict(zip(SCHEMA.names, SCHEMA.types, strict=True)), "reasons": REASONS})
-    pq.write_table(pa.Table.from_pylist(rows, schema), run.shards / "part-00000-1.parquet")
+    pq.write_table(pa.Table.from_pylist(rows, SCHEMA), run.shards / "part-00000-1.parquet")
     return run
 
 

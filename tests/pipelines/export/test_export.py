@@ -37,6 +37,7 @@ SCHEMA = pa.schema(
         ("width", pa.int32()),
         ("height", pa.int32()),
         ("outcome", pa.string()),
+        ("reasons", pa.list_(pa.string())),
         ("instances", LABELS),
     ]
 )
