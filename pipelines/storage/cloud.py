@@ -142,31 +142,43 @@ class Cloud:
                     uri = f"{self._scheme}://{bucket}/{found['path']}"
                     if found["size"] or self._exists(uri):
                         yield _status(uri, found)
-                elif found["path"] > key:  # behind the prefix
-                    return
+                elif self._scheme == "gs" and found["path"] > key:  # behind the prefix
+                    return  # Azure's order is another one if the account has real folders
 
     def _tree(self, prefix: str) -> Iterator[Sequence[ObjectMeta]]:
         """Pages of a folder at any depth. obstore lists only whole folders."""
         bucket, key = split_bucket(prefix)
-        folder = key.rpartition("/")[0]
         stream: Any = None
-        last: str | None = None
+        pages, last = 0, ""
 
         def page() -> Sequence[ObjectMeta] | None:
             nonlocal stream
             with failures_of(prefix):
                 try:
                     if stream is None:
-                        store = self._store(bucket)
-                        stream = store.list(folder, offset=last, chunk_size=_PAGE)
+                        stream = self._behind(bucket, key.rpartition("/")[0], pages, last)
                     return next(stream, None)
                 except BaseException:
-                    stream = None  # the next attempt starts behind the last page
+                    stream = None
                     raise
 
         while found := self._retried(page):
             yield found
-            last = found[-1]["path"]
+            pages, last = pages + 1, found[-1]["path"]
+
+    def _behind(self, bucket: str, folder: str, pages: int, last: str) -> Any:
+        """A listing behind so many pages, of which the last ends with `last`.
+
+        It starts from the beginning: not every store of Azure can start elsewhere.
+        """
+        stream = self._store(bucket).list(folder, chunk_size=_PAGE)
+        for _ in range(pages):
+            again = next(stream, None)
+        if pages and (not again or again[-1]["path"] != last):
+            where = f"{self._scheme}://{bucket}/{folder}"
+            message = f"{where}: its objects changed while it was listed; start again"
+            raise ItemFailure(FailureKind.STORAGE_ERROR, message)
+        return stream
 
     def _folder(self, prefix: str) -> Iterator[Sequence[ObjectMeta]]:
         """The objects directly in a folder, as one page."""

@@ -12,6 +12,7 @@ import contextlib
 import http.client
 import importlib.util
 import json
+import re
 import socket
 import subprocess
 import threading
@@ -21,6 +22,8 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import parse_qs, quote, unquote, urlsplit
+
+PAGE = 50  #: objects in one page of a listing
 
 Reply = tuple[int, list[tuple[str, str]], bytes]
 
@@ -93,9 +96,8 @@ class _Front(BaseHTTPRequestHandler):
             self._answer(*self._written(path, body))
         else:
             headers = {n: value for n, value in self.headers.items() if n.lower() != "host"}
-            self._answer(
-                *self._explained(self.server.request(self.command, self.path, body, headers))
-            )
+            reply = self.server.request(self.command, self.path, body, headers)
+            self._answer(*self._paged(self._explained(reply)))
 
     do_GET = do_PUT = do_POST = do_DELETE = do_HEAD = _handle
 
@@ -154,6 +156,20 @@ class _Front(BaseHTTPRequestHandler):
             code = "NoSuchBucket" if found[0] == 404 else code
         text = f"<Error><Code>{code}</Code></Error>"
         return status, [("Content-Type", "application/xml")], text.encode()
+
+    def _paged(self, reply: Reply) -> Reply:
+        """A listing in pages; fake-gcs-server sends all objects at once."""
+        query = parse_qs(urlsplit(self.path).query)
+        if "list-type" not in query or reply[0] != 200:
+            return reply
+        start = int(query.get("continuation-token", ["0"])[0])
+        every = re.findall(rb"<Contents>.*?</Contents>", reply[2], re.DOTALL)
+        rest = re.sub(rb"<Contents>.*</Contents>", b"", reply[2], flags=re.DOTALL)
+        page = b"".join(every[start : start + PAGE])
+        if start + PAGE < len(every):
+            page += b"<NextContinuationToken>%d</NextContinuationToken>" % (start + PAGE)
+        text = rest.replace(b"</ListBucketResult>", page + b"</ListBucketResult>")
+        return 200, [("Content-Type", "application/xml")], text
 
     def _answer(self, status: int, headers: list[tuple[str, str]], body: bytes) -> None:
         self.send_response_only(status)

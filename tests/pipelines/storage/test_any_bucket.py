@@ -11,11 +11,12 @@ from pathlib import Path
 import pytest
 from any_bucket import AnyBucket, on_clouds, on_every_store, through
 from doubles.troubled_s3 import TroubledS3
-from gcs_server import GcsServer
+from gcs_server import PAGE, GcsServer
 
 from actors.failures import FailureKind, ItemFailure
 from pipelines.errors import OutputUnwritable, SourceUnavailable
 from pipelines.sources.listing import Source, SourceConfig
+from pipelines.storage import cloud
 from pipelines.storage.client import Storage
 from pipelines.storage.cloud import account_of
 from pipelines.storage.local_copies import local_copy
@@ -167,6 +168,27 @@ def test_a_source_is_a_prefix_a_glob_an_object_or_a_list(any_bucket: AnyBucket) 
     assert names("/in/1.png") == ["/in/1.png"]
     assert names("/in/1") == []
     assert names("/lists/night.csv") == ["/in/1.png", "/lists/2.pdf"]
+
+
+@pytest.mark.parametrize("any_bucket", ["gs"], indirect=True)
+def test_a_listing_that_breaks_goes_on_where_it_was(
+    any_bucket: AnyBucket, proxy: TroubledS3, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cloud, "_PAGE", PAGE)
+    for number in range(2 * PAGE + 1):
+        any_bucket.put(f"in/{number:03}", b"x")
+    store = Storage(through(proxy, any_bucket)).bucket(any_bucket.uri)
+    proxy.plan("continuation-token=100", "cut")
+    found = [entry.uri.rpartition("/")[2] for entry in store.list(f"{any_bucket.uri}/in/")]
+    assert found == [f"{number:03}" for number in range(2 * PAGE + 1)]
+    proxy.plan("continuation-token=50", "slow down")
+    listing = store.list(f"{any_bucket.uri}/in/")
+    first = next(listing)
+    any_bucket.put("in/000-new", b"x")
+    with pytest.raises(ItemFailure, match="its objects changed while it was listed"):
+        list(listing)
+    assert first.uri.endswith("/000")
+    assert proxy.met.total() == 2
 
 
 @on_every_store
