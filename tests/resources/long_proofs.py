@@ -9,12 +9,13 @@ them. `--record-long` writes the long tests that pass into the table.
 
 from __future__ import annotations
 
+import ast
 import csv
 import datetime
 import hashlib
 import math
 import subprocess
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -78,6 +79,23 @@ def share(proofs: Sequence[Proof], minutes: float, commit: str) -> list[Proof]:
     return found[number % len(found)] if found else []
 
 
+def long_tests(folder: Path) -> set[str]:
+    """`path::function` of every function in `folder` with the mark `long`, without importing it."""
+    found = set()
+    for path in folder.rglob("test_*.py"):
+        if "mark.long" in (text := path.read_text()):
+            for node in ast.walk(ast.parse(text)):
+                marks = getattr(node, "decorator_list", [])
+                if "pytest.mark.long" in map(ast.unparse, marks):
+                    found.add(f"{path.relative_to(folder.parent)}::{node.name}")
+    return found
+
+
+def function_of(proof: Proof) -> str:
+    """`path::function`, without the parameters."""
+    return proof.test.partition("[")[0]
+
+
 def _git(*arguments: str) -> str:
     done = subprocess.run(
         ["git", *arguments], cwd=REPOSITORY, capture_output=True, text=True, check=True
@@ -101,9 +119,11 @@ class Share:
         say(f"Long tests of commit {self.commit[:8]}, one of {of} groups of {self.minutes:g} min:")
         for proof in self.picked:
             say(f"  {proof.test}")
-        say("Longer than that, run by hand with `make test-long`:")
+        say("Run by hand with `make test-long`, for they take longer or are not in the table:")
         for proof in too_long(self.table, self.minutes):
             say(f"  {proof.test} ({proof.seconds} s, last passed {proof.last_passed})")
+        for test in sorted(long_tests(REPOSITORY / "tests") - set(map(function_of, self.table))):
+            say(f"  {test} (never passed with --record-long)")
 
 
 class Recorder:
@@ -111,13 +131,13 @@ class Recorder:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.seconds: Counter[str] = Counter()
+        self.seconds: dict[str, float] = defaultdict(float)
         self.not_passed: set[str] = set()
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Add the set-up, the test and the tear-down of a long test."""
         if "long" in report.keywords:
-            self.seconds[report.nodeid] += math.ceil(report.duration)
+            self.seconds[report.nodeid] += report.duration
             if not report.passed:
                 self.not_passed.add(report.nodeid)
 
@@ -127,7 +147,7 @@ class Recorder:
         commit = _git("describe", "--always", "--dirty", "--exclude", "*")
         table = {proof.test: proof for proof in read_table(self.path)}
         for test in self.seconds.keys() - self.not_passed:
-            table[test] = Proof(test, self.seconds[test], today, commit)
+            table[test] = Proof(test, math.ceil(self.seconds[test]), today, commit)
         write_table(list(table.values()), self.path)
 
 
