@@ -63,6 +63,7 @@ def judged(ids: list[int]) -> pa.Table:
     return pa.table(
         {
             "row_id": pa.array(ids, pa.int64()),
+            "uri": [f"/{row_id}.png" for row_id in ids],
             "outcome": ["failed" if fault else "ocr" for fault in faults],
             "reasons": pa.array([[] for _ in ids], pa.list_(pa.string())),
             "fetch_failure": pa.array(faults, FAILURE),

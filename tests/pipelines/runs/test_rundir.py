@@ -24,6 +24,7 @@ def rows(ids: list[int], outcome: str = "ocr") -> pa.Table:
     return pa.table(
         {
             "row_id": pa.array(ids, pa.int64()),
+            "uri": [f"/{row_id}.png" for row_id in ids],
             "outcome": [outcome] * len(ids),
             "reasons": pa.array(
                 [["CORRUPT_IMAGE"] if failed else []] * len(ids), pa.list_(pa.string())

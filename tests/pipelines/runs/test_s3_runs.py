@@ -48,6 +48,7 @@ def rows(ids: list[int], outcome: str = "ocr") -> pa.Table:
     return pa.table(
         {
             "row_id": pa.array(ids, pa.int64()),
+            "uri": [f"/{row_id}.png" for row_id in ids],
             "outcome": [outcome] * len(ids),
             "reasons": pa.array(reasons, pa.list_(pa.string())),
             "fetch_failure": pa.array([failure] * len(ids), FAILURE),
@@ -384,7 +385,7 @@ def test_each_fault_of_a_source_is_named_in_its_row(bucket: Bucket, trouble: Tro
         "slow.png": ("slow down", 1, None),
         "down.png": ("internal error", 4, "STORAGE_ERROR"),
         "silent.png": ("silence", 4, "STORAGE_ERROR"),
-        "denied.png": ("denied", 1, "PERMISSION_DENIED"),
+        "denied.png": ("denied", 2, "PERMISSION_DENIED"),
         "expired.png": ("expired", 4, "PERMISSION_DENIED"),
     }
     listed = []
@@ -398,7 +399,8 @@ def test_each_fault_of_a_source_is_named_in_its_row(bucket: Bucket, trouble: Tro
     pages = pa.Table.from_pylist(
         [dict(zip(MANIFEST.names, row, strict=True)) for row in listed], MANIFEST
     )
-    fetcher = PageFetcher(FetchConfig(storage=settings_through(trouble, 2)))
+    config = FetchConfig(storage=settings_through(trouble, 2))
+    fetcher = PageFetcher(config.knowing([row[1] for row in listed[:2]]))
     fetched = fetcher(pages).to_pylist()
     found = {Path(row["uri"]).name: (row["fetch_failure"] or {}).get("kind") for row in fetched}
     assert found == {name: kind for name, (_, _, kind) in faults.items()}
