@@ -70,8 +70,10 @@ class Fitness:
         good = self._with_result(out)
         if self._readable is None and any(good):
             self._keep(rows.slice(good.index(True), 1))
-        touched = [i for i, kind in enumerate(kinds) if kind or good[i]]
-        if not touched or kinds[touched[-1]] != FailureKind.ENGINE_FAULT:
+        # Other failures say nothing about the device: a broken file never reaches it.
+        faults = [kind == FailureKind.ENGINE_FAULT for kind in kinds]
+        touched = [i for i, fault in enumerate(faults) if fault or good[i]]
+        if not touched or not faults[touched[-1]]:
             return
         message = out[self._actor.failure_column][touched[-1]].as_py()["message"]
         ids = rows["row_id"].to_pylist()

@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
+import pyarrow as pa
 from doubles.counting_reader import CountingReader, ReaderConfig
+
+from actors.contract import appended
+from actors.failures import FailureKind, failure
 
 
 class SpoilsItsDevice(CountingReader):
@@ -18,6 +23,21 @@ class SpoilsItsDevice(CountingReader):
         self._spoiled |= row == self.config.poison_row
         if self._spoiled:
             raise RuntimeError("CUDA error: an illegal memory access was encountered")
+
+
+class SpoilsBesideABrokenFile(SpoilsItsDevice):
+    """The row after the poison row is a broken file, which the device never sees."""
+
+    def __call__(self, rows: pa.Table) -> pa.Table:
+        broken = failure(FailureKind.CORRUPT_IMAGE, "cut off")
+        values: list[dict[str, Any]] = []
+        for row in rows["row_id"].to_pylist():
+            if row == self.config.poison_row + 1:
+                values.append({"read_failure": broken})
+            else:
+                self.meet(row)
+                values.append({"length": 1})
+        return appended(rows, self.writes, values)
 
 
 class SpoiledOnce(SpoilsItsDevice):

@@ -12,7 +12,13 @@ from typing import Any
 import pyarrow as pa
 import pytest
 from doubles.counting_reader import CountingReader, ReaderConfig
-from doubles.spoils_its_device import RaisesFromARow, ReadsNothing, SpoiledOnce, SpoilsItsDevice
+from doubles.spoils_its_device import (
+    RaisesFromARow,
+    ReadsNothing,
+    SpoiledOnce,
+    SpoilsBesideABrokenFile,
+    SpoilsItsDevice,
+)
 from doubles.tiny_job import tiny_rows
 
 from actors.contract import Pool
@@ -70,6 +76,13 @@ def test_a_row_that_spoils_every_device_fails_alone(size: int, poison: int) -> N
     score = night.board.snapshot()["spoils_its_device"]
     assert score.recycled == night.processes - 1
     assert (score.deaths, score.rows) == (0, ROWS)
+
+
+@SIZES
+def test_a_broken_file_does_not_hide_a_spoiled_device(size: int) -> None:
+    """Row 30 spoils the device, row 31 ends the batch as a broken file."""
+    night = Night(SpoilsBesideABrokenFile, size, poison_row=30)
+    assert night.run() == {30: "ENGINE_FAULT", 31: "CORRUPT_IMAGE"}
 
 
 @SIZES
