@@ -3,7 +3,7 @@
 client.py, objects.py         `Storage`; URIs, settings and retries that all backends share
 local.py, walk.py             local files; listing a folder tree
 bucket.py, s3.py              what every object store can do; objects in S3
-cloud.py, cloud_errors.py     objects in Google Cloud and Azure; names of their faults
+cloud/                        objects in Google Cloud and Azure
 remote_file.py                an object as a seekable file
 archives.py                   members of zip and tar files, local or in a bucket
 paths.py, output_errors.py    paths of a run directory, local or in a bucket; write errors
