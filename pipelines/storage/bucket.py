@@ -6,7 +6,7 @@ import functools
 from collections.abc import Iterator
 from typing import IO, Protocol
 
-from pipelines.storage.cloud import Cloud
+from pipelines.storage.cloud.client import Cloud
 from pipelines.storage.objects import Entry, Status, StorageSettings, Stored
 from pipelines.storage.s3 import S3
 

@@ -16,9 +16,9 @@ from gcs_server import PAGE, GcsServer
 from actors.failures import FailureKind, ItemFailure
 from pipelines.errors import OutputUnwritable, SourceUnavailable
 from pipelines.sources.listing import Source, SourceConfig
-from pipelines.storage import cloud
 from pipelines.storage.client import Storage
-from pipelines.storage.cloud import account_of
+from pipelines.storage.cloud import client
+from pipelines.storage.cloud.stores import account_of
 from pipelines.storage.local_copies import local_copy
 from pipelines.storage.objects import (
     BucketMissing,
@@ -174,7 +174,7 @@ def test_a_source_is_a_prefix_a_glob_an_object_or_a_list(any_bucket: AnyBucket) 
 def test_a_listing_that_breaks_goes_on_where_it_was(
     any_bucket: AnyBucket, proxy: TroubledS3, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(cloud, "_PAGE", PAGE)
+    monkeypatch.setattr(client, "_PAGE", PAGE)
     for number in range(2 * PAGE + 1):
         any_bucket.put(f"in/{number:03}", b"x")
     store = Storage(through(proxy, any_bucket)).bucket(any_bucket.uri)

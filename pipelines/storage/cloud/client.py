@@ -1,22 +1,17 @@
 """Objects in Google Cloud Storage (``gs://``) and Azure Blob Storage (``az://``), by obstore.
 
-Retries are ours, as for S3: obstore's own do not renew credentials between attempts. Credentials:
-google.auth's chain for Google, because it also knows workload identity federation; obstore's own
-chain for Azure.
+Retries are ours, as for S3: obstore's own do not renew credentials between attempts.
 """
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from datetime import UTC, timedelta
 from typing import IO, TYPE_CHECKING, Any, TypeVar
-from urllib.parse import urlsplit
-
-from obstore.store import AzureStore, GCSStore
 
 from actors.failures import FailureKind, ItemFailure
-from pipelines.storage.cloud_errors import failures_of
+from pipelines.storage.cloud.errors import failures_of
+from pipelines.storage.cloud.stores import Store, azure_store, google_store
 from pipelines.storage.objects import (
     BucketMissing,
     CredentialsRefused,
@@ -33,7 +28,6 @@ from pipelines.storage.objects import (
 
 if TYPE_CHECKING:
     from obstore import GetResult, ObjectMeta, PutMode
-    from obstore.store import AzureConfig, ClientConfig, GCSCredential, RetryConfig
 
 T = TypeVar("T")
 
@@ -45,11 +39,6 @@ _CHUNK = 1 << 20
 _ONE_REQUEST = 32 << 20
 _MOST_BYTES = 5_000 << 20  #: Azure's limit for one request
 
-#: Our own timeouts and retries apply: obstore's limit is 30 s for a whole request.
-_WHOLE_REQUEST = timedelta(days=1)
-_ONE_TRY: RetryConfig = {"max_retries": 0, "retry_timeout": timedelta(0)}
-_SCOPE = "https://www.googleapis.com/auth/devstorage.read_write"
-
 
 class Cloud:
     """The stores of one scheme, ``gs`` or ``az``. A `Bucket`: see there."""
@@ -58,7 +47,7 @@ class Cloud:
         self._scheme = scheme
         self._settings = settings
         self._lock = threading.Lock()
-        self._made: dict[str, GCSStore | AzureStore] = {}  # by bucket
+        self._made: dict[str, Store] = {}  # by bucket
 
     @property
     def never(self) -> str:
@@ -292,10 +281,10 @@ class Cloud:
                 self._made.clear()
             return retried(tries, attempt)
 
-    def _store(self, bucket: str) -> GCSStore | AzureStore:
+    def _store(self, bucket: str) -> Store:
         with self._lock:
             if bucket not in self._made:
-                make = _google if self._scheme == "gs" else _azure
+                make = google_store if self._scheme == "gs" else azure_store
                 self._made[bucket] = make(bucket, self._settings)
             return self._made[bucket]
 
@@ -316,70 +305,3 @@ def _etag(meta: Any) -> str:
 
 def _size(body: bytes | IO[bytes]) -> int:
     return len(body) if isinstance(body, bytes) else body.seek(0, 2)
-
-
-def _options(settings: StorageSettings) -> ClientConfig:
-    return {
-        "allow_http": (settings.endpoint_url or "").startswith("http://"),
-        "connect_timeout": timedelta(seconds=settings.connect_timeout_s),
-        "read_timeout": timedelta(seconds=settings.read_timeout_s),
-        "timeout": _WHOLE_REQUEST,
-    }
-
-
-def _google(bucket: str, settings: StorageSettings) -> GCSStore:
-    place: dict[str, Any] = {"base_url": settings.endpoint_url} if settings.endpoint_url else {}
-    return GCSStore(
-        bucket,
-        **place,
-        skip_signature=settings.anonymous,
-        credential_provider=_no_token if settings.anonymous else _GoogleTokens(),
-        client_options=_options(settings),
-        retry_config=_ONE_TRY,
-    )
-
-
-def _no_token() -> GCSCredential:
-    """For writes to an emulator: obstore asks for a token there, also if it signs nothing."""
-    return {"token": "anonymous", "expires_at": None}
-
-
-class _GoogleTokens:
-    """Tokens of google.auth's default chain; obstore asks for one when the last has expired."""
-
-    def __init__(self) -> None:
-        self._credentials: Any = None
-
-    def __call__(self) -> GCSCredential:
-        # Imported late: 0.3 s, which readers of other stores need not wait for.
-        import google.auth
-        from google.auth.transport.requests import Request
-
-        if self._credentials is None:
-            self._credentials, _ = google.auth.default(scopes=[_SCOPE])
-        self._credentials.refresh(Request())
-        expiry = self._credentials.expiry
-        return {
-            "token": self._credentials.token,
-            "expires_at": expiry.replace(tzinfo=UTC) if expiry else None,
-        }
-
-
-def _azure(bucket: str, settings: StorageSettings) -> AzureStore:
-    place: AzureConfig = {}
-    if settings.endpoint_url:
-        place = {"endpoint": settings.endpoint_url}
-        if account := account_of(settings.endpoint_url):
-            place["account_name"] = account
-    if settings.anonymous:
-        place["skip_signature"] = True
-    return AzureStore(
-        bucket, config=place, client_options=_options(settings), retry_config=_ONE_TRY
-    )
-
-
-def account_of(endpoint: str) -> str:
-    """The account in ``https://ACCOUNT.blob.core.windows.net`` or ``http://emulator/ACCOUNT``."""
-    parts = urlsplit(endpoint)
-    host = parts.hostname or ""
-    return host.partition(".")[0] if ".blob." in host else parts.path.strip("/")
