@@ -28,7 +28,7 @@ SECRETS = {
     "a Hugging Face token": "hf_" + "abcdefghijklmnopqrstuvwxyzABCDEFGH",
     "an API key (sk-...)": "sk-" + "proj-0123456789abcdefghijABCDEFGHIJ",
     "a Google API key": "AIza" + "SyA0123456789abcdefghijklmnopqrstuv",
-    "an Authorization header": "Authorization: " + "Bearer abcdefghijklmnopqrst0123",
+    "an Authorization header": "Authorization: Bear" + "er abcdefghijklmnopqrst0123",
     "a signed URL": "https://a.blob.core.windows.net/c/x?se=1" + "&sig=" + "a%2B" * 12,
 }
 

@@ -359,7 +359,8 @@ def test_what_cannot_be_exported_is_named(run: RunDir, tmp_path: Path) -> None:
         export(run, tmp_path / "taken" / "file" / "out", "coco")
     pages = RunDir(tmp_path / "pages")
     pages.create()
-    pq.write_table(pa.table({"row_id": [1], "text": ["page"]}), pages.shards / "p.parquet")
+    row = {"row_id": [1], "text": ["page"], "outcome": ["ocr"], "reasons": [["none"]]}
+    pq.write_table(pa.table(row), pages.shards / "p.parquet")
     with pytest.raises(ConfigError, match="has no labels: its rows lack uri, page, width"):
         export(pages, tmp_path / "out", "coco")
 

@@ -48,6 +48,7 @@ def run_of(folder: Path, images: dict[str, list[dict[str, Any]] | None]) -> RunD
             "width": [SIZE] * count,
             "height": [SIZE] * count,
             "outcome": ["accepted"] * count,
+            "reasons": pa.array([[]] * count, pa.list_(pa.string())),
             "instances": pa.array(list(images.values()), LABELS),
         }
     )
