@@ -35,6 +35,7 @@ _METADATA = {
         {"email": "night@nights.iam", "scopes": [], "aliases": ["default"]}
     ).encode(),
 }
+_EXCHANGE = "/sts/v1/token"  #: gives a token for that of another cloud
 _TOKEN = "/computeMetadata/v1/instance/service-accounts/default/token"
 
 
@@ -54,6 +55,11 @@ class GcsServer(ThreadingHTTPServer):
         """Variables that lead google.auth to the metadata server."""
         here = f"127.0.0.1:{self.server_port}"
         return {"GCE_METADATA_HOST": here, "GCE_METADATA_IP": here}
+
+    @property
+    def exchange(self) -> str:
+        """Where the token of another cloud is exchanged (workload identity federation)."""
+        return self.url + _EXCHANGE
 
     def make_bucket(self, name: str) -> None:
         body = json.dumps({"name": name}).encode()
@@ -88,7 +94,10 @@ class _Front(BaseHTTPRequestHandler):
     def _handle(self) -> None:
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         path = urlsplit(self.path).path
-        if path.startswith("/computeMetadata") or path == "/":
+        if path == _EXCHANGE:
+            kind = "urn:ietf:params:oauth:token-type:access_token"
+            self._answer(200, [("Content-Type", _JSON)], self._token(issued_token_type=kind))
+        elif path.startswith("/computeMetadata") or path == "/":
             self._answer(*self._metadata(path))
         elif not self._is_known():
             self._answer(401, [], b"<Error><Code>AuthenticationRequired</Code></Error>")
@@ -106,13 +115,15 @@ class _Front(BaseHTTPRequestHandler):
         if path == _TOKEN:
             if not self.server.gives_tokens:
                 return 404, told, b"no service account"
-            self.server.tokens += 1
-            token = {"access_token": f"token-{self.server.tokens}", "token_type": "Bearer"}
-            told = [("Metadata-Flavor", "Google"), ("Content-Type", _JSON)]
-            return 200, told, json.dumps(token | {"expires_in": 3600}).encode()
+            return 200, [("Metadata-Flavor", "Google"), ("Content-Type", _JSON)], self._token()
         if "recursive" in parse_qs(urlsplit(self.path).query):
             told = [("Metadata-Flavor", "Google"), ("Content-Type", _JSON)]
         return 200, told, _METADATA.get(path, b"")
+
+    def _token(self, **more: str) -> bytes:
+        self.server.tokens += 1
+        token = {"access_token": f"token-{self.server.tokens}", "token_type": "Bearer"}
+        return json.dumps(token | {"expires_in": 3600} | more).encode()
 
     def _is_known(self) -> bool:
         token = (self.headers.get("Authorization") or "").removeprefix("Bearer ")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import os
 import zipfile
 from collections.abc import Callable
@@ -287,6 +288,31 @@ def test_google_gives_new_tokens_for_those_that_were_revoked(
     finally:
         gcs_server.gives_tokens = True
     assert storage.read(uri, max_bytes=9) == b"12345"
+
+
+@pytest.mark.parametrize("any_bucket", ["gs"], indirect=True)
+def test_another_clouds_identity_is_exchanged_for_a_token(
+    any_bucket: AnyBucket, gcs_server: GcsServer, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Workload identity federation: no key, only the token file that the other cloud renews."""
+    uri = any_bucket.put("a", b"12345")
+    (tmp_path / "token").write_text("of another cloud")
+    pool = "projects/1/locations/global/workloadIdentityPools/nights/providers/eks"
+    account = {
+        "type": "external_account",
+        "audience": f"//iam.googleapis.com/{pool}",
+        "subject_token_type": "urn:ietf:params:oauth:token-type:jwt",
+        "token_url": gcs_server.exchange,
+        "credential_source": {"file": str(tmp_path / "token")},
+    }
+    (tmp_path / "account.json").write_text(json.dumps(account))
+    monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(tmp_path / "account.json"))
+    monkeypatch.setenv("GOOGLE_CLOUD_PROJECT", "nights")
+    gcs_server.gives_tokens = False  # the metadata server has none
+    try:
+        assert Storage(any_bucket.settings).read(uri, max_bytes=9) == b"12345"
+    finally:
+        gcs_server.gives_tokens = True
 
 
 @on_clouds
