@@ -25,6 +25,7 @@ from doubles.troubled_s3 import TroubledS3
 from actors.failures import FailureKind, ItemFailure
 from pipelines.errors import SourceUnavailable, WorkerUnfit
 from pipelines.pages.fetch import FetchConfig, PageFetcher
+from pipelines.run import Run
 from pipelines.runs.directory import RunDir
 from pipelines.runs.refetch import Refetcher
 from pipelines.sources.manifest import MANIFEST
@@ -235,6 +236,16 @@ def test_a_fetcher_stops_and_fails_no_row(tmp_path: Path) -> None:
     (tmp_path / "away").rename(tmp_path / "share")
     again = [row["fetch_failure"] for batch in batches[1:] for row in fetch(batch).to_pylist()]
     assert again == [None] * 8
+
+
+def test_the_workers_of_a_run_know_files_that_were_readable(tmp_path: Path) -> None:
+    (tmp_path / "scans").mkdir()
+    pages = many_pages(tmp_path / "scans", 3)
+    (tmp_path / "scans" / "readme.txt").write_text("no document")
+    with Run.from_file(write_config(tmp_path, tmp_path / "scans")).opened() as run:
+        flow = run.flow()
+    (config,) = (one.config for one in flow.stages if isinstance(one.config, FetchConfig))
+    assert list(config.readable) == [str(page) for page in pages]
 
 
 # The temporary folder.
