@@ -8,15 +8,17 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
 from jobs import cli_curate, cli_pocket, cli_results, cli_submit
+from jobs.console import signals
+from jobs.console.terminal import Terminal, marked
 
 app = typer.Typer(
     name="nightjar",
     help="Label everything by morning: boxes, masks and text for large sets of images and pages.",
     epilog="Exit codes: 0 done, 2 config, 3 source, 4 weights or device, 5 run directory in "
-    "conflict or busy, 6 output not writable, 7 cluster, 8 run failed, 9 no such run, 130 stopped.",
+    "conflict or busy, 6 output not writable, 7 cluster, 8 run failed, 9 no such run, 10 too many "
+    "failures, 130 stopped by a signal.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -28,6 +30,14 @@ serve_app = typer.Typer(no_args_is_help=True, help="Host endpoints that runs can
 ConfigFile = Annotated[Path, typer.Argument(help="a YAML file, see configs/")]
 Overrides = Annotated[
     list[str] | None, typer.Option("--set", metavar="A.B=C", help="override a key; repeatable")
+]
+RetryFailed = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--retry-failed",
+        metavar="KIND",
+        help="process rows with this kind of failure again; `all` for every kind; repeatable",
+    ),
 ]
 New = Annotated[bool, typer.Option("--new", help="start beside an existing run directory")]
 
@@ -41,7 +51,7 @@ def plan(
     """List the source, freeze the manifest, and estimate time and price."""
     from jobs.commands import runs
 
-    runs.plan(Console(), config, overrides or [], new=new, sample=sample)
+    runs.plan(Terminal(), config, overrides or [], new=new, sample=sample)
 
 
 def run(
@@ -56,11 +66,35 @@ def run(
             help="write RUN/report.html at the end",
         ),
     ] = True,
+    accept_failures: Annotated[
+        bool,
+        typer.Option(
+            "--accept-failures",
+            help="go on however many rows fail (limits.same_failure, limits.max_failed_share)",
+        ),
+    ] = False,
+    retry_failed: RetryFailed = None,
+    check_shards: Annotated[
+        bool,
+        typer.Option(
+            "--check-shards",
+            help="read all shards whole; damaged ones are moved to RUN/damaged and processed again",
+        ),
+    ] = False,
 ) -> None:
     """Run a job, or continue one that was interrupted."""
     from jobs.commands import runs
 
-    runs.run(Console(), config, overrides or [], new=new, report=report)
+    changes = [*(overrides or []), *(runs.NO_LIMITS if accept_failures else ())]
+    runs.run(
+        Terminal(),
+        config,
+        changes,
+        new=new,
+        report=report,
+        retry=retry_failed or (),
+        check_shards=check_shards,
+    )
 
 
 def show(
@@ -74,7 +108,7 @@ def show(
     """Show the summary of a run, or everything known about one row."""
     from jobs.commands import runs
 
-    runs.show(Console(), run_dir, row, image)
+    runs.show(Terminal(), run_dir, row, image)
 
 
 def engines(
@@ -83,7 +117,7 @@ def engines(
     """List every engine: installed, importable, weights, device, licences."""
     from jobs.commands.engines import command as job
 
-    job.command(Console(), as_json=as_json)
+    job.command(Terminal(), as_json=as_json)
 
 
 @config_app.command("check")
@@ -91,7 +125,7 @@ def config_check(config: ConfigFile, overrides: Overrides = None) -> None:
     """Validate a config and plan its flow without running anything."""
     from jobs.commands import configs
 
-    configs.check(Console(), config, overrides or [])
+    configs.check(Terminal(), config, overrides or [])
 
 
 @config_app.command("schema")
@@ -109,7 +143,7 @@ def serve_vlm(config: ConfigFile, overrides: Overrides = None) -> None:
     """Host a vision-language model as an OpenAI-compatible endpoint on Ray Serve."""
     from jobs.commands import serve
 
-    serve.vlm(Console(), config, overrides or [])
+    serve.vlm(Terminal(), config, overrides or [])
 
 
 def bench(context: typer.Context) -> None:
@@ -117,7 +151,7 @@ def bench(context: typer.Context) -> None:
     from jobs.commands import bench as job
 
     name = context.args[0] if context.args else None
-    job.command(Console(), name, context.args[1:])
+    job.command(Terminal(), name, context.args[1:])
 
 
 #: Heading of `nightjar --help` -> its commands, in the order in which people need them.
@@ -165,21 +199,24 @@ for _panel, _commands in _COMMANDS.items():
 
 def main() -> None:
     """Run the command; a NightjarError becomes its message, its remedy and its exit code."""
+    signals.interrupt_on_signals()
+    try:
+        _command()
+    except SystemExit as end:
+        signals.end_as(end)
+
+
+def _command() -> None:
     from pipelines.errors import NightjarError
 
     try:
         app(standalone_mode=True)
     except NightjarError as error:
-        console = Console(stderr=True, highlight=False)
-        console.print(f"[bold red]{type(error).__name__}[/]: ", end="")
-        console.print(error.message, markup=False)
+        console = Terminal(stderr=True)
+        marked(console, type(error).__name__, error.message, "bold red")
         if error.remedy:
-            console.print("[bold]What to do[/]: ", end="")
-            console.print(error.remedy, markup=False)
+            marked(console, "What to do", error.remedy, "bold")
         sys.exit(error.exit_code)
-    except KeyboardInterrupt:
-        Console(stderr=True).print("Stopped. What is committed is kept; the same command goes on.")
-        sys.exit(130)
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ from actors.contract import Pool, Settings
 from pipelines.pages.fetch import FetchConfig
 from pipelines.pages.sandbox import renderer_name
 from pipelines.runs.shards import SinkConfig
+from pipelines.secrets import sealed
 from pipelines.sources.listing import SourceConfig
 from pipelines.storage.objects import StorageSettings
 
@@ -40,6 +41,39 @@ class RayConfig(Settings):
         description="rows that go to Ray at once. Larger: the driver needs more memory (50 KB for "
         "each batch). Smaller: the pools restart more often (6 s plus model loading). Fixed when "
         "the manifest is written",
+    )
+
+
+class SameFailure(Settings):
+    """How often one failure of the environment may occur within the last rows of a stage."""
+
+    rows: int = Field(50, ge=1, description="rows with the same failure that stop the run, ...")
+    within: int = Field(200, ge=1, description="... among this many rows of a stage")
+
+
+class Limits(Settings):
+    """When a run stops by itself, and how it stops after a signal."""
+
+    affects_results = False
+
+    same_failure: SameFailure | None = Field(
+        SameFailure(),
+        description="stop (exit code 10) if one failure of the environment fills so much of the "
+        "last rows; their rows stay open. null: never",
+    )
+    max_failed_share: float | None = Field(
+        0.2,
+        ge=0,
+        le=1,
+        description="stop (exit code 10) if a larger share of the rows of this start has failed; "
+        "null: never",
+    )
+    after: int = Field(500, ge=1, description="rows before max_failed_share counts")
+    finish_s: float = Field(
+        15.0,
+        ge=0,
+        description="seconds to finish the rows in flight after Ctrl-C, SIGTERM or SIGHUP; must be "
+        "well below the time until the machine is gone (30 s on Kubernetes by default)",
     )
 
 
@@ -78,6 +112,7 @@ class JobConfig(Settings):
     )
     sink: SinkConfig = SinkConfig()
     ray: RayConfig = RayConfig()
+    limits: Limits = Limits()
     prices: Prices = Prices()
 
     @property
@@ -103,8 +138,12 @@ def result_keys(config: Settings, prefix: str = "") -> dict[str, Any]:
     return found
 
 
-def changed_keys(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
-    """``key: old -> new`` for each key of `result_keys` that differs."""
+def changed_keys(before: Mapping[str, Any], now: Mapping[str, Any], salt: str = "") -> list[str]:
+    """``key: old -> new`` for each key of `result_keys` that differs.
+
+    Secrets are compared, and shown, by their digests. `salt`: of the sealed side, if there is one.
+    """
+    before, now = sealed(before, salt), sealed(now, salt)
     return [
         f"{key}: {before.get(key)!r} -> {now.get(key)!r}"
         for key in sorted({*before, *now})

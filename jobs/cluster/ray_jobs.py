@@ -26,6 +26,9 @@ TIMEOUTS = (10.0, 60.0)
 _PREFIX = "nightjar-"
 #: Exit code of a shell that does not find the program.
 _NO_PROGRAM = 127
+#: Seconds until Ray kills a job that was asked to stop (its default: 3). The run needs
+#: `limits.finish_s` and the time of its last commits. Ray's supervisor of the job reads it.
+_STOP_WAIT = {"RAY_JOB_STOP_WAIT_TIME_S": "60"}
 
 
 def submission_id(run_dir: str) -> str:
@@ -151,9 +154,7 @@ class Head:
         metadata: Mapping[str, str],
     ) -> None:
         """Upload the zip file `archive` and start `entrypoint` in it."""
-        runtime_env: dict[str, Any] = {"working_dir": str(archive)}
-        if env:
-            runtime_env["env_vars"] = dict(env)
+        runtime_env = {"working_dir": str(archive), "env_vars": _STOP_WAIT | dict(env)}
         with self._errors():
             self._client.submit_job(
                 entrypoint=entrypoint,

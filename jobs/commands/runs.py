@@ -12,14 +12,20 @@ from rich.console import Console
 from jobs.commands.report import after_run
 from jobs.console.estimate import print_estimate
 from jobs.console.live import RunView
-from jobs.console.tables import print_run, print_scores
+from jobs.console.signals import stop_on_signals
+from jobs.console.tables import print_run, print_scores, retryable
+from jobs.console.terminal import begun, one_line
 from pipelines.decisions.finished import AnyRow
 from pipelines.errors import ConfigError, NightjarError
 from pipelines.job import find_job
 from pipelines.run import Run
 from pipelines.runs.directory import RunDir
+from pipelines.runs.retrying import failure_kinds
 from pipelines.runs.shards import find_row, totals
 from pipelines.sources.manifest import ManifestSummary, load_summary
+
+#: The overrides of `nightjar run --accept-failures`.
+NO_LIMITS = ("limits.same_failure=null", "limits.max_failed_share=null")
 
 
 def plan(console: Console, path: Path, overrides: Sequence[str], *, new: bool, sample: int) -> None:
@@ -32,15 +38,28 @@ def plan(console: Console, path: Path, overrides: Sequence[str], *, new: bool, s
             print_estimate(console, run, left, sample)
 
 
-def run(console: Console, path: Path, overrides: Sequence[str], *, new: bool, report: bool) -> None:
+def run(
+    console: Console,
+    path: Path,
+    overrides: Sequence[str],
+    *,
+    new: bool,
+    report: bool,
+    retry: Sequence[str] = (),
+    check_shards: bool = False,
+) -> None:
     """`nightjar run`."""
+    kinds = failure_kinds(retry)
+    stop = stop_on_signals()
     with Run.from_file(path, overrides, new=new).opened() as run:
         summary, unit = _planned(console, run), run.job.unit
         with RunView(console, unit) as view:
-            session = run.execute(view)
+            session = run.execute(view, stop, retry=kinds, check_shards=check_shards)
+        counted = totals(run.directory)
         if session is None:
-            console.print("[bold]Everything is done.[/] No worker was started.")
-        print_run(console, run.directory, unit, summary.pages, totals(run.directory))
+            again = f" {retryable(counted, unit)}." if counted.retryable else ""
+            begun(console, "Everything is done.", f" No worker was started.{again}")
+        print_run(console, run.directory, unit, summary.pages, counted)
         _print_truth(console, run.directory)
     if report:
         after_run(console, run.directory, fresh=session is not None)
@@ -115,4 +134,4 @@ def show(console: Console, run_dir: str | Path, row_id: int | None, image: Path 
     from jobs.console.overlay import draw_row
 
     draw_row(run, cast(AnyRow, row), image)
-    console.print(f"{row['uri']} page {row['page']}: {image}")
+    console.print(f"{one_line(str(row['uri']))} page {row['page']}: {image}", soft_wrap=True)

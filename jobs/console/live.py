@@ -16,11 +16,14 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from jobs.console.terminal import Terminal
 from pipelines.engine.progress import Progress
 
 #: Seconds that a rate covers: short enough that the ETA forgets the start-up.
 _WINDOW_S = 30.0
 _LOG_EVERY_S = 10.0
+#: Share of failed rows that the display names.
+_NOTABLE = 0.01
 
 
 class Rates:
@@ -71,7 +74,7 @@ def counted(console: Console, unit: str, waiting: str) -> Iterator[Callable[[int
     `waiting`: shown until the first call.
     """
     rates, log = Rates(), SparseLog(console)
-    columns = (BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[speed]}"))
+    columns = (BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[speed]}", markup=False))
     with RichProgress(
         *columns, console=console, transient=True, disable=not console.is_terminal
     ) as bar:
@@ -92,7 +95,7 @@ def counted(console: Console, unit: str, waiting: str) -> Iterator[Callable[[int
 def stepped(console: Console, first: str) -> Iterator[Callable[[str, int, int], None]]:
     """A progress bar for several steps, or log lines. Call the result with (step, done, total)."""
     log = SparseLog(console)
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn())
     with RichProgress(
         *columns, console=console, transient=True, disable=not console.is_terminal
     ) as bar:
@@ -132,6 +135,7 @@ class RunView:
             else None
         )
         self._logged = 0.0
+        self._said = False
 
     def __enter__(self) -> RunView:
         if self._live:
@@ -148,6 +152,13 @@ class RunView:
             self._live.stop()
 
     def __call__(self, progress: Progress) -> None:
+        if progress.finishing is not None and not self._said:
+            self._said = True
+            say(
+                self._console if self._live else Terminal(stderr=True),  # not across the live view
+                f"Stopping: finishing {progress.finishing:,} {self._unit}s in flight; "
+                "press Ctrl-C again to stop at once",
+            )
         table, summary, stages = self._table(progress)
         if self._live:
             self._live.update(Group(table, Text(summary)))
@@ -186,5 +197,12 @@ class RunView:
         return (
             f"{progress.done_before + finished:,} of {progress.total:,} {self._unit}s, "
             f"{progress.committed.rows + progress.done_before:,} committed, "
+            f"{_failed(progress)}"
             f"{duration(time.time() - progress.started)} elapsed, {eta}"
         )
+
+
+def _failed(progress: Progress) -> str:
+    """`3.1% failed, ` if it is worth a look."""
+    share = progress.failed_share
+    return f"{share:.1%} failed, " if share >= _NOTABLE else ""

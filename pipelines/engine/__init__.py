@@ -6,6 +6,8 @@ stream.py                            sends rows through a Flow as a Ray Data str
 worker.py, fitness.py                runs actors on batches, in a worker process; can it still read?
 scoreboard.py, scoreboard_link.py    progress, and the rows in flight when a worker dies
 waves.py, committer.py               the driver's loop: blocks -> committed shards
+breaker.py                           stops a run in which too many rows fail
+stopping.py, scheduling.py           ends a run after a signal
 progress.py, metrics.py              numbers for the display, and for Prometheus
 native_log.py                        redirects stderr of C++ code to native.log
 """

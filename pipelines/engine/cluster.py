@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext, suppress
@@ -13,35 +14,39 @@ import psutil
 import ray
 from ray._private import ray_constants
 from ray.data import DataContext
-from ray.data._internal.execution.streaming_executor import StreamingExecutor
 
 from pipelines.config import RayConfig
 from pipelines.engine.joined_cluster import remedy
 from pipelines.engine.pools import _DEATHS_AT_START
+from pipelines.engine.scheduling import end_streams
+from pipelines.engine.stopping import Stop, Stopped
 from pipelines.errors import ClusterUnreachable
 
 #: Milliseconds until Ray ends an idle process of our own cluster; must exceed the time per shard.
 _IDLE_MS = 600_000
 
-#: Seconds that the scheduling thread of an aborted stream gets to finish.
-_LAST_LOOP_S = 10.0
+
+#: Seconds between two looks for a signal while Ray starts or ends.
+_LOOK_S = 0.1
 
 
 @contextmanager
-def cluster(config: RayConfig) -> Iterator[None]:
+def cluster(config: RayConfig, stop: Stop | None = None) -> Iterator[None]:
     """Connect to the cluster of the config, or run one on this machine until the block ends.
 
-    Raises ClusterUnreachable.
+    Raises ClusterUnreachable, and Stopped if `stop` has a signal while Ray starts. After Stopped,
+    and after the second signal, Ray is still there: end the process with `end_now`.
     """
-    here = config.address is None
+    here, stop = config.address is None, stop or Stop()
+    keeper = _Keeper(
+        address="local" if here else config.address,
+        log_to_driver=False,
+        logging_level=logging.ERROR,
+        **(_own_settings(config) if here else {}),
+    )
     with _on_loopback() if here else nullcontext():
         try:
-            _started(
-                address="local" if here else config.address,
-                log_to_driver=False,
-                logging_level=logging.ERROR,
-                **(_own_settings(config) if here else {}),
-            )
+            keeper.begin(stop)
         except Exception as error:
             raise ClusterUnreachable(
                 f"cannot start or join Ray at {config.address or 'this machine'}: {error}",
@@ -53,10 +58,58 @@ def cluster(config: RayConfig) -> Iterator[None]:
                 _end_idle_daemons()
             yield
         finally:
-            _end_streams()
-            workers = _workers() if here else []
+            end_streams(stop)
+            if not stop.at_once:
+                workers = _workers() if here else []
+                keeper.end(stop)
+                _end(workers)
+
+
+class _Keeper(threading.Thread):
+    """Starts Ray, waits, and ends it; `settings`: arguments of `ray.init`.
+
+    In the main thread `ray.init` installs a SIGTERM handler that exits with code 15. Ray's daemons
+    end when the thread that started them ends, so one thread does all three.
+    """
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(name="nightjar-ray", daemon=True)
+        self._settings = settings
+        self._error: Exception | None = None
+        self._up, self._leave, self._down = (threading.Event() for _ in range(3))
+
+    def begin(self, stop: Stop) -> None:
+        """Start Ray. Raises the error of `ray.init`, or Stopped."""
+        self.start()
+        while not self._up.wait(_LOOK_S):
+            if stop.signal is not None:
+                raise Stopped(stop.signal)
+        if self._error is not None:
+            raise self._error
+
+    def end(self, stop: Stop) -> None:
+        """End Ray; do not wait for it after a second signal."""
+        self._leave.set()
+        while not (stop.at_once or self._down.wait(_LOOK_S)):
+            pass
+
+    def run(self) -> None:
+        # A closed terminal sends SIGHUP to all processes, but only the driver must act on it.
+        # Children inherit the mask. Ray does the same for SIGINT.
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})
+        logging.getLogger("ray._private.worker").setLevel(logging.ERROR)  # no handler: intended
+        try:
+            _started(**self._settings)
+        except Exception as error:
+            self._error = error
+            return
+        finally:
+            self._up.set()
+        self._leave.wait()
+        try:
             ray.shutdown()
-            _end(workers)
+        finally:
+            self._down.set()
 
 
 def _own_settings(config: RayConfig) -> dict[str, Any]:
@@ -132,18 +185,6 @@ def check_alive() -> None:
             "start the same command again; committed rows are kept. To find the cause, read dmesg "
             "(out of memory?) and /tmp/ray/session_latest/logs",
         )
-
-
-def _end_streams() -> None:
-    """End Ray Data's scheduling threads, which outlive a stream that is not read to its end.
-
-    If such a thread asks for a task's results after `ray.shutdown`, a check in C++ aborts this
-    process (Ray 2.60, `TaskManager::PeekObjectRefStream`).
-    """
-    for thread in threading.enumerate():
-        if isinstance(thread, StreamingExecutor):
-            thread.shutdown(force=True)  # waits 2 s for the loop
-            thread.join(_LAST_LOOP_S)
 
 
 def _workers() -> list[psutil.Process]:

@@ -8,7 +8,7 @@ to staging. The driver checks its row ids against the open rows and commits it
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,11 +16,14 @@ import pyarrow as pa
 import ray
 from ray.exceptions import RayTaskError
 
+from pipelines.engine.breaker import Breaker
 from pipelines.engine.progress import Committed
 from pipelines.errors import NightjarError, RunFailed
 from pipelines.runs.directory import RunDir
+from pipelines.runs.faults import without
 from pipelines.runs.shards import SinkConfig, StagedShard, stage_shard
 from pipelines.storage.output_errors import output_error
+from pipelines.storage.paths import parquet
 
 #: Write tasks at once; more would only wait for the same disk.
 _WRITERS = 4
@@ -28,15 +31,27 @@ _WRITERS = 4
 _FIRST_S = 0.3
 #: The driver writes a smaller first shard itself: the process of a task takes 2 to 3 s to start.
 _FIRST_BYTES = 8 << 20
+#: Seconds between two looks for a signal while shards are written.
+_LOOK_S = 0.5
 
 
 class Committer:
-    """Commits the rows of one manifest part. `owed`: int64 row ids (n,), each expected once."""
+    """Commits the rows of one manifest part. `owed`: int64 row ids (n,), each expected once.
+
+    `breaker`: stops the run when too many rows fail; None: never.
+    """
 
     def __init__(
-        self, run: RunDir, part: str, owed: np.ndarray, sink: SinkConfig, done: Committed
+        self,
+        run: RunDir,
+        part: str,
+        owed: np.ndarray,
+        sink: SinkConfig,
+        done: Committed,
+        breaker: Breaker | None = None,
     ) -> None:
         self._run, self._part, self._sink, self._done = run, part, sink, done
+        self._breaker = breaker
         self._owed = np.sort(owed)
         self._arrived = np.zeros(len(owed), dtype=bool)
         self._gathered: list[tuple[Any, int, int]] = []  # (block ref, first row, end row)
@@ -78,12 +93,24 @@ class Committer:
             self._writing[task] = time.monotonic()
         self._gathered, self._rows, self._bytes = [], 0, 0
 
-    def finish(self) -> None:
-        """Write and commit the rest. Raises RunFailed if a row is missing."""
+    @property
+    def committed(self) -> int:
+        """Number of rows of this part that this session has committed."""
+        return int(self._arrived.sum())
+
+    def finish(self, *, whole: bool = True, check: Callable[[], None] = lambda: None) -> None:
+        """Write and commit the rest. `check` is called every 0.5 s and may raise.
+
+        Raises RunFailed if a row is missing and `whole` is true.
+        """
+        check()
         if self._gathered:
             self.flush()
         while self._writing:
             self._collect(wait=True)
+            check()
+        if not whole:
+            return
         missing = self._owed[~self._arrived]
         if len(missing):
             raise RunFailed(
@@ -107,7 +134,7 @@ class Committer:
         self._done.write_s += time.monotonic() - started
 
     def _collect(self, *, wait: bool) -> None:
-        timeout = None if wait else 0
+        timeout = _LOOK_S if wait else 0
         ready, _ = ray.wait(list(self._writing), timeout=timeout) if self._writing else ([], [])
         for task in ready:
             started = self._writing.pop(task)
@@ -123,7 +150,24 @@ class Committer:
             self._done.write_s += time.monotonic() - started
 
     def commit(self, shard: StagedShard) -> None:
-        """Check a staged shard against the open rows and commit it. Raises RunFailed."""
+        """Check a staged shard against the open rows and commit it.
+
+        Raises RunFailed, or TooManyFailures. Then rows that failed because of the environment are
+        not committed: the next start processes them again.
+        """
+        trip = self._breaker.trip(shard) if self._breaker else None
+        if trip is None:
+            self._accept(shard)
+            return
+        if trip.kind is None:
+            self._accept(shard)
+        else:
+            rows = without(parquet(self._run.staging / shard.name).read(), trip.column, trip.kind)
+            if rows.num_rows:
+                self._accept(stage_shard(self._run, self._part, [rows], self._sink))
+        raise trip.error
+
+    def _accept(self, shard: StagedShard) -> None:
         at = np.searchsorted(self._owed, shard.row_ids)
         known = (at < len(self._owed)) & (
             self._owed[np.minimum(at, len(self._owed) - 1)] == shard.row_ids

@@ -62,8 +62,8 @@ def check_reachable(run: Path) -> None:
             raise OutputUnwritable(
                 f"run_dir {run} is not shared with {', '.join(strangers)} "
                 f"({len(strangers)} of {len(nodes[:_ASKED])} checked nodes)",
-                "put run_dir on s3://, gs:// or az://, or on a file system that every node mounts at "
-                "this path",
+                "put run_dir on s3://, gs:// or az://, or on a file system that every node mounts "
+                "at this path",
             )
 
 

@@ -33,6 +33,12 @@ class Progress:
     scores: dict[str, StageScore] = field(default_factory=dict)
     committed: Committed = field(default_factory=Committed)
     started: float = field(default_factory=time.time)
+    finishing: int | None = None  # after a signal: rows that were in flight then
+
+    @property
+    def failed_share(self) -> float:
+        """Share of this session's committed rows whose outcome is `failed`; 0 without rows."""
+        return self.committed.outcomes["failed"] / max(self.committed.rows, 1)
 
     @property
     def owed(self) -> int:

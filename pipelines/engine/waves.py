@@ -6,8 +6,8 @@ import queue
 import threading
 import time
 import traceback
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +15,14 @@ import pyarrow as pa
 import ray
 
 from pipelines.config import JobConfig
-from pipelines.engine import cluster, pools, stream
+from pipelines.engine import cluster, pools, scheduling, stream
+from pipelines.engine.breaker import Breaker
 from pipelines.engine.committer import Committer
 from pipelines.engine.joined_cluster import check_reachable
 from pipelines.engine.metrics import Meter, RunMetrics
 from pipelines.engine.native_log import native_stderr_to
 from pipelines.engine.progress import OnProgress, Progress
+from pipelines.engine.stopping import Stop
 from pipelines.errors import ClusterUnreachable, NightjarError, RunFailed, WeightsMissing
 from pipelines.flow import Flow
 from pipelines.runs.directory import RunDir
@@ -38,12 +40,21 @@ def run_waves(
     progress: Progress,
     on_progress: OnProgress,
     session: Session,
+    stop: Stop,
+    close: Callable[[], None],
 ) -> None:
     """Send all open rows through the flow, one manifest part at a time, and fill `session`.
 
-    Raises NightjarError; committed rows are kept.
+    `close` records the session; it is called while Ray still runs, because Ray can hang or crash
+    when it ends. After a signal the rows in flight are finished and the rest is left.
+
+    Raises NightjarError or Stopped; committed rows are kept.
     """
-    with native_stderr_to(run.native_log), cluster.cluster(config.ray):
+    with (
+        native_stderr_to(run.native_log),
+        cluster.cluster(config.ray, stop),
+        closing_with(close),
+    ):
         if config.ray.address and isinstance(run.path, Path):
             check_reachable(run.path)
         flow = pools.sized(flow, config.ray, progress.owed)
@@ -51,10 +62,13 @@ def run_waves(
         on_progress = _metered(run.path.name, on_progress)
         session.pools = {s.name: s.pool.model_dump() for s in flow.stages}
         session.start_up_s = round(time.time() - progress.started, 2)
+        breaker = Breaker(config.limits, progress.committed)
         for part, rows in owed(run):
+            if stop.signal is not None:
+                break
             if rows.num_rows:
                 ids = rows["row_id"].to_numpy()
-                committer = Committer(run, part, ids, config.sink, progress.committed)
+                committer = Committer(run, part, ids, config.sink, progress.committed, breaker)
                 starting = Starting(flow, board, config.ray.start_timeout_s)
                 run_wave(
                     flow,
@@ -64,8 +78,18 @@ def run_waves(
                     run,
                     lambda: look(board, progress, on_progress),
                     starting,
+                    Ending(stop, progress, committer),
                 )
-        session.models = _ask(board.setup)["provenance"]
+            session.models = _ask(board.setup)["provenance"]
+
+
+@contextmanager
+def closing_with(close: Callable[[], None]) -> Iterator[None]:
+    """Call `close` at the end of the block, also after an error."""
+    try:
+        yield
+    finally:
+        close()
 
 
 def _metered(run: str, on_progress: OnProgress) -> OnProgress:
@@ -87,10 +111,11 @@ def run_wave(
     run: RunDir,
     look: Callable[[], None],
     starting: Starting,
+    ending: Ending,
 ) -> None:
     """Send `rows` through the flow until `committer` has all; `look` updates the display.
 
-    Raises NightjarError; committed rows are kept.
+    Raises NightjarError or Stopped; committed rows are kept.
     """
     arrivals: queue.Queue[Any] = queue.Queue(maxsize=64)
     # A thread, so that the loop can flush and draw while Ray has no finished blocks.
@@ -102,13 +127,40 @@ def run_wave(
         if arrived is not _NOTHING:
             committer.add(arrived)
         committer.tick()
+        if ending.due(rows.num_rows):
+            break
         if time.monotonic() >= next_look:
             cluster.check_alive()
-            starting.check()
+            if not ending.begun:
+                starting.check()
             look()
             next_look = time.monotonic() + _TICK_S
-    committer.finish()
+    committer.finish(whole=not ending.begun, check=ending.check)
     look()
+
+
+class Ending:
+    """What a wave does after a signal: finish the rows that have been started, and no others."""
+
+    def __init__(self, stop: Stop, progress: Progress, committer: Committer) -> None:
+        self._stop, self._progress, self._committer = stop, progress, committer
+        self.begun = False
+
+    def due(self, rows: int) -> bool:
+        """Whether the wave of `rows` rows must end now. Raises Stopped after a second signal."""
+        self.check()
+        if self._stop.signal is None:
+            return False
+        if not self.begun:
+            left = scheduling.start_nothing_new()
+            self.begun = left is not None
+            if left is not None:
+                self._progress.finishing = max(rows - left - self._committer.committed, 0)
+        return not self._stop.in_time
+
+    def check(self) -> None:
+        """Raise Stopped after a second signal."""
+        self._stop.check()
 
 
 class Starting:
