@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
@@ -12,6 +13,7 @@ from dataclasses import dataclass
 from functools import partial
 from io import StringIO
 from pathlib import Path
+from signal import SIGHUP, SIGINT, SIGTERM
 from typing import Any
 
 import pytest
@@ -97,6 +99,7 @@ def in_this_process(folder: Path, *arguments: str | Path) -> Ended:
     For commands that start no Ray: a run sets up its whole process.
     """
     out, err, argv = StringIO(), StringIO(), sys.argv
+    handlers = {number: signal.getsignal(number) for number in (SIGINT, SIGTERM, SIGHUP)}
     sys.argv = ["nightjar", *map(str, arguments)]
     try:
         with redirect_stdout(out), redirect_stderr(err), chdir(folder):
@@ -105,6 +108,8 @@ def in_this_process(folder: Path, *arguments: str | Path) -> Ended:
         return Ended(int(left.code or 0), out.getvalue(), err.getvalue())
     finally:
         sys.argv = argv
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
     return Ended(0, out.getvalue(), err.getvalue())
 
 
