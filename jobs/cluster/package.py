@@ -15,7 +15,7 @@ from __future__ import annotations
 import io
 import os
 import zipfile
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -110,11 +110,33 @@ def package(
     """
     named, asked = list(_named(root, raw)), [_asked(root, one) for one in include]
     tracked = tracked_files(root)
-    known = {*named, *(tracked or ())}
+    chosen = _chosen(root, tracked, named, asked)
+    files, left_out = _without_secrets(chosen, asked, {*named, *(tracked or ())})
+    untracked = [
+        name
+        for name in untracked_files(root)
+        if name not in files and _wanted(PurePosixPath(name), (), ())
+    ]
+    text = yaml.safe_dump(dict(raw), sort_keys=False)
+    made = Package(files, f".nightjar/{config}", text, left_out, untracked)
+    _check_size(root, made, max_mb)
+    return made
+
+
+def _without_secrets(
+    chosen: Iterable[tuple[str, Path]], asked: Sequence[str], known: Container[str]
+) -> tuple[dict[str, Path], list[str]]:
+    """(files to send, names of files that are left out). Raises ConfigError, see `package`.
+
+    Args:
+        chosen: name and path of each file.
+        asked: names that `--include` gives.
+        known: names of files that git tracks or the config names.
+    """
     files: dict[str, Path] = {}
     left_out: list[str] = []
     suspects: dict[str, str] = {}
-    for name, path in _chosen(root, tracked, named, asked):
+    for name, path in chosen:
         below = PurePosixPath(name)
         if name in asked:
             files[name] = path
@@ -125,15 +147,7 @@ def package(
         else:
             files[name] = path
     _check_suspects(suspects)
-    untracked = [
-        name
-        for name in untracked_files(root)
-        if name not in files and _wanted(PurePosixPath(name), (), ())
-    ]
-    text = yaml.safe_dump(dict(raw), sort_keys=False)
-    made = Package(files, f".nightjar/{config}", text, left_out, untracked)
-    _check_size(root, made, max_mb)
-    return made
+    return files, left_out
 
 
 def _chosen(
