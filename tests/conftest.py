@@ -43,6 +43,8 @@ LONGEST = (
     "pipelines/engine/test_waves.py",
     "pipelines/storage/test_outage.py",
     "pipelines/engine/test_kill.py",
+    "jobs/test_stopping.py",
+    "jobs/test_run_again.py",
     "jobs/test_submit.py",
     "jobs/test_app_browser.py",
     "chaos/test_chaos.py",
