@@ -73,6 +73,18 @@ class Probe(Strict):
     httpGet: HttpGet
 
 
+class Exec(Strict):
+    command: list[str]
+
+
+class Handler(Strict):
+    exec: Exec
+
+
+class Lifecycle(Strict):
+    preStop: Handler
+
+
 class Container(Strict):
     name: Name
     image: str
@@ -83,6 +95,7 @@ class Container(Strict):
     ports: list[ContainerPort] = []
     resources: Resources
     readinessProbe: Probe | None = None
+    lifecycle: Lifecycle | None = None
     securityContext: ContainerSecurity
     volumeMounts: list[Mount] = []
 
@@ -140,6 +153,7 @@ class Affinity(Strict):
 class PodSpec(Strict):
     serviceAccountName: Name | None = None
     automountServiceAccountToken: bool | None = None
+    terminationGracePeriodSeconds: Annotated[int, Field(ge=0)] = 30
     affinity: Affinity | None = None
     nodeSelector: Labels = {}
     tolerations: list[Toleration] = []
