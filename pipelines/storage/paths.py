@@ -246,6 +246,11 @@ def _reading(path: BucketPath) -> Iterator[None]:
 
 
 def _unreadable(fault: ItemFailure) -> RunUnreadable:
+    if fault.kind is FailureKind.OBJECT_CHANGED:
+        return RunUnreadable(
+            f"cannot read: {fault.message}",
+            "nightjar run --retry-failed has replaced it meanwhile: start the command again",
+        )
     return RunUnreadable(
         f"cannot read: {fault.message}",
         f"check bucket, credentials and endpoint ({STORAGE_ENV} as JSON; S3: AWS_ENDPOINT_URL)",

@@ -164,8 +164,10 @@ def test_the_next_start_mends_it(tmp_path: Path, nightjar: Callable[..., Ended])
     assert ended.code == 0, ended.err
     after = of_text(run)
     assert after.keys() == set(TEXTS)
-    assert after["kept"] == before["kept"]
-    assert after["corrupt"]["fetch_failure"] == before["corrupt"]["fetch_failure"]
+    for name in ("kept", "corrupt"):
+        for column in ("row_id", "text", "outcome", "fetch_failure"):
+            assert after[name][column] == before[name][column]
+    assert after["kept"]["text"] == "made by hand: kept"
     assert [after[name]["outcome"] for name in ("failed", *TEXTS[3:])] == ["ocr"] * 3
     record = json.loads((tmp_path / "run" / "run.json").read_text())
     assert record["totals"]["outcomes"] == {"ocr": 4, "failed": 1}

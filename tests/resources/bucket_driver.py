@@ -4,8 +4,11 @@ that may be killed at any moment."""
 from __future__ import annotations
 
 import multiprocessing
+import os
+from collections.abc import Callable
 from multiprocessing.process import BaseProcess
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 
@@ -39,11 +42,22 @@ def _nobody() -> object:
 
 def started(run: RunDir) -> BaseProcess:
     """The driver as a process of its own; forked from a clean one, which has all imports."""
+    return forked(drive, run)
+
+
+def forked(task: Callable[..., None], *arguments: Any) -> BaseProcess:
+    """A process that runs `task`, in the present environment of this process."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(PRELOAD)
-    process = context.Process(target=drive, args=(run,))
+    process = context.Process(target=_run, args=(dict(os.environ), task, *arguments))
     process.start()
     return process
+
+
+def _run(environment: dict[str, str], task: Callable[..., None], *arguments: Any) -> None:
+    """The server has the environment of its start, which may lack a fixture's credentials."""
+    os.environ |= environment
+    task(*arguments)
 
 
 def drive(run: RunDir) -> None:

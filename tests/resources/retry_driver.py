@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import signal
 import sys
@@ -11,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-from bucket_driver import PRELOAD
+from bucket_driver import forked
 
 from actors.failures import FAILURE
 from pipelines.runs.directory import RunDir
@@ -79,11 +78,7 @@ def in_rejects(run: RunDir) -> list[int]:
 
 def started(run: RunDir, step: int | None = None) -> BaseProcess:
     """A process that owes the failed rows again; it kills itself before a step on the disk."""
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(PRELOAD)
-    process = context.Process(target=retry, args=(run, step))
-    process.start()
-    return process
+    return forked(retry, run, step)
 
 
 def retry(run: RunDir, step: int | None = None) -> None:

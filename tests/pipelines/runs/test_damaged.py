@@ -11,14 +11,15 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from retry_driver import ROWS, commit, in_rejects, in_shards, made
+from retry_driver import ROWS, commit, in_rejects, in_shards, made, retry
 
 from pipelines.errors import RunDamaged, RunNotFound, RunUnreadable
+from pipelines.review.importing import REVIEWED, reviewed_ids, reviewed_rows
 from pipelines.runs.damaged import check, set_aside
 from pipelines.runs.directory import RunDir
 from pipelines.runs.shards import iter_rows, open_shard, totals
 from pipelines.sources.manifest import MANIFEST, load_summary, read_part
-from pipelines.storage.paths import RunPath, parquet, write_whole
+from pipelines.storage.paths import RunPath, parquet, write_parquet, write_whole
 
 if TYPE_CHECKING:
     from s3_server import Bucket
@@ -192,6 +193,27 @@ def test_a_damaged_manifest_is_named(tmp_path: Path) -> None:
     part.unlink()
     with pytest.raises(RunUnreadable, match="No such file"):
         read_part(part)
+
+
+@pytest.mark.parametrize("content", ["empty", "torn", "of other columns"])
+def test_damaged_answers_of_reviewers_are_named(local: RunDir, content: str) -> None:
+    path = local.reviewed / "review-1.parquet"
+    write_parquet(REVIEWED.empty_table(), path)
+    assert reviewed_ids(local).tolist() == []
+    write_whole(path, CONTENTS[content](path.read_bytes()))
+    for read in (reviewed_rows, reviewed_ids):
+        with pytest.raises(RunDamaged, match=r"review-1\.parquet is damaged: ") as caught:
+            read(local)
+        assert "import its answers again" in caught.value.remedy
+
+
+def test_a_reader_is_told_that_a_shard_was_replaced_meanwhile(bucket: Bucket) -> None:
+    run = made(RunDir(f"s3://{bucket.name}/night", bucket.settings))
+    listed = run.shard_files()
+    retry(RunDir(run.path))
+    with pytest.raises(RunUnreadable) as caught:
+        [open_shard(path) for path in listed]
+    assert "start the command again" in caught.value.remedy
 
 
 def test_a_shard_that_only_rejects_name_is_none(local: RunDir) -> None:
