@@ -201,12 +201,12 @@ def main() -> None:
     """Run the command; a NightjarError becomes its message, its remedy and its exit code."""
     signals.interrupt_on_signals()
     try:
-        _command()
+        _reported()
     except SystemExit as end:
         signals.end_as(end)
 
 
-def _command() -> None:
+def _reported() -> None:
     from pipelines.errors import NightjarError
 
     try:

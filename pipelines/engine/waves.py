@@ -8,6 +8,7 @@ import time
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -45,16 +46,12 @@ def run_waves(
 ) -> None:
     """Send all open rows through the flow, one manifest part at a time, and fill `session`.
 
-    `close` records the session; it is called while Ray still runs, because Ray can hang or crash
-    when it ends. After a signal the rows in flight are finished and the rest is left.
+    `close` records the session; it is called while Ray still runs, because Ray can hang at its end.
 
     Raises NightjarError or Stopped; committed rows are kept.
     """
-    with (
-        native_stderr_to(run.native_log),
-        cluster.cluster(config.ray, stop),
-        closing_with(close),
-    ):
+    log, ray_runs = native_stderr_to(run.native_log), cluster.cluster(config.ray, stop)
+    with log, ray_runs, closing_with(close):
         if config.ray.address and isinstance(run.path, Path):
             check_reachable(run.path)
         flow = pools.sized(flow, config.ray, progress.owed)
@@ -69,18 +66,11 @@ def run_waves(
             if rows.num_rows:
                 ids = rows["row_id"].to_numpy()
                 committer = Committer(run, part, ids, config.sink, progress.committed, breaker)
+                show = partial(look, board, progress, on_progress)
                 starting = Starting(flow, board, config.ray.start_timeout_s)
-                run_wave(
-                    flow,
-                    rows,
-                    board,
-                    committer,
-                    run,
-                    lambda: look(board, progress, on_progress),
-                    starting,
-                    Ending(stop, progress, committer),
-                )
-            session.models = _ask(board.setup)["provenance"]
+                ending = Ending(stop, progress, committer)
+                run_wave(flow, rows, board, committer, run, show, starting, ending)
+                session.models = _ask(board.setup)["provenance"]
 
 
 @contextmanager
