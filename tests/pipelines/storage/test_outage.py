@@ -193,9 +193,9 @@ def test_a_mount_that_is_gone_is_nobodys_row(tmp_path: Path, how: str, read_befo
 
 
 def test_a_mount_that_comes_back_costs_only_time(tmp_path: Path) -> None:
-    uris, patient = share(tmp_path), local(60)
+    uris, patient = share(tmp_path), local(1.0)
     (tmp_path / "share").rename(tmp_path / "away")
-    back = threading.Timer(1.0, (tmp_path / "away").rename, [tmp_path / "share"])
+    back = threading.Timer(0.3, (tmp_path / "away").rename, [tmp_path / "share"])
     back.start()
     assert patient.read(uris[1], max_bytes=9, etag=None) == b"12345"
     back.join()
