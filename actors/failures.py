@@ -45,11 +45,12 @@ class FailureKind(StrEnum):
     VLM_GARBAGE = "VLM_GARBAGE"  # no valid completion, or implausible text
 
 
-#: Kinds that the environment can cause for any row at that moment: the store, a device, a model, an
-#: endpoint. One alone says nothing; many together stop the run (`limits.same_failure`). The other
-#: kinds are decided by the bytes of a file (also RENDER_CRASH and RENDER_TIMEOUT: a folder of
-#: broken PDFs is no fault of the environment), by the plan (OBJECT_CHANGED: trying again cannot
-#: help), or by the answer of a model to one page.
+#: Kinds that the environment can cause for any row at that moment: the store, a device, a model.
+#: One alone says nothing; many together stop the run (`limits.same_failure`). The other kinds are
+#: decided by the bytes of a file (also RENDER_CRASH and RENDER_TIMEOUT: a folder of broken PDFs is
+#: no fault of the environment), by the plan (OBJECT_CHANGED: trying again cannot help), or by the
+#: answer of a model to one page. VLM_UNREACHABLE and VLM_TIMEOUT do not stop a run: the first
+#: reading is kept, and the endpoint comes back by itself.
 ENVIRONMENTAL = frozenset(
     {
         FailureKind.OBJECT_MISSING,
@@ -58,8 +59,6 @@ ENVIRONMENTAL = frozenset(
         FailureKind.OUT_OF_MEMORY,
         FailureKind.ENGINE_FAULT,
         FailureKind.ENGINE_CRASH,
-        FailureKind.VLM_UNREACHABLE,
-        FailureKind.VLM_TIMEOUT,
     }
 )
 

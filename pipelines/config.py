@@ -45,10 +45,10 @@ class RayConfig(Settings):
 
 
 class SameFailure(Settings):
-    """How often one failure of the environment may occur within the last rows of a stage."""
+    """How often one failure of the environment may occur within the last rows."""
 
     rows: int = Field(50, ge=1, description="rows with the same failure that stop the run, ...")
-    within: int = Field(200, ge=1, description="... among this many rows of a stage")
+    within: int = Field(200, ge=1, description="... among this many rows")
 
 
 class Limits(Settings):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict, deque
+from collections import defaultdict, deque
 from dataclasses import dataclass
 
 from actors.failures import ENVIRONMENTAL
@@ -30,7 +30,7 @@ class Breaker:
 
     def __init__(self, limits: Limits, done: Committed) -> None:
         self._limits, self._done = limits, done
-        self._tried: Counter[str] = Counter()  # failure column -> rows of earlier shards
+        self._before = 0  # rows of earlier shards
         self._last: dict[tuple[str, str], deque[int]] = defaultdict(deque)
         self._examples: dict[str, list[tuple[str, str]]] = {}
 
@@ -42,18 +42,17 @@ class Breaker:
             kind = self._too_often(column, faults)
             if kind is not None:
                 return Trip(self._same(kind, column), column, kind)
+        self._before += len(shard.row_ids)
         return self._share(shard)
 
     def _too_often(self, column: str, faults: Faults) -> str | None:
-        """The environmental kind that fills the window of the last rows of a stage, if one does."""
+        """The environmental kind that fills the window of the last rows, if one does."""
         limit = self._limits.same_failure
-        before = self._tried[column]
-        self._tried[column] += faults.tried
         for kind in sorted(faults.at.keys() & ENVIRONMENTAL) if limit else ():
             assert limit is not None
             last = self._last[column, kind]
             for position in faults.at[kind]:
-                last.append(before + int(position))
+                last.append(self._before + int(position))
                 if len(last) > limit.rows:
                     last.popleft()
                 if len(last) == limit.rows and last[-1] - last[0] < limit.within:

@@ -11,8 +11,6 @@ import pyarrow.compute as pc
 #: Examples for each kind of failure in a column of a shard.
 _EXAMPLES = 3
 _SUFFIX = "_failure"
-#: Stages that see few of the rows: failure column -> a column that is null for all other rows.
-_ASKED = {"vlm_failure": "vlm_usage"}
 
 
 @dataclass(frozen=True)
@@ -20,12 +18,10 @@ class Faults:
     """The failures in one `*_failure` column of a shard.
 
     Attributes:
-        tried: number of rows that this stage has processed; others passed it untouched.
-        at: kind -> positions of its rows among those, ascending, int64 (n,).
+        at: kind -> positions of its rows in the shard, ascending, int64 (n,).
         examples: kind -> up to three (uri, message).
     """
 
-    tried: int
     at: dict[str, np.ndarray] = field(default_factory=dict)
     examples: dict[str, list[tuple[str, str]]] = field(default_factory=dict)
 
@@ -43,22 +39,10 @@ def without(rows: pa.Table, column: str, kind: str) -> pa.Table:
 
 
 def _of_column(rows: pa.Table, column: str) -> Faults:
-    tried = rows.filter(_tried(rows, column))
-    kinds = np.array(pc.struct_field(tried[column], "kind").to_pylist(), dtype=object)
+    kinds = np.array(pc.struct_field(rows[column], "kind").to_pylist(), dtype=object)
     at = {kind: np.flatnonzero(kinds == kind) for kind in {*kinds} - {None}}
-    return Faults(
-        tried.num_rows,
-        at,
-        {kind: _examples(tried.take(some[:_EXAMPLES]), column) for kind, some in at.items()},
-    )
-
-
-def _tried(rows: pa.Table, column: str) -> pa.ChunkedArray:
-    """Whether the stage has processed a row."""
-    asked = _ASKED.get(column)
-    if asked not in rows.column_names:
-        return pa.chunked_array([np.ones(rows.num_rows, dtype=bool)])
-    return pc.or_(pc.is_valid(rows[column]), pc.is_valid(rows[asked]))
+    examples = {kind: _examples(rows.take(some[:_EXAMPLES]), column) for kind, some in at.items()}
+    return Faults(at, examples)
 
 
 def _examples(rows: pa.Table, column: str) -> list[tuple[str, str]]:
