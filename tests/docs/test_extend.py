@@ -9,6 +9,7 @@ import importlib
 import json
 import re
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pyarrow.dataset as ds
@@ -67,8 +68,20 @@ def test_the_record_says_what_measured(finished: Path) -> None:
     assert list(record["sessions"][0]["models"]["sharpness"]) == ["opencv"]
 
 
-def test_show_and_report_need_no_import_of_the_job(finished: Path, nightjar) -> None:
-    shown = nightjar("show", finished)
+@pytest.fixture
+def without_the_job(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """The module of the job cannot be imported, and is not."""
+    monkeypatch.setattr(sys, "path", [p for p in sys.path if not p.endswith("docs/examples")])
+    monkeypatch.delitem(sys.modules, "photo_quality")
+    yield
+    assert "photo_quality" not in sys.modules
+
+
+@pytest.mark.usefixtures("without_the_job")
+def test_show_and_report_need_no_import_of_the_job(finished: Path, command) -> None:
+    with pytest.raises(ModuleNotFoundError):
+        importlib.import_module("photo_quality")
+    shown = command("show", finished)
     assert shown.code == 0, shown.err
     assert "3 of 3 images" in shown.out
     (blurred,) = [
@@ -76,16 +89,14 @@ def test_show_and_report_need_no_import_of_the_job(finished: Path, nightjar) -> 
         for row in ds.dataset(finished / "shards").to_table().to_pylist()
         if row["outcome"] == "review"
     ]
-    drawn = nightjar("show", finished, "--row", str(blurred), "--image", "drawn.png")
+    drawn = command("show", finished, "--row", str(blurred), "--image", "drawn.png")
     assert drawn.code == 0, drawn.err
-    reported = nightjar("report", finished, "--out", "report.html")
+    reported = command("report", finished, "--out", "report.html")
     assert reported.code == 0, reported.err
     assert "3 rows" in reported.out
 
 
-def test_commands_that_need_labels_or_texts_say_so(
-    finished: Path, tmp_path: Path, command
-) -> None:
+def test_commands_that_need_labels_or_texts_say_so(finished: Path, tmp_path: Path, command) -> None:
     run = RunDir(finished)
     with pytest.raises(ConfigError, match="has neither labels nor texts"):
         export_review(run, tmp_path / "review")

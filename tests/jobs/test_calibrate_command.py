@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import yaml
-from conftest import Ended, nightjar_argv
+from conftest import Ended, in_this_process
 from hand_made_runs import IMAGES, label, stored, write_run
 from labelled_runs import labelled_run
 from PIL import Image
@@ -47,9 +46,7 @@ def said(folder: Path, **options: object) -> str:
 def done(finished: Path) -> Ended:
     """What the real command said about it; it wrote into the run."""
     options = ("--target-cer", "0.015", "--language", "en", "--seed", "3")
-    argv = nightjar_argv("calibrate", "run", "--truth", "truth", *options)
-    ended = subprocess.run(argv, cwd=finished, capture_output=True, text=True, check=False)
-    return Ended(ended.returncode, ended.stdout, ended.stderr)
+    return in_this_process(finished, "calibrate", "run", "--truth", "truth", *options)
 
 
 def test_a_run_and_its_truth_become_a_calibration(done: Ended, finished: Path) -> None:

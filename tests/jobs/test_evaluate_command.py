@@ -25,9 +25,9 @@ def said(console: Console) -> str:
     return " ".join(console.export_text().split())
 
 
-def test_labels_are_evaluated_and_compared(nightjar: Command, tmp_path: Path) -> None:
+def test_labels_are_evaluated_and_compared(command: Command, tmp_path: Path) -> None:
     random_world(tmp_path, 50, 1)
-    done = nightjar("evaluate", "run", "--truth", "truth.json", "--slice", "kind")
+    done = command("evaluate", "run", "--truth", "truth.json", "--slice", "kind")
     assert done.code == 0, done.err
     for words in ("50 images", "boxes", "small", "masks", "by kind", "jpeg", "fewer than 30"):
         assert words in done.out
@@ -39,7 +39,7 @@ def test_labels_are_evaluated_and_compared(nightjar: Command, tmp_path: Path) ->
     assert set(written["curves"]) == set(written["classes"])
     for name in ("pr_curves.png", "confusion.png", "slices.png"):
         assert min(Image.open(folder / name).size) > 200
-    compared = nightjar("diff", "run", "run", "--truth", "truth.json", "--out", "out/diff.jsonl")
+    compared = command("diff", "run", "run", "--truth", "truth.json", "--out", "out/diff.jsonl")
     assert compared.code == 0, compared.err
     assert "0 images differ" in compared.out
     assert (tmp_path / "out" / "diff.jsonl").read_bytes() == b""
