@@ -42,7 +42,7 @@ def run_of(folder: Path, images: dict[str, list[dict[str, Any]] | None]) -> RunD
     count = len(images)
     rows = pa.table(
         {
-            "row_id": list(range(count)),
+            "row_id": pa.array(range(count), pa.int64()),
             "uri": list(images),
             "page": [1] * count,
             "width": [SIZE] * count,
