@@ -47,7 +47,6 @@ LONGEST = (
     "jobs/test_run_again.py",
     "jobs/test_submit.py",
     "jobs/test_app_browser.py",
-    "chaos/test_chaos.py",
     "docs/test_extend.py",
     "actors/segmentation/test_sam3.py",
     "pipelines/serving/test_vlm_endpoint.py",

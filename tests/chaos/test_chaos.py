@@ -32,8 +32,10 @@ class LongNight(PoisonPage, HangingPage):
         return failures == {"ENGINE_CRASH": 1, "RENDER_TIMEOUT": 1} and record["codes"] == [0]
 
 
+@pytest.mark.long
 @pytest.mark.timeout(600)
 def test_a_night_of_poison_a_page_that_hangs_and_a_killed_worker(tmp_path: Path) -> None:
+    """The quick tests have each alone: test_waves.py, test_sandbox.py, test_kill.py."""
     outcome = one_night(LongNight, tmp_path, seed=3, pages=60)
     assert outcome.held, outcome
     assert (outcome.listed, outcome.struck) == (63, 1)
