@@ -62,6 +62,10 @@ def test_without_its_server():
 
 def test_quick():
     pass
+
+@pytest.mark.long
+def test_interrupted():
+    raise KeyboardInterrupt
 """
 
 
@@ -87,7 +91,7 @@ def test_a_pass_gets_a_date_and_the_share_names_what_it_ran(tmp_path: Path) -> N
         for name, seconds in (("test_it[False]", 400), ("test_without_its_server", 400))
     ]
     write_table(old, tmp_path / "table.csv")
-    assert pytest_in(tmp_path, "--record-long").code == 1
+    assert pytest_in(tmp_path, "--record-long").code == 2, "interrupted"
     table = {proof.test: proof for proof in read_table(tmp_path / "table.csv")}
     assert table.pop("test_suite.py::test_it[True]").last_passed > "2026-11-01"
     assert list(table.values()) == old

@@ -132,21 +132,24 @@ class Recorder:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.seconds: dict[str, float] = defaultdict(float)
-        self.not_passed: set[str] = set()
+        self.passed: set[str] = set()
+        self.failed: set[str] = set()
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Add the set-up, the test and the tear-down of a long test."""
         if "long" in report.keywords:
             self.seconds[report.nodeid] += report.duration
             if not report.passed:
-                self.not_passed.add(report.nodeid)
+                self.failed.add(report.nodeid)
+            elif report.when == "call":  # a test that is interrupted has only the other two reports
+                self.passed.add(report.nodeid)
 
     def pytest_sessionfinish(self) -> None:
         """Replace the rows of those that passed."""
         today = datetime.datetime.now(datetime.UTC).date().isoformat()
         commit = _git("describe", "--always", "--dirty", "--exclude", "*")
         table = {proof.test: proof for proof in read_table(self.path)}
-        for test in self.seconds.keys() - self.not_passed:
+        for test in self.passed - self.failed:
             table[test] = Proof(test, math.ceil(self.seconds[test]), today, commit)
         write_table(list(table.values()), self.path)
 
