@@ -121,11 +121,11 @@ def run_wave(
             break
         if time.monotonic() >= next_look:
             cluster.check_alive()
-            if not ending.begun:
+            if not ending.asked:
                 starting.check()
             look()
             next_look = time.monotonic() + _TICK_S
-    committer.finish(whole=not ending.begun, check=ending.check)
+    committer.finish(whole=not ending.asked, check=ending.check)
     look()
 
 
@@ -134,16 +134,21 @@ class Ending:
 
     def __init__(self, stop: Stop, progress: Progress, committer: Committer) -> None:
         self._stop, self._progress, self._committer = stop, progress, committer
-        self.begun = False
+        self._begun = False
+
+    @property
+    def asked(self) -> bool:
+        """Whether there was a signal."""
+        return self._stop.signal is not None
 
     def due(self, rows: int) -> bool:
         """Whether the wave of `rows` rows must end now. Raises Stopped after a second signal."""
         self.check()
-        if self._stop.signal is None:
+        if not self.asked:
             return False
-        if not self.begun:
+        if not self._begun:
             left = scheduling.start_nothing_new()
-            self.begun = left is not None
+            self._begun = left is not None
             if left is not None:
                 self._progress.finishing = max(rows - left - self._committer.committed, 0)
         return not self._stop.in_time
