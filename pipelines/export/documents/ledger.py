@@ -19,7 +19,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, NotRequired, TypedDict
 
 from actors.failures import FailureValue
-from pipelines.errors import ConfigError, RunConflict
+from pipelines.errors import ConfigError, RunConflict, RunDamaged
 from pipelines.export.characters import escaped_json
 from pipelines.storage.client import Storage
 
@@ -71,8 +71,8 @@ def check_place(storage: Storage, out: str) -> None:
 class Ledger:
     """The ledger of one export; not thread-safe.
 
-    Raises RunConflict if `out` holds an export of another run or with other settings, and
-    OutputUnwritable if it cannot be written.
+    Raises RunConflict if `out` holds an export of another run or with other settings, RunDamaged if
+    a file of the ledger is torn, and OutputUnwritable if it cannot be written.
     """
 
     def __init__(self, storage: Storage, out: str, state: dict[str, Any]) -> None:
@@ -96,7 +96,7 @@ class Ledger:
         if not self._storage.exists(uri):
             self._storage.write_bytes(uri, (json.dumps(state, indent=2) + "\n").encode())
             return state
-        found: dict[str, Any] = json.loads(self._storage.read(uri, max_bytes=1 << 20))
+        (found,) = self._parsed(uri, [self._storage.read(uri, max_bytes=1 << 20)])
         differ = [key for key in state if key not in _FIRST and found.get(key) != state[key]]
         if differ:
             was = ", ".join(f"{key} {found.get(key)!r}, not {state[key]!r}" for key in differ)
@@ -119,8 +119,18 @@ class Ledger:
     def _read(self, bucket: int) -> Iterator[Entry]:
         """All entries of a bucket; later entries replace earlier ones."""
         for name in sorted(self._files[bucket], key=_part):
-            data = self._storage.read(self._at(name), max_bytes=_MOST_BYTES)
-            yield from map(json.loads, data.decode().splitlines())
+            uri = self._at(name)
+            data = self._storage.read(uri, max_bytes=_MOST_BYTES)
+            yield from self._parsed(uri, data.splitlines())
+
+    def _parsed(self, uri: str, texts: list[bytes]) -> list[Any]:
+        try:
+            return [json.loads(text) for text in texts]
+        except ValueError as error:  # UnicodeDecodeError is a ValueError
+            raise RunDamaged(
+                f"{uri} is damaged: {error}",
+                f"delete {self.out} and start the same export again",
+            ) from error
 
     def done(self, uri: str, digest: str) -> Entry | None:
         """The entry of a document of the open bucket if it is up to date; else None."""

@@ -15,7 +15,7 @@ from markdown_it import MarkdownIt
 from ocr_documents import line, ocr_run, pages_of, read_page, sample, unread
 from s3_server import Bucket
 
-from pipelines.errors import ConfigError, OutputUnwritable, RunBusy, RunConflict
+from pipelines.errors import ConfigError, OutputUnwritable, RunBusy, RunConflict, RunDamaged
 from pipelines.export.documents.export import (
     DocumentExport,
     DocumentSummary,
@@ -471,6 +471,16 @@ def test_another_run_or_other_settings_are_refused(run: RunDir, tmp_path: Path) 
     other, _ = documents_run(tmp_path)
     with pytest.raises(RunConflict, match="holds another export: run"):
         exported(other, tmp_path / "out", format="text")
+
+
+@pytest.mark.parametrize("name", ["export.json", "done-00000.jsonl"])
+def test_a_torn_file_of_the_ledger_is_named(run: RunDir, tmp_path: Path, name: str) -> None:
+    exported(run, tmp_path / "out", format="text")
+    torn = tmp_path / "out" / ".nightjar" / name
+    torn.write_bytes(torn.read_bytes()[:-20])
+    with pytest.raises(RunDamaged, match=f"{name} is damaged") as caught:
+        exported(run, tmp_path / "out", format="text")
+    assert f"delete {tmp_path / 'out'}" in caught.value.remedy
 
 
 def test_two_exports_to_one_place_do_not_write_at_once(run: RunDir, tmp_path: Path) -> None:
