@@ -84,7 +84,7 @@ class Breaker:
                 f"{most:.0%}): {counts}" + self._shown([kind for kind, _ in kinds[:_KINDS]]),
                 "look at the examples. If these files are really bad, --accept-failures goes on "
                 "without this limit (limits.max_failed_share). Otherwise remove the cause and "
-                "add --retry-failed to the same command",
+                "add --retry-failed all to the same command",
             )
         )
 
