@@ -19,8 +19,8 @@ from pathlib import Path
 from pipelines.config import JobConfig, changed_keys, result_keys
 from pipelines.engine.joined_cluster import joined
 from pipelines.engine.progress import OnProgress, Progress
-from pipelines.engine.scoreboard import StageScore
 from pipelines.engine.stopping import Stop
+from pipelines.engine.workers.scoreboard import StageScore
 from pipelines.errors import ConfigError, NightjarError, RunConflict, RunDamaged
 from pipelines.flow import Flow
 from pipelines.job import Job, load_job

@@ -3,8 +3,7 @@
 cluster.py, joined_cluster.py        start a cluster, or join one
 pools.py, environments.py            size of worker pools; isolated Python environments
 stream.py                            sends rows through a Flow as a Ray Data stream
-worker.py, fitness.py                runs actors on batches, in a worker process; can it still read?
-scoreboard.py, scoreboard_link.py    progress, and the rows in flight when a worker dies
+workers/                             runs actors on batches, in worker processes; what they report
 waves.py, committer.py               the driver's loop: blocks -> committed shards
 breaker.py                           stops a run in which too many rows fail
 stopping.py, scheduling.py           ends a run after a signal

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from pipelines.engine.scoreboard import StageScore
+from pipelines.engine.workers.scoreboard import StageScore
 
 
 @dataclass

@@ -15,9 +15,9 @@ from ray.data import ActorPoolStrategy
 
 from pipelines.engine.environments import runtime_env
 from pipelines.engine.metrics import BatchMetrics, Meter
-from pipelines.engine.scoreboard import Board
-from pipelines.engine.scoreboard_link import RayBoardLink
-from pipelines.engine.worker import CrewWorker
+from pipelines.engine.workers.scoreboard import Board
+from pipelines.engine.workers.scoreboard_link import RayBoardLink
+from pipelines.engine.workers.worker import CrewWorker
 from pipelines.flow import Flow
 
 #: Tasks per worker: one runs, and the rows of the next one are already loaded.

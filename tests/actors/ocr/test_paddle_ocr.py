@@ -156,7 +156,7 @@ def test_its_environment_has_our_ray_and_arrow_and_its_own_numpy(there: Isolated
     same = ("ray", "pyarrow", "pydantic")
     assert there.ask("versions", *same) == [version(one) for one in same]
     assert there.ask("versions", "numpy") != [version("numpy")]
-    riders = ("pipelines.engine.worker", "pipelines.ocr_backfill")
+    riders = ("pipelines.engine.workers.worker", "pipelines.ocr_backfill")
     heavy = there.ask("imported", riders, ("torch", "transformers", "openvino"))
     assert heavy == [], "what rides in a worker must not need our environment"
 

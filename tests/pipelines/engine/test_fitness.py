@@ -22,9 +22,9 @@ from doubles.spoils_its_device import (
 from doubles.tiny_job import tiny_rows
 
 from actors.contract import Pool
-from pipelines.engine.fitness import FRUITLESS_LIMIT, WorkerSpent
-from pipelines.engine.scoreboard import Board
-from pipelines.engine.worker import StageWorker
+from pipelines.engine.workers.fitness import FRUITLESS_LIMIT, WorkerSpent
+from pipelines.engine.workers.scoreboard import Board
+from pipelines.engine.workers.worker import StageWorker
 from pipelines.errors import WorkerUnfit
 from pipelines.flow import Stage
 

@@ -10,7 +10,7 @@ import pyarrow as pa
 from actors.escalation.vlm import USAGE
 from pipelines.engine.metrics import METRICS, BatchMetrics, Meter, RunMetrics, spending
 from pipelines.engine.progress import Progress
-from pipelines.engine.scoreboard import Board, StageScore
+from pipelines.engine.workers.scoreboard import Board, StageScore
 
 
 class Remembers(Meter):

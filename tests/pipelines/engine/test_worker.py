@@ -13,8 +13,8 @@ from doubles.raises_on_one_row import RaisesOnOneRow
 
 from actors.contract import Pool
 from actors.failures import SetupError
-from pipelines.engine.scoreboard import Board
-from pipelines.engine.worker import StageWorker
+from pipelines.engine.workers.scoreboard import Board
+from pipelines.engine.workers.worker import StageWorker
 from pipelines.errors import WorkerUnfit
 from pipelines.flow import Stage
 

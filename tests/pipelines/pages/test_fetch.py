@@ -25,7 +25,7 @@ from bad_files import (
 from hand_written_pdf import PdfPage, shown, written_pdf
 
 from actors.failures import FailureKind, ItemFailure, SetupError
-from pipelines.engine.worker import checked
+from pipelines.engine.workers.worker import checked
 from pipelines.pages.fetch import FetchConfig, PageFetcher
 from pipelines.pages.page import RenderOptions
 from pipelines.pages.read_ahead import Document, ReadAhead

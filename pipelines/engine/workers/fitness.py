@@ -15,7 +15,7 @@ import pyarrow as pa
 
 from actors.contract import Actor
 from actors.failures import FailureKind
-from pipelines.engine.scoreboard_link import BoardLink
+from pipelines.engine.workers.scoreboard_link import BoardLink
 from pipelines.errors import NightjarError, WorkerUnfit
 
 #: Processes in a row that read nothing at all, until the run stops. Three, because a single row

@@ -22,10 +22,10 @@ import pyarrow as pa
 
 from actors.contract import Actor
 from actors.failures import FAILURE, FailureKind, SetupError, failure
-from pipelines.engine.fitness import Fitness, WorkerSpent
 from pipelines.engine.metrics import spending
-from pipelines.engine.scoreboard import LONE_DEATHS_LIMIT
-from pipelines.engine.scoreboard_link import BoardLink
+from pipelines.engine.workers.fitness import Fitness, WorkerSpent
+from pipelines.engine.workers.scoreboard import LONE_DEATHS_LIMIT
+from pipelines.engine.workers.scoreboard_link import BoardLink
 from pipelines.errors import NightjarError, WorkerUnfit
 from pipelines.flow import Stage
 

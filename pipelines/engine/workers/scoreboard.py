@@ -6,8 +6,8 @@ suspect, and the next worker processes the rows of that batch one by one. A row 
 two deaths is quarantined without a third attempt. So a row that kills workers costs three restarts
 and its own result, not the run. By default Ray 2.60 restarts the worker for ever.
 
-A worker that can read nothing any more ends itself (`pipelines.engine.fitness`). For its rows that
-is the same as a death.
+A worker that can read nothing any more ends itself (`fitness`). For its rows that is the same as a
+death.
 """
 
 from __future__ import annotations
