@@ -40,6 +40,20 @@ RetryFailed = Annotated[
     ),
 ]
 New = Annotated[bool, typer.Option("--new", help="start beside an existing run directory")]
+AcceptFailures = Annotated[
+    bool,
+    typer.Option(
+        "--accept-failures",
+        help="go on however many rows fail (limits.same_failure, limits.max_failed_share)",
+    ),
+]
+CheckShards = Annotated[
+    bool,
+    typer.Option(
+        "--check-shards",
+        help="read all shards whole; damaged ones are moved to RUN/damaged and processed again",
+    ),
+]
 
 
 def plan(
@@ -66,21 +80,9 @@ def run(
             help="write RUN/report.html at the end",
         ),
     ] = True,
-    accept_failures: Annotated[
-        bool,
-        typer.Option(
-            "--accept-failures",
-            help="go on however many rows fail (limits.same_failure, limits.max_failed_share)",
-        ),
-    ] = False,
+    accept_failures: AcceptFailures = False,
     retry_failed: RetryFailed = None,
-    check_shards: Annotated[
-        bool,
-        typer.Option(
-            "--check-shards",
-            help="read all shards whole; damaged ones are moved to RUN/damaged and processed again",
-        ),
-    ] = False,
+    check_shards: CheckShards = False,
 ) -> None:
     """Run a job, or continue one that was interrupted."""
     from jobs.commands import runs

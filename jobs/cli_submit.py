@@ -21,41 +21,47 @@ Target = Annotated[str, typer.Argument(help="a submission id, or the run_dir of 
 Follow = Annotated[
     bool, typer.Option("--follow", "-f", help="print the run's output until it ends")
 ]
+ConfigFile = Annotated[Path, typer.Argument(help="a YAML file, see configs/")]
+Overrides = Annotated[
+    list[str] | None, typer.Option("--set", metavar="A.B=C", help="override a key; repeatable")
+]
+Env = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="NAME",
+        help="send this environment variable; the job's metadata shows its value; repeatable",
+    ),
+]
+Again = Annotated[bool, typer.Option("--again", help="continue a run whose job has ended")]
+DryRun = Annotated[
+    bool, typer.Option("--dry-run", help="show what would be sent, and send nothing")
+]
+Include = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="PATH",
+        help="send this file or folder too; a file that looks like a secret is only sent if it "
+        "is named here itself; repeatable",
+    ),
+]
+MaxMb = Annotated[float, typer.Option(min=0, help="largest size of the package, in MB")]
+RetryFailed = Annotated[
+    list[str] | None,
+    typer.Option(metavar="KIND", help="as of run, usually with --again; repeatable"),
+]
 
 
 def submit(
-    config: Annotated[Path, typer.Argument(help="a YAML file, see configs/")],
+    config: ConfigFile,
     address: Address = None,
-    overrides: Annotated[
-        list[str] | None, typer.Option("--set", metavar="A.B=C", help="override a key; repeatable")
-    ] = None,
-    env: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="NAME",
-            help="send this environment variable; the job's metadata shows its value; repeatable",
-        ),
-    ] = None,
+    overrides: Overrides = None,
+    env: Env = None,
     follow: Follow = False,
-    again: Annotated[
-        bool, typer.Option("--again", help="continue a run whose job has ended")
-    ] = False,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="show what would be sent, and send nothing")
-    ] = False,
-    include: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="PATH",
-            help="send this file or folder too; a file that looks like a secret is only sent if it "
-            "is named here itself; repeatable",
-        ),
-    ] = None,
-    max_mb: Annotated[float, typer.Option(min=0, help="largest size of the package, in MB")] = 64.0,
-    retry_failed: Annotated[
-        list[str] | None,
-        typer.Option(metavar="KIND", help="as of run, usually with --again; repeatable"),
-    ] = None,
+    again: Again = False,
+    dry_run: DryRun = False,
+    include: Include = None,
+    max_mb: MaxMb = 64.0,
+    retry_failed: RetryFailed = None,
 ) -> None:
     """Start a run on a Ray cluster. Sends what git tracks of this folder, the config, its files.
 

@@ -127,9 +127,7 @@ def freeze(
     if load_summary(directory):
         raise RunConflict(f"{directory} already has a manifest", "use another directory")
     output = output or storage
-    for name in output.list_names(str(directory)):
-        if _OURS.fullmatch(name):
-            output.delete(str(directory / name))
+    _clear(directory, output)
     listing = Source(source, storage)
     tally = _Tally(source, _Parts(directory, output, rows_per_part), on_progress)
     with Prober(listing, storage, open_counter, outage_s) as prober:
@@ -139,6 +137,13 @@ def freeze(
     document = summary.model_dump_json(indent=2) + "\n"
     output.write_bytes(str(directory / SUMMARY_NAME), document.encode())
     return summary
+
+
+def _clear(directory: RunPath, output: Storage) -> None:
+    """Delete the parts of an unfinished manifest."""
+    for name in output.list_names(str(directory)):
+        if _OURS.fullmatch(name):
+            output.delete(str(directory / name))
 
 
 def load_summary(directory: RunPath) -> ManifestSummary | None:
