@@ -43,8 +43,8 @@ _CONFIG: dict[str, Any] = {
 class Outcome:
     """What one night came to.
 
-    `struck`: how often the fault was injected. `failures`: kind -> failures of any stage.
-    `failed`: kind -> rows whose outcome is "failed".
+    `struck`: how often the fault was injected. `failed`: rows whose outcome is "failed".
+    `failures`: kind -> failures of any stage, also of pages that keep an earlier reading.
     """
 
     fault: str
@@ -56,6 +56,7 @@ class Outcome:
     partial: list[str] = field(default_factory=list)
     codes: list[int] = field(default_factory=list)
     seconds: float = 0.0
+    failed: int = 0
     failures: dict[str, int] = field(default_factory=dict)
     told: bool = False
 
@@ -110,6 +111,13 @@ class ChaosNight:
         """Row id -> how often the shards have it."""
         names = self.files.names("shards")
         return Counter(row for name in names for row in self._row_ids("shards", name))
+
+    def failed(self) -> int:
+        """Rows whose outcome is "failed"."""
+        shards = [
+            self.files.table("shards", name, ["outcome"]) for name in self.files.names("shards")
+        ]
+        return sum(shard["outcome"].to_pylist().count("failed") for shard in shards)
 
     def _row_ids(self, folder: str, name: str) -> list[int]:
         ids: list[int] = self.files.table(folder, name, ["row_id"])["row_id"].to_pylist()
@@ -226,6 +234,7 @@ def _count(night: ChaosNight, fault: Fault, outcome: Outcome) -> None:
     outcome.listed = len(listed)
     outcome.lost = (listed - written).total()
     outcome.twice = (written - listed).total()
+    outcome.failed = night.failed()
     record = night.files.record()
     outcome.failures = record["totals"]["failures"]
     outcome.told = fault.told(record | {"codes": outcome.codes}) and (

@@ -79,10 +79,8 @@ def test_the_table_says_which_fault_was_not_withstood_and_adds_up() -> None:
     calm = Outcome(Fault.name, 0, listed=9, seconds=60.0, told=True)
     good = Outcome("a", 0, struck=2, listed=9, seconds=90.0, told=True)
     lost = Outcome("b", 0, struck=1, listed=9, lost=1, seconds=60.0, told=True)
-    silent = Outcome("c", 0, struck=1, listed=9, seconds=60.0, failures={"ENGINE_FAULT": 4})
-    poison = Outcome(
-        PoisonPage.name, 0, struck=1, listed=9, failures={"ENGINE_CRASH": 1}, told=True
-    )
+    silent = Outcome("c", 0, struck=1, listed=9, seconds=60.0, failed=4)
+    poison = Outcome(PoisonPage.name, 0, struck=1, listed=9, failed=1, told=True)
     nights = [kept(one) for one in (calm, good, lost, silent, poison)]
     rows = {row["fault"]: row for row in summary(nights)}
     assert [rows[name]["held"] for name in ("none", "a", "b", "c")] == [True, True, False, False]
