@@ -33,6 +33,8 @@ os.environ.setdefault("RAY_AUTH_MODE", "token")
 os.environ.setdefault("NIGHTJAR_REPORT", "0")  # 2.4 s of CPU time for every run
 # Ray's 15 lets the tests beside it starve its workers: 36 images took over 280 s.
 os.environ.setdefault("RAY_worker_niceness", "0")
+# Commands that tests start must hear it: under nohup, it is ignored in every child.
+signal.signal(SIGHUP, signal.SIG_DFL)
 os.environ["COLUMNS"] = "200"  # rich wraps at the terminal's width; messages are matched whole
 
 #: Files of over 20 s, the longest first. `make test` starts with them, so that both processes end
