@@ -464,7 +464,8 @@ def test_a_run_of_another_job_or_without_pages_is_refused(tmp_path: Path) -> Non
     run.create()
     with pytest.raises(ConfigError, match="holds no finished page"):
         read_samples(run, truth)
-    pq.write_table(pa.table({"row_id": [1], "uri": ["a"]}), run.shards / "part-0.parquet")
+    shard = {"row_id": [1], "uri": ["a"], "outcome": ["ocr"], "reasons": [["x"]]}
+    pq.write_table(pa.table(shard), run.shards / "part-0.parquet")
     with pytest.raises(ConfigError, match=r"holds no readings: it lacks the columns .*lines"):
         read_samples(run, truth)
 
