@@ -182,6 +182,7 @@ def test_a_worker_that_grows_is_replaced_between_batches_and_no_row_is_suspected
     assert score.rows == ROWS, "no batch was read twice"
 
 
+@pytest.mark.long
 def test_a_worker_whose_device_is_spoiled_is_replaced_and_the_row_fails_alone(run: RunDir) -> None:
     """The row spoils every process that reads it. More cases: `test_fitness.py`."""
     progress = wave(tiny_flow(SpoilsItsDevice, poison_row=77), run)

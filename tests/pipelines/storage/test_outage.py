@@ -296,6 +296,7 @@ def test_a_temporary_folder_that_is_gone_is_nobodys_row(
         local(0).read(uri, max_bytes=99, etag=None)
 
 
+@pytest.mark.long
 def test_a_run_whose_source_goes_down_stops_and_goes_on_where_it_was(
     tmp_path: Path, bucket: Bucket, trouble: TroubledS3, nightjar: Callable[..., Ended]
 ) -> None:
