@@ -28,6 +28,8 @@ from pipelines.engine.workers.worker import StageWorker
 from pipelines.errors import WorkerUnfit
 from pipelines.flow import Stage
 
+pytestmark = pytest.mark.usefixtures("frozen_heap")
+
 ROWS = 64
 SIZES = pytest.mark.parametrize("size", [1, 16])
 

@@ -18,6 +18,8 @@ from pipelines.engine.workers.worker import StageWorker
 from pipelines.errors import WorkerUnfit
 from pipelines.flow import Stage
 
+pytestmark = pytest.mark.usefixtures("frozen_heap")
+
 ROWS = pa.table({"row_id": list(range(16)), "uri": [f"file-{i}" for i in range(16)]})
 
 
