@@ -30,7 +30,7 @@ from rich.table import Table
 
 from chaos.fault import Fault
 from chaos.faults_of_data import BrokenWorker, HangingPage, PoisonPage
-from chaos.faults_of_files import RendererGone, ShardTorn, SourceGone
+from chaos.faults_of_files import RendererKilled, ShardTorn, SourceGone
 from chaos.faults_of_processes import (
     ActorKilled,
     AskedToStop,
@@ -57,7 +57,7 @@ FAULTS: tuple[type[Fault], ...] = (
     SourceGone,
     FullDisk,
     ShardTorn,
-    RendererGone,
+    RendererKilled,
     BrokenWorker,
     LeakingWorker,
     FallbackKilled,

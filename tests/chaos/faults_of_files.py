@@ -1,11 +1,9 @@
-"""Files that vanish or come back damaged: the source, a shard, the folder of temporary files."""
+"""Files that vanish or come back damaged, and the processes that render them."""
 
 from __future__ import annotations
 
 import contextlib
 import random
-import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -42,40 +40,24 @@ class SourceGone(Fault):
         return record["codes"] == [3, 0] and not failures(record)
 
 
-class RendererGone(Fault):
-    """The rendering process dies, and no other can start: the folder of temporary files is gone."""
+class RendererKilled(Fault):
+    """The rendering processes are killed, as by the kernel when memory is short."""
 
-    name, strikes = "renderer cannot start", 1
-    down_s = 5.0
-
-    @contextlib.contextmanager
-    def world(self) -> Iterator[dict[str, Any]]:
-        self._temporary = self.folder / "tmp"
-        self._temporary.mkdir(parents=True)
-        self.environment = {"TMPDIR": str(self._temporary)}
-        with super().world() as changes:
-            yield changes
+    name, strikes = "renderers, kill -9", 3
 
     def changes(self) -> dict[str, Any]:
         return {"fetch": SLOWLY}
 
     def strike(self, driver: psutil.Process, chance: random.Random) -> bool:
         children = named(driver.children(recursive=True), "sandbox_child")
-        if not children:
-            return False
-        away = self._temporary.with_name("tmp.away")
-        self._temporary.rename(away)
         for one in children:
             with contextlib.suppress(psutil.NoSuchProcess):
                 one.kill()
-        time.sleep(self.down_s)
-        away.rename(self._temporary)
-        return True
+        return bool(children)
 
     def told(self, record: Record) -> bool:
-        """It waited, or it stopped with a reason. The page that the process died on is counted."""
-        died_on = {kind: rows for kind, rows in failures(record).items() if kind != "RENDER_CRASH"}
-        return record["codes"][-1] == 0 and not died_on
+        """Each page is tried again in a new process, and none fails."""
+        return record["codes"] == [0] and not failures(record)
 
 
 class ShardTorn(DriverKilled):
