@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from jobs import cli_curate, cli_pocket, cli_results, cli_submit
+from jobs.cli_submit import ConfigFile, Overrides
 from jobs.console import signals
 from jobs.console.terminal import Terminal, marked
 
@@ -27,10 +28,6 @@ app = typer.Typer(
 config_app = typer.Typer(no_args_is_help=True, help="Check a config, or print the schema of all.")
 serve_app = typer.Typer(no_args_is_help=True, help="Host endpoints that runs can use.")
 
-ConfigFile = Annotated[Path, typer.Argument(help="a YAML file, see configs/")]
-Overrides = Annotated[
-    list[str] | None, typer.Option("--set", metavar="A.B=C", help="override a key; repeatable")
-]
 RetryFailed = Annotated[
     list[str] | None,
     typer.Option(

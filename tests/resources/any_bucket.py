@@ -10,14 +10,10 @@ S3 is moto's server, Azure is Azurite from npm (`make azurite`). Google's is fak
 from __future__ import annotations
 
 import base64
-import contextlib
 import hashlib
 import hmac
 import os
 import shutil
-import socket
-import subprocess
-import time
 import urllib.request
 import uuid
 from collections.abc import Callable, Iterator
@@ -29,7 +25,7 @@ from urllib.parse import quote
 import pytest
 from doubles.troubled_s3 import AZURE_CODES, GOOGLE_CODES, TroubledS3, troubled_s3
 from gcs_server import GcsServer, running_gcs
-from s3_server import Bucket, free_port
+from s3_server import Bucket, free_port, serving
 
 from pipelines.storage.objects import StorageSettings
 
@@ -130,17 +126,8 @@ def azurite() -> Iterator[str]:
     port = free_port()
     command = [node, str(_AZURITE), "--inMemoryPersistence", "--silent", "--disableTelemetry"]
     command += ["--blobHost", "127.0.0.1", "--blobPort", str(port), "--skipApiVersionCheck"]
-    server = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    try:
-        for _ in range(600):
-            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 0.2):
-                break
-            assert server.poll() is None, "Azurite did not start"
-            time.sleep(0.1)
+    with serving(command, port):
         yield f"http://127.0.0.1:{port}/{ACCOUNT}"
-    finally:
-        server.terminate()
-        server.wait(10)
 
 
 @pytest.fixture

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import random
-import threading
 from collections import Counter
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from any_bucket import AnyBucket, on_clouds, through
+from contended import all_writers_are_recorded, one_of_many_gets_it
 from doubles.troubled_s3 import TroubledS3
 
 from actors.failures import FAILURE
@@ -110,41 +110,13 @@ def test_every_row_is_written_once_although_requests_fail(
 
 @on_clouds
 def test_a_session_is_recorded_whoever_writes_at_the_same_time(run: RunDir) -> None:
-    run.write_record({"sessions": []})
-
-    def add(number: int) -> None:
-        mine = RunDir(run.path)
-        mine.change_record(lambda record: {"sessions": [*record["sessions"], number]})
-
-    threads = [threading.Thread(target=add, args=(number,)) for number in range(8)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert sorted(run.read_record()["sessions"]) == list(range(8))
+    all_writers_are_recorded(run)
 
 
 @on_clouds
 def test_of_many_that_come_at_once_one_gets_it(any_bucket: AnyBucket) -> None:
     path = BucketPath(f"{any_bucket.uri}/run/lease.json", any_bucket.settings)
-    held, refused = [], []
-    all_tried = threading.Barrier(4, timeout=30)
-
-    def come() -> None:
-        try:
-            with Lease(path, 6.0) as lease:
-                held.append(lease.session)
-                all_tried.wait()
-        except RunBusy as error:
-            refused.append(error)
-            all_tried.wait()
-
-    threads = [threading.Thread(target=come) for _ in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert (len(held), len(refused)) == (1, 3)
+    one_of_many_gets_it(path)
 
 
 @pytest.mark.parametrize("any_bucket", ["gs"], indirect=True)

@@ -5,12 +5,12 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import pytest
+from contended import one_of_many_gets_it
 from doubles.troubled_s3 import TroubledS3
 
 from pipelines.errors import NightjarError, OutputUnwritable, RunBusy, RunConflict
@@ -117,24 +117,7 @@ def test_a_stopped_driver_is_taken_over_from_and_cannot_commit_when_it_comes_bac
 
 
 def test_of_many_that_come_at_once_one_gets_it(path: BucketPath) -> None:
-    held, refused = [], []
-    all_tried = threading.Barrier(4, timeout=30)
-
-    def come() -> None:
-        try:
-            with Lease(path, 6.0) as lease:
-                held.append(lease.session)
-                all_tried.wait()
-        except RunBusy as error:
-            refused.append(error)
-            all_tried.wait()
-
-    threads = [threading.Thread(target=come) for _ in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert (len(held), len(refused)) == (1, 3)
+    one_of_many_gets_it(path)
 
 
 def through(trouble: TroubledS3, path: BucketPath, attempts: int = 4) -> BucketPath:

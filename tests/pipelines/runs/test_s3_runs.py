@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from bucket_driver import plan, started
+from contended import all_writers_are_recorded
 from doubles.troubled_s3 import TroubledS3
 
 from actors.failures import FAILURE, FailureKind, ItemFailure
@@ -199,18 +200,7 @@ def test_a_driver_that_was_away_too_long_commits_nothing(run: RunDir) -> None:
 
 
 def test_a_session_is_recorded_whoever_writes_at_the_same_time(run: RunDir) -> None:
-    run.write_record({"sessions": []})
-
-    def add(number: int) -> None:
-        mine = RunDir(run.path)
-        mine.change_record(lambda record: {"sessions": [*record["sessions"], number]})
-
-    threads = [threading.Thread(target=add, args=(number,)) for number in range(8)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert sorted(run.read_record()["sessions"]) == list(range(8))
+    all_writers_are_recorded(run)
 
 
 def test_a_session_is_recorded_once_although_the_answer_is_lost(
