@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TypedDict
+from typing import NotRequired, TypedDict
 
 import pyarrow as pa
 
@@ -12,11 +12,18 @@ import pyarrow as pa
 #:   unknown, never "sure".
 #: * `polygon`: x0,y0 .. x3,y3, clockwise from the top left, in pixels of the upright rendered page
 #:   (`width` x `height`).
+#: * `row`: number of its row of text, from 0 in reading order; lines side by side share it. Null:
+#:   the reader does not tell.
+#: * `column`: number of its column, from 0 at the left, in a table or in prose. Null: as for `row`.
+#: * `script`: ISO 15924 code of its letters, such as Latn or Cyrl; null: unknown, or no letters.
 LINE = pa.struct(
     [
         ("text", pa.string()),
         ("score", pa.float32()),
         ("polygon", pa.list_(pa.float32(), 8)),
+        ("row", pa.int32()),
+        ("column", pa.int32()),
+        ("script", pa.string()),
     ]
 )
 
@@ -24,11 +31,14 @@ LINES = pa.list_(LINE)
 
 
 class LineValue(TypedDict):
-    """A value of LINE. `text` is "" if a line was found but not read."""
+    """A value of LINE. `text` is "" if a line was found but not read. A missing key is a null."""
 
     text: str
     score: float | None
     polygon: list[float]
+    row: NotRequired[int | None]
+    column: NotRequired[int | None]
+    script: NotRequired[str | None]
 
 
 #: The columns that every reader writes before `ocr_failure`.
