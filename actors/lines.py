@@ -47,11 +47,16 @@ class LineValue(TypedDict):
 #: * `ink_covered`: share of those cells inside a line; null without ink.
 #: * `text_outside`: share (0..1) of the detector's text probability outside the lines; null if
 #:   unknown.
+#: * `rotation`: degrees clockwise, 0, 90, 180 or 270, by which the reader turned the page to read it
+#:   upright; null: it does not look. Polygons are in pixels of the upright page.
+#: * `script`: ISO 15924 code of most of the page's letters; null: unknown.
 READING = (
     ("ocr_lines", LINES),
     ("ink_share", pa.float32()),
     ("ink_covered", pa.float32()),
     ("text_outside", pa.float32()),
+    ("rotation", pa.int16()),
+    ("script", pa.string()),
     ("ocr_engine", pa.string()),
 )
 
@@ -63,4 +68,6 @@ class ReadingValue(TypedDict, total=False):
     ink_share: float | None
     ink_covered: float | None
     text_outside: float | None
+    rotation: int | None
+    script: str | None
     ocr_engine: str | None

@@ -42,6 +42,8 @@ class FinishedPage(FinishedRow, total=False):
     surface: str | None
     surface_score: float | None
     reader: str | None
+    rotation: int | None
+    script: str | None
     ocr_blocks: list[BlockValue] | None
     ocr_failure: FailureValue | None
     evidence: EvidenceValue | None
