@@ -30,8 +30,30 @@ class _Box:
     height: float
 
 
-def reading_order(polygons: npt.NDArray[np.float32]) -> list[int]:
-    """Indices of `polygons` (N, 4, 2), pixels, in reading order."""
+@dataclass(frozen=True)
+class Placed:
+    """The place of a line; see `actors.lines.LINE`.
+
+    Attributes:
+        index: of the line in the input.
+        row: number of its row, from 0 in reading order.
+        column: number of its column, from 0 at the left.
+    """
+
+    index: int
+    row: int
+    column: int
+
+
+def reading_order(
+    polygons: npt.NDArray[np.float32], texts: Sequence[str] | None = None
+) -> list[Placed]:
+    """The lines of a page in reading order.
+
+    Args:
+        polygons: (N, 4, 2), clockwise from the top left, pixels.
+        texts: of the N lines, as further evidence; None: unknown.
+    """
     if not len(polygons):
         return []
     low, high = polygons.min(axis=1), polygons.max(axis=1)
@@ -39,7 +61,7 @@ def reading_order(polygons: npt.NDArray[np.float32]) -> list[int]:
         _Box(i, float(a[0]), float(b[0]), float((a[1] + b[1]) / 2), float(b[1] - a[1]))
         for i, (a, b) in enumerate(zip(low, high, strict=True))
     ]
-    return [box.index for box in _ordered(_rows(boxes))]
+    return [Placed(box.index, row, 0) for row, box in enumerate(_ordered(_rows(boxes)))]
 
 
 def _rows(boxes: Sequence[_Box]) -> list[list[_Box]]:

@@ -53,7 +53,8 @@ def merged(
     free = np.flatnonzero(~held.any(axis=1))
     elements += [_text(texts[j], read[j]) for j in free]
     boxes = np.array([one["box"] for one in elements], np.float32).reshape(-1, 4)
-    return [elements[i] for i in reading_order(boxes[:, [[0, 1], [2, 1], [2, 3], [0, 3]]])]
+    quads = boxes[:, [[0, 1], [2, 1], [2, 3], [0, 3]]]
+    return [elements[place.index] for place in reading_order(quads)]
 
 
 def _icon(box: Boxes, score: float, lines: Sequence[LineValue]) -> ElementValue:

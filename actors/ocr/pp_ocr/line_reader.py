@@ -195,4 +195,5 @@ def _in_order(quads: npt.NDArray[np.float32], readings: Iterator[Reading]) -> li
         {"text": text, "score": score, "polygon": quad.ravel().tolist()}
         for quad, (text, score) in zip(quads, readings, strict=False)
     ]
-    return [lines[i] for i in reading_order(quads)]
+    places = reading_order(quads, [line["text"] for line in lines])
+    return [{**lines[p.index], "row": p.row, "column": p.column} for p in places]

@@ -27,29 +27,29 @@ def shuffled(rectangles: list) -> tuple[np.ndarray, list[int]]:
 
 def test_one_column_reads_downwards() -> None:
     quads, expected = shuffled(LEFT)
-    assert reading_order(quads) == expected
+    assert indices(quads) == expected
 
 
 def test_two_columns_read_one_after_the_other() -> None:
     quads, expected = shuffled(LEFT + RIGHT)
-    assert reading_order(quads) == expected
+    assert indices(quads) == expected
 
 
 def test_columns_whose_lines_do_not_stand_on_the_same_rows() -> None:
     quads, expected = shuffled(LEFT + [(x, y + 13, w, h) for x, y, w, h in RIGHT])
-    assert reading_order(quads) == expected
+    assert indices(quads) == expected
 
 
 def test_a_heading_across_two_columns_comes_first_and_a_footer_last() -> None:
     page = [(60.0, 20.0, 600.0, 40.0), *LEFT, *RIGHT, (60.0, 400.0, 600.0, 20.0)]
     quads, expected = shuffled(page)
-    assert reading_order(quads) == expected
+    assert indices(quads) == expected
 
 
 def test_three_columns_are_read_from_left_to_right() -> None:
     third = [(750.0, y, w, h) for _, y, w, h in LEFT]
     quads, expected = shuffled(LEFT + RIGHT + third)
-    assert reading_order(quads) == expected
+    assert indices(quads) == expected
 
 
 def test_a_receipt_reads_row_by_row() -> None:
@@ -58,11 +58,15 @@ def test_a_receipt_reads_row_by_row() -> None:
     for i in range(10):
         rows += [(40.0, 50.0 + 30 * i, 220.0, 20.0), (420.0, 52.0 + 30 * i, 70.0, 18.0)]
     quads, expected = shuffled(rows)
-    assert reading_order(quads) == expected
+    assert indices(quads) == expected
 
 
 def test_nothing_on_the_page() -> None:
     assert reading_order(boxes()) == []
+
+
+def indices(quads: np.ndarray) -> list[int]:
+    return [place.index for place in reading_order(quads)]
 
 
 side = st.floats(1, 500, allow_nan=False)
@@ -70,4 +74,4 @@ side = st.floats(1, 500, allow_nan=False)
 
 @given(st.lists(st.tuples(side, side, side, side), max_size=40))
 def test_every_line_is_read_once_whatever_the_layout(rectangles) -> None:
-    assert sorted(reading_order(boxes(*rectangles))) == list(range(len(rectangles)))
+    assert sorted(indices(boxes(*rectangles))) == list(range(len(rectangles)))
