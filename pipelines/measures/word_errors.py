@@ -1,8 +1,8 @@
 """Word errors of a page; `pipelines.measures.character_errors` counts characters.
 
 Words are separated by white space and compared in NFKC, without case. Errors are substituted,
-missed and invented words, as jiwer counts them for a given order of words (tested). An edit script
-may move whole lines at no cost:
+missed and invented words. jiwer counts them, for a given order of words. An edit script may move
+whole lines at no cost:
 
 * If both sides have boxes that fit, lines are linked by place as for characters. Both sides of a
   group are put into rows, left to right. The errors are the sum over the groups.
@@ -11,6 +11,9 @@ may move whole lines at no cost:
 
 Unlike characters, words are not cut out of longer lines. So a line that only one side splits costs
 more without boxes than with them.
+
+Which lines belong together is chosen with rapidfuzz, whose distance of two lists of words is
+jiwer's (tested): jiwer takes 19 microseconds a pair of lines, 50 ms for 50 lines on each side.
 """
 
 from __future__ import annotations
@@ -19,6 +22,7 @@ import unicodedata
 from collections.abc import Sequence
 from itertools import chain
 
+import jiwer
 import numpy as np
 from rapidfuzz.distance import Levenshtein
 from scipy.optimize import linear_sum_assignment
@@ -26,6 +30,9 @@ from scipy.optimize import linear_sum_assignment
 from pipelines.measures.character_errors import FITS, TextLine, in_rows, linked_groups
 
 Words = list[str]
+
+#: jiwer's own transforms normalise texts; `words_of` has done that.
+_AS_THEY_ARE = jiwer.ReduceToListOfListOfWords()
 
 
 def words_of(text: str) -> Words:
@@ -54,7 +61,7 @@ def _by_place(ours: Sequence[TextLine], theirs: Sequence[TextLine]) -> int | Non
 
 
 def _of_group(ours: Sequence[TextLine], theirs: Sequence[TextLine]) -> int:
-    as_rows = Levenshtein.distance(_joined(in_rows(ours)), _joined(in_rows(theirs)))
+    as_rows = word_distance(_joined(in_rows(ours)), _joined(in_rows(theirs)))
     if len(ours) == 1 or len(theirs) == 1:
         return as_rows
     return min(as_rows, _assigned(_lines(ours), _lines(theirs)))
@@ -66,8 +73,26 @@ def _by_text(ours: Sequence[TextLine], theirs: Sequence[TextLine]) -> int:
     orders = [list(chain(*yours))]
     if theirs and all(line.box for line in theirs):
         orders.append(_joined(in_rows(theirs)))
-    in_order = min(Levenshtein.distance(read, order) for order in orders)
+    in_order = min(word_distance(read, order) for order in orders)
     return min(in_order, _assigned(mine, yours))
+
+
+def word_distance(read: Words, truth: Words) -> int:
+    """Substituted, missed and invented words in this order, as jiwer counts them."""
+    return _counted([read], [truth])
+
+
+def _counted(read: Sequence[Words], truth: Sequence[Words]) -> int:
+    """The sum over pairs of lines."""
+    if not read:
+        return 0
+    found = jiwer.process_words(
+        [" ".join(line) for line in truth],
+        [" ".join(line) for line in read],
+        reference_transform=_AS_THEY_ARE,
+        hypothesis_transform=_AS_THEY_ARE,
+    )
+    return int(found.substitutions + found.deletions + found.insertions)
 
 
 def _lines(lines: Sequence[TextLine]) -> list[Words]:
@@ -87,4 +112,8 @@ def _assigned(ours: Sequence[Words], theirs: Sequence[Words]) -> int:
         cost[place, : len(theirs)] = [Levenshtein.distance(line, other) for other in theirs]
     cost[: len(ours), len(theirs) :] = np.array([[len(line)] for line in ours])
     cost[len(ours) :, : len(theirs)] = np.array([len(line) for line in theirs])
-    return int(cost[linear_sum_assignment(cost)].sum())
+    read: list[Words] = [*ours, *([] for _ in theirs)]
+    truth: list[Words] = [*theirs, *([] for _ in ours)]
+    partners = zip(*linear_sum_assignment(cost), strict=True)
+    chosen = [(read[row], truth[column]) for row, column in partners]
+    return _counted([one for one, _ in chosen], [other for _, other in chosen])
