@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pyarrow as pa
@@ -14,6 +15,7 @@ from pipelines.measures.character_errors import TextLine
 from pipelines.runs.directory import RunDir
 from pipelines.truth.hocr import hocr_pages
 from pipelines.truth.page_match import PageTruth
+from pipelines.truth.trust import trust_in
 
 _HOCR = frozenset({".hocr", ".html", ".htm", ".xhtml"})
 _PAGE = re.compile(r"(.+)\.page(\d+)$")
@@ -31,12 +33,14 @@ def read_truth(path: Path) -> list[PageTruth]:
     """The pages of a truth file, or of all truth files below a directory.
 
     * ``.csv``, ``.txt``: SROIE, lines ``x1,y1,...,x4,y4,text`` in pixels of the page. A ``.txt``
-      with less than half of its lines in this form is plain text, with its lines in any order.
-      Files are UTF-8. An empty file is a blank page.
+      with less than half of its lines in this form is plain text. Files are UTF-8. An empty file is
+      a blank page.
     * ``.hocr``, ``.html``: each `ocr_page`, with the boxes of its lines.
     * ``.parquet``: `row_id`, `verdict`, `text` as in `pipelines.review.importing.REVIEWED`. The
       last answer of a row counts (by `reviewed_at`, if there is one). The directory of a run stands
       for its folder `reviewed`.
+
+    `pipelines.truth.trust` says which of them have blanks and an order that count.
 
     Raises ConfigError if there is no truth or no text in it, or if a file cannot be read, is not
     UTF-8, or does not have the format of its suffix.
@@ -45,9 +49,9 @@ def read_truth(path: Path) -> list[PageTruth]:
         path = _reviews_of(path)
     if path.is_dir():
         files = sorted(one for one in path.rglob("*") if one.is_file() and _reads(one))
-        pages = [page for one in files for page in _pages(one, path)]
+        pages = [page for one in files for page in _trusted(one, path)]
     elif path.is_file():
-        pages = list(_pages(path, path.parent))
+        pages = list(_trusted(path, path.parent))
     else:
         raise ConfigError(f"no truth at {path}", f"give a directory or a file of {FORMATS}")
     if not pages:
@@ -72,6 +76,15 @@ def _reviews_of(run: Path) -> Path:
 
 def _reads(path: Path) -> bool:
     return path.suffix.lower() in {".csv", ".txt", ".parquet"} | _HOCR
+
+
+def _trusted(path: Path, root: Path) -> Iterator[PageTruth]:
+    """The pages of a file, with what a `truth.yaml` says of them."""
+    trust = trust_in(path.parent, root)
+    for page in _pages(path, root):
+        yield replace(
+            page, blanks=trust.get("blanks", page.blanks), order=trust.get("order", page.order)
+        )
 
 
 def _pages(path: Path, root: Path) -> Iterator[PageTruth]:
@@ -123,7 +136,8 @@ def _text(path: Path, name: str) -> PageTruth:
     name, page = _numbered(name)
     rows = [row for row in _decoded(path).splitlines() if row.strip()]
     boxed = [_BOXED.match(row) for row in rows]
-    if path.suffix.lower() == ".txt" and 2 * sum(map(bool, boxed)) < len(rows):
+    few = not rows or 2 * sum(map(bool, boxed)) < len(rows)
+    if few and path.suffix.lower() == ".txt":
         lines = tuple(TextLine(row) for row in rows)
         return PageTruth(str(path), lines, name, page)
     for row, found in zip(rows, boxed, strict=True):
@@ -133,7 +147,7 @@ def _text(path: Path, name: str) -> PageTruth:
                 "correct the line, or give a plain text file the name NAME.txt",
             )
     lines = tuple(_boxed(found) for found in boxed if found)
-    return PageTruth(str(path), lines, name, page)
+    return PageTruth(str(path), lines, name, page, blanks=False, order=False)
 
 
 def _boxed(found: re.Match[str]) -> TextLine:

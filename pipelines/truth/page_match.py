@@ -36,6 +36,8 @@ class PageTruth:
         size: size of the page in pixels of the boxes (width, height); None: as in the run.
         verdict: of a reviewer: accept, correct, or reject (which is no truth).
         answered: time of the reviewer's answer, ISO 8601; "": unknown.
+        blanks, order: whether the blanks of the texts, and the order of the lines, are those of the
+            page; see `pipelines.truth.trust`.
     """
 
     where: str
@@ -46,6 +48,8 @@ class PageTruth:
     size: tuple[float, float] | None = None
     verdict: str | None = None
     answered: str = ""
+    blanks: bool = True
+    order: bool = True
 
 
 @dataclass

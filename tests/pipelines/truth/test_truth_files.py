@@ -211,3 +211,46 @@ def test_boxes_of_another_resolution_are_scaled(tmp_path: Path) -> None:
     found = errors_of(row, truth)
     assert (found.errors, found.characters) == (1, 9)
     assert [(one.place, one.errors) for one in found.lines] == [(0, 0), (1, 1)]
+
+
+def test_the_format_says_what_a_truth_is_good_for(tmp_path: Path) -> None:
+    boxed = "1,2,3,2,3,4,1,4,12 : 30"
+    for name, text in {"a.csv": boxed, "b.txt": boxed, "c.txt": "one", "e.txt": ""}.items():
+        (tmp_path / name).write_text(text)
+    (tmp_path / "d.hocr").write_text(HOCR)
+    reviewed(tmp_path / "f.parquet", (7, "correct", "text", "2026-01-01"))
+    trusted = {
+        Path(page.where.split()[0]).name: (page.blanks, page.order) for page in read_truth(tmp_path)
+    }
+    assert trusted == {
+        "a.csv": (False, False),
+        "b.txt": (False, False),
+        **dict.fromkeys(("c.txt", "d.hocr", "e.txt", "f.parquet"), (True, True)),
+    }
+
+
+def test_a_file_beside_the_truth_overrides_its_format(tmp_path: Path) -> None:
+    deep = tmp_path / "x" / "deep"
+    deep.mkdir(parents=True)
+    for folder in (tmp_path, deep):
+        (folder / "a.csv").write_text("1,2,3,2,3,4,1,4,TOTAL 5.00")
+        (folder / "b.txt").write_text("lines\nas they came")
+    (tmp_path / "truth.yaml").write_text("blanks: true\norder: false\n")
+    (tmp_path / "x" / "truth.yaml").write_text("order: true\n")
+    found = {page.name: (page.blanks, page.order) for page in read_truth(tmp_path)}
+    assert found == {
+        "a": (True, False),
+        "b": (True, False),
+        "x/deep/a": (True, True),
+        "x/deep/b": (True, True),
+    }
+    alone = read_truth(tmp_path / "b.txt")[0]
+    assert (alone.blanks, alone.order) == (True, False)
+
+
+def test_faults_of_that_file_have_a_message(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("text")
+    for text, message in (("blank: true", "did you mean 'blanks'"), ("- blanks", "mapping")):
+        (tmp_path / "truth.yaml").write_text(text)
+        with pytest.raises(ConfigError, match=message):
+            read_truth(tmp_path)
