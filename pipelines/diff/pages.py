@@ -8,7 +8,7 @@ from typing import TypedDict
 
 from rapidfuzz.distance import Levenshtein
 
-from pipelines.measures.character_errors import folded_text
+from pipelines.measures.text_edits import folded_text
 
 #: Most lines of a unified diff, and most characters of each.
 _LINES, _CHARACTERS = 12, 160

@@ -27,7 +27,7 @@ import numpy as np
 from rapidfuzz.distance import Levenshtein
 from scipy.optimize import linear_sum_assignment
 
-from pipelines.measures.character_errors import FITS, TextLine, in_rows, linked_groups
+from pipelines.measures.character_errors import TextLine, groups_by_place, in_rows
 
 Words = list[str]
 
@@ -51,11 +51,8 @@ def word_errors(read: Sequence[TextLine], truth: Sequence[TextLine]) -> tuple[in
 
 def _by_place(ours: Sequence[TextLine], theirs: Sequence[TextLine]) -> int | None:
     """None if the boxes are missing or do not fit, by the rule of `character_errors`."""
-    if not ours or not theirs or not all(line.box for line in (*ours, *theirs)):
-        return None
-    groups = linked_groups(ours, theirs)
-    linked = sum(len(ours[at].text) for mine, yours in groups if yours for at in mine)
-    if linked < FITS * sum(len(line.text) for line in ours):
+    groups = groups_by_place(ours, theirs)
+    if groups is None:
         return None
     return sum(_of_group([ours[i] for i in a], [theirs[i] for i in b]) for a, b in groups)
 
