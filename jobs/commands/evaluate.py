@@ -12,7 +12,7 @@ from typing import Any
 from pydantic import TypeAdapter
 from rich.console import Console
 
-from jobs.console import evaluate_tables
+from jobs.console import evaluate_tables, evaluate_texts
 from pipelines.errors import ConfigError
 from pipelines.evaluation.labels import LabelEvaluation, evaluate_labels
 from pipelines.evaluation.pages import TextEvaluation, evaluate_text
@@ -21,7 +21,7 @@ from pipelines.runs.directory import RunDir
 from pipelines.storage.output_errors import output_errors
 from pipelines.truth.labels import read_beside_truth
 
-VERSION = 1  # of evaluation.json
+VERSION = 2  # of evaluation.json
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ def command(console: Console, run_dir: str | Path, asked: Asked) -> None:
     if job == "autolabel":
         evaluate_tables.print_labels(console, labels, run.path, asked.truth)
     else:
-        evaluate_tables.print_text(console, texts, run.path, asked.truth)
+        evaluate_texts.print_text(console, texts, run.path, asked.truth)
     where = asked.out or run.path / "evaluation"
     console.print(f"written: {where}/evaluation.json, {names}", markup=False, soft_wrap=True)
 

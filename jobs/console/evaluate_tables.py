@@ -1,4 +1,4 @@
-"""The tables of `nightjar evaluate`."""
+"""The tables of `nightjar evaluate` for labels; `evaluate_texts` has those for pages."""
 
 from __future__ import annotations
 
@@ -10,11 +10,10 @@ from rich.console import Console
 from rich.table import Table
 
 from jobs.console.live import figures_table, say
-from jobs.console.terminal import marked, one_line
+from jobs.console.terminal import marked
 from pipelines.calibration.label_trial import Figures
 from pipelines.evaluation.confusion import BACKGROUND, Confusion
 from pipelines.evaluation.labels import AP, LabelEvaluation, LabelFigures
-from pipelines.evaluation.pages import TextEvaluation, TextFigures
 from pipelines.evaluation.thresholds import HeldOut
 from pipelines.measures.intervals import Interval
 from pipelines.storage.paths import RunPath
@@ -22,7 +21,6 @@ from pipelines.truth.slices import SMALL
 
 _CLASSES = 40  #: most rows of a table; the JSON has all classes
 _CONFUSED = 5
-_PAGES = 10
 
 
 def print_labels(console: Console, found: LabelEvaluation, run: RunPath, truth: str) -> None:
@@ -43,45 +41,17 @@ def print_labels(console: Console, found: LabelEvaluation, run: RunPath, truth: 
     if len(found.classes) > _CLASSES:
         say(console, f"... and {len(found.classes) - _CLASSES} more classes, see evaluation.json")
     rows = [(s.column, s.value, s.small, list(_of_labels(s.figures, True))) for s in found.slices]
-    _print_slices(console, rows, ("images", *_LABEL_HEADINGS))
+    print_slices(console, rows, ("images", *_LABEL_HEADINGS))
     if found.thresholds:
         _print_thresholds(console, found.thresholds)
     _print_confused(console, found.confusion)
     if found.unnamed:
         names = ", ".join(found.unnamed)
         say(console, f"classes that are not in the truth, left out: {names}")
-    _warn(console, found.warnings)
-
-
-def print_text(console: Console, found: TextEvaluation, run: RunPath, truth: str) -> None:
-    """Print the evaluation of an OCR run."""
-    rejected = f", {found.rejected:,} rejected in review and left out" if found.rejected else ""
-    unused = f", {found.unused:,} truths match no page" if found.unused else ""
-    say(console, f"{run} against {truth}: {found.pages:,} pages{rejected}{unused}", bold=True)
-    say(
-        console,
-        "CER and WER of all pages together, their means over pages, and the share of pages without "
-        "an error, with 95 % intervals. The order of lines and case are ignored; spacing counts "
-        "in WER only.",
-    )
-    table = figures_table("", *_TEXT_HEADINGS)
-    table.add_row("all", *_of_text(found.whole))
-    console.print(table, markup=False)
-    rows = [(s.column, s.value, s.small, list(_of_text(s.figures))) for s in found.slices]
-    _print_slices(console, rows, _TEXT_HEADINGS)
-    if found.worst:
-        table = figures_table("worst pages", "outcome", "CER", "WER", "errors", "row")
-        for page in found.worst[:_PAGES]:
-            rates = (f"{100 * page.cer:.1f} %", f"{100 * page.wer:.1f} %")
-            errors = f"{page.errors:,} of {page.characters:,}"
-            place = f"{one_line(page.uri)} page {page.page}"
-            table.add_row(place, page.outcome, *rates, errors, str(page.row_id))
-        console.print(table, markup=False)
-    _warn(console, found.warnings)
+    warn(console, found.warnings)
 
 
 _LABEL_HEADINGS = ("labels", "objects", "AP", "AP@0.5", "precision", "recall", "F1")
-_TEXT_HEADINGS = ("pages", "characters", "CER", "WER", "CER per page", "WER per page", "exact")
 
 
 def _aps(found: LabelEvaluation) -> Table:
@@ -126,16 +96,10 @@ def _of_labels(one: LabelFigures, images: bool) -> Iterator[str]:
     yield "-" if one.f1 is None else f"{one.f1:.3f}"
 
 
-def _of_text(one: TextFigures) -> Iterator[str]:
-    yield f"{one.pages:,}"
-    yield f"{one.characters:,}"
-    for rate in (one.cer, one.wer, one.cer_of_a_page, one.wer_of_a_page, one.exact):
-        yield percent(rate)
-
-
-def _print_slices(
+def print_slices(
     console: Console, rows: Sequence[tuple[str, str, bool, list[str]]], headings: Sequence[str]
 ) -> None:
+    """A table for each column. `rows`: column, value, whether the slice is small, cells."""
     for column, parts in groupby(rows, key=lambda row: row[0]):
         table = figures_table(f"by {column}", *headings)
         some_small = False
@@ -189,7 +153,8 @@ def _print_confused(console: Console, found: Confusion) -> None:
         say(console, f"wrong class: {count:,} {true} labelled {said}")
 
 
-def _warn(console: Console, warnings: Sequence[str]) -> None:
+def warn(console: Console, warnings: Sequence[str]) -> None:
+    """Print each warning, marked."""
     for warning in warnings:
         marked(console, "Warning", warning)
 
@@ -205,12 +170,3 @@ def shown(figure: Interval | None) -> str:
     if math.isnan(figure.low):  # one file has no interval
         return f"{figure.value:.3f}"
     return f"{figure.value:.3f} ({figure.low:.2f} .. {figure.high:.2f})"
-
-
-def percent(figure: Interval | None) -> str:
-    """`3.1 % (2.4 .. 4.0)`."""
-    if figure is None:
-        return "-"
-    if math.isnan(figure.low):
-        return f"{100 * figure.value:.2f} %"
-    return f"{100 * figure.value:.2f} % ({100 * figure.low:.1f} .. {100 * figure.high:.1f})"

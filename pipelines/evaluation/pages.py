@@ -2,17 +2,19 @@
 
 The final text of a page is compared with its truth, for any reader; a failed page has missed all of
 its text. Lines may be in any order (`pipelines.measures.character_errors`,
-`pipelines.measures.word_errors`). The rate of several pages is the sum of their errors divided by
+`pipelines.measures.word_errors`), but for the figures `in_order`
+(`pipelines.measures.order_errors`). The rate of several pages is the sum of their errors divided by
 the sum of their characters (words); with much invented text it can exceed 1. `*_of_a_page` is the
 mean over pages, each at most 1. Intervals are 95 %, from a bootstrap over files with all of their
-pages.
+pages. Pages whose truth has no reliable blanks or order (`pipelines.truth.trust`) are left out of
+the figures that need them; their WER is counted.
 """
 
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -20,7 +22,7 @@ import numpy as np
 
 from pipelines.decisions.finished import FinishedPage
 from pipelines.errors import ConfigError
-from pipelines.measures.intervals import Floats, Interval, Ints, Pages, ratio
+from pipelines.evaluation.text_figures import LEGEND, Figures, TextFigures
 from pipelines.runs.directory import RunDir
 from pipelines.runs.shards import iter_rows
 from pipelines.truth.pages import (
@@ -32,33 +34,12 @@ from pipelines.truth.pages import (
     read_truths,
     text_columns,
 )
-from pipelines.truth.slices import SMALL, Slicing, known_interval
+from pipelines.truth.slices import SMALL, Slicing
 
 #: Number of listed pages, highest error rate first.
 WORST = 50
 #: Rows that are Python objects at once.
 _ROWS = 64
-
-
-@dataclass(frozen=True)
-class TextFigures:
-    """Figures of some pages. None: nothing to count.
-
-    Attributes:
-        characters, words: of the truth.
-        cer, wer: of all pages together. cer_of_a_page, wer_of_a_page: means over pages.
-        exact: share of pages without wrong characters.
-    """
-
-    pages: int
-    files: int
-    characters: int
-    words: int
-    cer: Interval | None
-    wer: Interval | None
-    cer_of_a_page: Interval | None
-    wer_of_a_page: Interval | None
-    exact: Interval | None
 
 
 @dataclass(frozen=True)
@@ -73,7 +54,10 @@ class TextSlice:
 
 @dataclass(frozen=True)
 class WorstPage:
-    """A page with many errors; `cer` and `wer` are at most 1."""
+    """A page with many errors. Rates are at most 1; None: its truth has no blanks, or no order.
+
+    `errors`, `characters`: with blanks, if its truth has them.
+    """
 
     row_id: int
     uri: str
@@ -81,8 +65,10 @@ class WorstPage:
     outcome: str
     errors: int
     characters: int
-    cer: float
+    cer_with_blanks: float | None
+    cer_without_blanks: float
     wer: float
+    ned: float | None
 
 
 @dataclass(frozen=True)
@@ -90,17 +76,23 @@ class TextEvaluation:
     """All figures of `nightjar evaluate` for pages.
 
     Attributes:
+        legend: what the keys of the figures mean.
         pages: pages with truth; `rejected`: in review; `unused`: truths that fit no page.
-        page_cers: of every page, ascending, at most 1 each.
+        unreliable_blanks, unknown_order: pages whose truth has no reliable blanks, or no order.
+        page_cers_with_blanks, page_cers_without_blanks: of every page, ascending, at most 1 each.
     """
 
+    legend: Mapping[str, str]
     pages: int
     rejected: int
     unused: int
+    unreliable_blanks: int
+    unknown_order: int
     whole: TextFigures
     slices: tuple[TextSlice, ...]
     worst: tuple[WorstPage, ...]
-    page_cers: tuple[float, ...]
+    page_cers_with_blanks: tuple[float, ...]
+    page_cers_without_blanks: tuple[float, ...]
     warnings: tuple[str, ...]
 
 
@@ -131,19 +123,27 @@ def evaluate_text(
             slicing.add(row)
             table.add(row, found_on(cast(FinishedPage, row), known))
     parts = slicing.slices()
-    figures = _Figures(table, seed)
+    figures = Figures(table.found, table.uris, seed)
     return TextEvaluation(
+        legend=LEGEND,
         pages=len(table.uris),
         rejected=truths.rejected,
         unused=len(truths.unused),
+        unreliable_blanks=sum(not one.blanks for one in table.found),
+        unknown_order=sum(one.order is None for one in table.found),
         whole=figures.of(np.arange(len(table.uris))),
         slices=tuple(
             TextSlice(one.column, one.value, one.small, figures.of(one.members)) for one in parts
         ),
-        worst=tuple(one for _, one in sorted(table.worst, key=lambda item: item[0], reverse=True)),
-        page_cers=tuple(sorted(round(number, 5) for number in table.cers)),
+        worst=table.worst(),
+        page_cers_with_blanks=_ascending(one.cer_with_blanks for one in table.found),
+        page_cers_without_blanks=_ascending(one.characters.cer for one in table.found),
         warnings=tuple(_warnings(truths, len(table.uris))),
     )
+
+
+def _ascending(rates: Iterable[float | None]) -> tuple[float, ...]:
+    return tuple(sorted(round(rate, 5) for rate in rates if rate is not None))
 
 
 def _useful(truths: PageTruths, truth: str | Path) -> PageTruths:
@@ -162,67 +162,42 @@ def _rows(run: RunDir, columns: Sequence[str]) -> Iterator[dict[str, Any]]:
 
 
 class _Table:
-    """The URI, counts and rates of each page, and the worst pages."""
+    """The URI and the errors of each page, and the worst pages."""
 
     def __init__(self) -> None:
         self.uris: list[str] = []
-        self.counts: list[tuple[int, int, int, int]] = []  # errors, characters, word errors, words
-        self.cers: list[float] = []
-        self.wers: list[float] = []
-        self.worst: list[tuple[tuple[float, int, int], WorstPage]] = []  # a heap, the least first
+        self.found: list[PageFound] = []
+        self._worst: list[tuple[tuple[float, int, int], WorstPage]] = []  # a heap, the least first
 
     def add(self, row: Mapping[str, Any], found: PageFound) -> None:
         """Take the next page."""
         of = found.characters
         self.uris.append(row["uri"])
-        self.counts.append((of.errors, of.characters, found.word_errors, found.words))
-        self.cers.append(of.cer)
-        self.wers.append(found.wer)
-        if not of.errors:
+        # Errors of lines would fill the memory.
+        self.found.append(replace(found, characters=replace(of, lines=())))
+        errors, size, rate = of.errors, of.characters, of.cer
+        if found.blanks:
+            errors, size, rate = of.spaced_errors, of.spaced_characters, of.spaced_cer
+        ned = found.order.ned if found.order and found.blanks else None
+        if not errors and not ned:
             return
         one = WorstPage(
             **{name: row[name] for name in ("row_id", "uri", "page", "outcome")},
-            errors=of.errors,
-            characters=of.characters,
-            cer=of.cer,
+            errors=errors,
+            characters=size,
+            cer_with_blanks=found.cer_with_blanks,
+            cer_without_blanks=of.cer,
             wer=found.wer,
+            ned=ned,
         )
-        heapq.heappush(self.worst, ((of.cer, of.errors, -len(self.uris)), one))
-        if len(self.worst) > WORST:
-            heapq.heappop(self.worst)
+        heapq.heappush(self._worst, ((rate, errors, -len(self.uris)), one))
+        if len(self._worst) > WORST:
+            heapq.heappop(self._worst)
 
-
-class _Figures:
-    """Computes figures of some of the pages, always with the same draws."""
-
-    def __init__(self, table: _Table, seed: int) -> None:
-        counts = np.array(table.counts, float)
-        self._errors, self._characters, self._word_errors, self._words = counts.T
-        self._cers, self._wers = np.array(table.cers), np.array(table.wers)
-        self._files = np.unique(table.uris, return_inverse=True)[1]
-        self._draws = Pages(self._errors, self._characters, self._files).draws(seed)
-
-    def of(self, members: Ints) -> TextFigures:
-        """Figures of the pages with these indices."""
-        here = np.zeros(len(self._files))
-        here[members] = 1.0
-        exact, ones = (self._errors == 0).astype(float), np.ones_like(here)
-        files = len(np.unique(self._files[members]))
-
-        def rate(over: Floats, under: Floats) -> Interval | None:
-            return known_interval(ratio(over * here, under * here, self._draws), files)
-
-        return TextFigures(
-            pages=len(members),
-            files=files,
-            characters=int(self._characters @ here),
-            words=int(self._words @ here),
-            cer=rate(self._errors, self._characters),
-            wer=rate(self._word_errors, self._words),
-            cer_of_a_page=rate(self._cers, ones),
-            wer_of_a_page=rate(self._wers, ones),
-            exact=rate(exact, ones),
-        )
+    def worst(self) -> tuple[WorstPage, ...]:
+        """The worst pages, highest error rate first."""
+        ranked = sorted(self._worst, key=lambda item: item[0], reverse=True)
+        return tuple(one for _, one in ranked)
 
 
 def _warnings(truths: PageTruths, pages: int) -> Iterator[str]:

@@ -50,12 +50,15 @@ def draw_labels(found: LabelEvaluation, folder: Path) -> list[Path]:
 
 def draw_text(found: TextEvaluation, folder: Path) -> list[Path]:
     """pages.png and slices.png in `folder`; raises OSError."""
-    bars = [
-        Bar(f"{one.column}: {one.value}", one.figures.pages, one.figures.cer)
-        for one in found.slices
-    ]
-    whole = found.whole.cer
-    drawn = {"pages.png": _pages(found), "slices.png": _slices(bars, whole, "CER", "pages")}
+    blanks = found.whole.cer_with_blanks is not None
+    bars = []
+    for one in found.slices:
+        of = one.figures
+        rate = of.cer_with_blanks if blanks else of.cer_without_blanks
+        bars.append(Bar(f"{one.column}: {one.value}", of.pages, rate))
+    whole = found.whole.cer_with_blanks or found.whole.cer_without_blanks
+    title = "CER with blanks" if blanks else "CER without blanks"
+    drawn = {"pages.png": _pages(found), "slices.png": _slices(bars, whole, title, "pages")}
     return _saved(drawn, folder)
 
 
@@ -189,24 +192,24 @@ def _forest(axes: Axes, bars: Sequence[Bar], whole: Interval | None) -> None:
 
 
 def _pages(found: TextEvaluation) -> Figure:
-    """Cumulative share of pages by CER."""
+    """Cumulative share of pages by CER, with blanks and without."""
     figure = _figure(6.0, 4.0)
     axes = figure.subplots()
-    cers = 100 * np.array([0.0, *found.page_cers])
-    axes.step(cers, 100 * np.arange(len(cers)) / found.pages, where="post", color=_BLUE)
-    if found.whole.cer:
-        value = 100 * found.whole.cer.value
-        axes.axvline(value, color=_GREY, linewidth=1, linestyle="--")
-        axes.annotate(
-            f"CER of all pages {value:.2f} %",
-            (value, 0.03),
-            xycoords=("data", "axes fraction"),
-            xytext=(5, 0),
-            textcoords="offset points",
-            fontsize=8,
-            color=_GREY,
-        )
-    axes.set(xlim=(0, max(float(cers[-1]) * 1.03, 1.0)), ylim=(0, 102))
+    worst = 0.0
+    for words, rates, whole, color in (
+        ("with blanks", found.page_cers_with_blanks, found.whole.cer_with_blanks, _BLUE),
+        ("without blanks", found.page_cers_without_blanks, found.whole.cer_without_blanks, _GREY),
+    ):
+        if rates and whole:
+            cers = 100 * np.array([0.0, *rates])
+            share = 100 * np.arange(len(cers)) / len(rates)
+            label = f"CER {words}; of all pages {100 * whole.value:.2f} %"
+            axes.step(cers, share, where="post", color=color, label=label)
+            axes.axvline(100 * whole.value, color=color, linewidth=1, linestyle="--")
+            worst = max(worst, float(cers[-1]))
+    if axes.lines:
+        axes.legend(fontsize=8, loc="lower right")
+    axes.set(xlim=(0, max(worst * 1.03, 1.0)), ylim=(0, 102))
     axes.set_xlabel("CER of a page, %")
     axes.set_ylabel("pages with at most this CER, %")
     axes.set_title(f"{found.pages:,} pages", fontsize=10)

@@ -20,7 +20,7 @@ from pipelines.storage.paths import listed
 
 _MOST_BYTES = 8 << 20  # of a JSON file; an evaluation of 1,200 classes has 1 MB
 #: Most tables of an evaluation, rows of a table, columns.
-_TABLES, _ROWS, _COLUMNS = 40, 60, 12
+_TABLES, _ROWS, _COLUMNS = 40, 60, 20
 _FEW = 12  #: most values of a list in one cell
 _FILES = 8  #: most pictures
 #: Top-level keys that the report does not repeat.

@@ -34,7 +34,7 @@ def test_labels_are_evaluated_and_compared(command: Command, tmp_path: Path) -> 
     assert "thresholds with the best F1, chosen on 25 images, measured on the other 25" in done.out
     folder = tmp_path / "run" / "evaluation"
     written = json.loads((folder / "evaluation.json").read_text())
-    assert (written["version"], written["job"], written["images"]) == (1, "autolabel", 50)
+    assert (written["version"], written["job"], written["images"]) == (2, "autolabel", 50)
     assert 0 < written["whole"]["ap"]["ap"]["value"] < 1
     assert set(written["curves"]) == set(written["classes"])
     for name in ("pr_curves.png", "confusion.png", "slices.png"):
@@ -65,11 +65,37 @@ def test_texts_are_evaluated(tmp_path: Path) -> None:
     assert "worst pages" in words
     written = json.loads((tmp_path / "out" / "evaluation.json").read_text())
     assert written["whole"]["pages"] == 12
-    assert written["page_cers"] == sorted(written["page_cers"])
+    cers = written["page_cers_without_blanks"]
+    assert cers == sorted(cers)
+    assert "† the truth of 12 pages has unreliable blanks" in words
+    assert "in reading order" not in words, "SROIE lines have none"
     for name in ("pages.png", "slices.png"):
         pixels = np.asarray(Image.open(tmp_path / "out" / name).convert("L"))
         assert pixels.std() > 5, "something is drawn"
     assert not (tmp_path / "out" / "pr_curves.png").exists()
+
+
+def test_every_table_of_texts_says_what_counts_in_it(tmp_path: Path) -> None:
+    run = labelled_run(tmp_path, 12)
+    (tmp_path / "truth" / "truth.yaml").write_text("blanks: true\norder: true\n")
+    console = Console(record=True, width=120, force_terminal=False)
+    evaluate.command(console, run.path, evaluate.Asked(str(tmp_path / "truth")))
+    printed = console.export_text()
+    heads = [line for line in printed.splitlines() if "CER without" in line and "pages" in line]
+    assert [line.split("  ")[0] for line in heads] == [
+        "in any order",
+        "by outcome",
+        "in reading order",
+        "by outcome in order",
+        "worst pages",
+    ]
+    assert all("CER with blanks" in line or "NED" in line for line in heads)
+    assert "†" not in printed
+    tables = [line for line in printed.splitlines() if line.count("%") > 1]
+    assert len(tables) == 15
+    assert max(map(len, tables)) <= 120
+    written = json.loads((run.path / "evaluation" / "evaluation.json").read_text())
+    assert set(written["legend"]) <= {*written, *written["whole"], *written["whole"]["in_order"]}
 
 
 def test_names_with_brackets_are_names(tmp_path: Path) -> None:

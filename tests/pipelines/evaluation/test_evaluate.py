@@ -441,20 +441,25 @@ def test_texts_are_judged_as_they_finally_are(texts: TextEvaluation) -> None:
     whole = texts.whole
     assert (texts.pages, texts.unused, whole.characters, whole.words) == (4, 1, 40, 8)
     by_outcome = {one.value: one.figures for one in texts.slices if one.column == "outcome"}
-    assert value(by_outcome["ocr"].cer) == 1 / 20
+    assert value(by_outcome["ocr"].cer_without_blanks) == 1 / 20
     assert value(by_outcome["ocr"].wer) == 1 / 4
     assert value(by_outcome["ocr"].exact) == 1 / 2
-    assert (value(by_outcome["failed"].cer), value(by_outcome["failed"].wer)) == (1, 1)
-    assert value(by_outcome["vlm"].cer) == 0, "its text, not the first reader's lines"
-    assert value(whole.cer) == 11 / 40
+    assert (value(by_outcome["failed"].cer_without_blanks), value(by_outcome["failed"].wer)) == (
+        1,
+        1,
+    )
+    assert value(by_outcome["vlm"].cer_without_blanks) == 0, (
+        "its text, not the first reader's lines"
+    )
+    assert value(whole.cer_without_blanks) == 11 / 40
     assert value(whole.wer_of_a_page) == pytest.approx(
         (0 + 0.5 + 1 + value(by_outcome["vlm"].wer)) / 4
     )
-    assert texts.page_cers == (0, 0, 0.1, 1)
+    assert texts.page_cers_without_blanks == (0, 0, 0.1, 1)
 
 
 def test_the_worst_pages_come_first(texts: TextEvaluation) -> None:
-    assert [(one.uri, one.cer, one.errors) for one in texts.worst] == [
+    assert [(one.uri, one.cer_without_blanks, one.errors) for one in texts.worst] == [
         ("/scans/failed.jpg", 1, 10),
         ("/scans/wrong.jpg", 0.1, 1),
     ]
@@ -465,8 +470,8 @@ def test_pages_are_sliced_by_fields_of_structs(texts: TextEvaluation) -> None:
     assert lines == {"2": 2, "0": 1, "1": 1}
     assert all(one.small for one in texts.slices)
     alone = next(one.figures for one in texts.slices if one.value == "failed")
-    assert alone.cer is not None
-    assert np.isnan(alone.cer.low), "one file has no interval"
+    assert alone.cer_without_blanks is not None
+    assert np.isnan(alone.cer_without_blanks.low), "one file has no interval"
     assert any("4 pages are few" in warning for warning in texts.warnings)
 
 
@@ -476,13 +481,56 @@ def test_reviewed_texts_are_truth_and_rejected_ones_are_not(tmp_path: Path) -> N
     review(run, [(0, "accept", "alpha"), (1, "correct", "alphas"), (2, "reject", None)])
     found = evaluate_text(run, "reviewed")
     assert (found.pages, found.rejected) == (2, 1)
-    assert value(found.whole.cer) == 1 / 11
+    assert value(found.whole.cer_without_blanks) == 1 / 11
     assert any("is reviewed" in warning for warning in found.warnings)
     (run.path / "reviewed" / "review-1.parquet").unlink()
     (run.path / "reviewed").rmdir()
     review(run, [(2, "reject", None)])
     with pytest.raises(ConfigError, match="all 1 pages of it are rejected"):
         evaluate_text(run, "reviewed")
+
+
+def test_texts_are_judged_with_blanks_and_in_order(tmp_path: Path) -> None:
+    """Three pages of plain text, by hand: glued words, a wrong order, and one of SROIE lines."""
+    rows = [
+        row_of(1, "glued", [("Fare 2.40No.17", 0.9), ("paid", 0.9)]),
+        row_of(2, "shuffled", [("the end", 0.9), ("at first", 0.9), ("then more", 0.9)]),
+        row_of(3, "boxed", [("1 2:30", 0.9)]),
+    ]
+    run = pages_run(tmp_path, rows, {"boxed": ["12 : 30"]})
+    (tmp_path / "truth" / "glued.txt").write_text("Fare 2.40  No. 17\npaid\n")
+    (tmp_path / "truth" / "shuffled.txt").write_text("at first\nthen more\nthe end\n")
+    found = evaluate_text(run, tmp_path / "truth")
+    assert (found.unreliable_blanks, found.unknown_order) == (1, 1)
+    whole, order = found.whole, found.whole.in_order
+    assert value(whole.cer_without_blanks) == 0
+    # Two blanks of the first page are lost; its lines have 16 and 4 characters with blanks, those
+    # of the second page 8, 9 and 7.
+    assert value(whole.cer_with_blanks) == 2 / 44
+    assert value(whole.cer_with_blanks_of_a_page) == 2 / 20 / 2, "the third page has no part in it"
+    # "2.40No.17" for three words; "1 2:30" for three words.
+    assert (value(whole.wer), whole.words) == (6 / 14, 14)
+    assert order.pages == 2
+    # The end of the second page stands first: 8 characters are moved, by 16 edits.
+    assert value(order.ned) == (2 + 16) / (21 + 26)
+    assert value(order.cer_without_blanks) == 12 / (17 + 21)
+    assert value(order.wer) == (3 + 4) / (5 + 6)
+    assert value(order.wrong_successors) == 1 / 3
+    worst = [(one.uri, one.cer_with_blanks, one.ned) for one in found.worst]
+    assert worst == [
+        ("/scans/glued.jpg", 2 / 20, 2 / 21),
+        ("/scans/shuffled.jpg", 0, 16 / 26),
+    ]
+
+
+def test_boxed_truth_has_no_figure_with_blanks_or_order(texts: TextEvaluation) -> None:
+    for one in (texts.whole, *(part.figures for part in texts.slices)):
+        assert (one.cer_with_blanks, one.cer_with_blanks_of_a_page) == (None, None)
+        order = one.in_order
+        assert (order.pages, order.ned, order.wer, order.wrong_successors) == (0, None, None, None)
+    assert (texts.unreliable_blanks, texts.unknown_order) == (4, 4)
+    assert texts.page_cers_with_blanks == ()
+    assert all(one.cer_with_blanks is None and one.ned is None for one in texts.worst)
 
 
 def test_pages_of_one_file_are_drawn_together(tmp_path: Path) -> None:
@@ -496,9 +544,10 @@ def test_pages_of_one_file_are_drawn_together(tmp_path: Path) -> None:
     run = pages_run(tmp_path, rows, names)
     found = evaluate_text(run, tmp_path / "truth").whole
     assert (found.pages, found.files) == (100, 10)
-    assert found.cer is not None
-    assert (found.cer.value, found.cer.low) == (0.1, 0)
-    assert found.cer.high >= 0.3 - 1e-9, "100 pages by themselves would give 0.16"
+    cer = found.cer_without_blanks
+    assert cer is not None
+    assert (cer.value, cer.low) == (0.1, 0)
+    assert cer.high >= 0.3 - 1e-9, "100 pages by themselves would give 0.16"
 
 
 words = st.text("abcde", min_size=1, max_size=4)
