@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,7 +17,21 @@ from pipelines.diff.labels import SAME_SCORE, STILL_IOU, ChangeKind
 from pipelines.diff.runs import DiffSummary, diff_runs
 from pipelines.errors import ConfigError
 from pipelines.runs.directory import RunDir
+from pipelines.truth.page_found import RATES, RATES_IN_ORDER
 
+#: Heading -> the counts to divide; "-" where the truth does not tell.
+_RATES = {
+    "CER with blanks": RATES["cer_with_blanks"],
+    "CER without": RATES["cer_without_blanks"],
+    "WER": RATES["wer"],
+    "NED in order": RATES_IN_ORDER["ned"],
+    "wrong successors": RATES_IN_ORDER["wrong_successors"],
+}
+_LEGEND = (
+    "CER: wrong characters; with blanks, a run of white space counts as one blank; without, all of "
+    "it is left out. WER: wrong words (jiwer). Lines may be in any order. NED: edits of the text "
+    "in reading order, with blanks. -: the truth does not tell."
+)
 _SETTINGS = 15  #: most lines of settings
 _CLASSES = 30  #: most rows of a table
 _TEXT_LINES = 4  #: most lines of one page's unified diff
@@ -122,16 +137,33 @@ def _print_truth(console: Console, found: DiffSummary, truth: str, unit: str) ->
         f"better, {same:,} equal",
         bold=True,
     )
-    names = list(dict.fromkeys([*found.truth[0], *found.truth[1]]))
-    table = figures_table("", *names)
-    for side, counts in zip(("before", "after"), found.truth, strict=True):
-        table.add_row(side, *(f"{counts[name]:,}" for name in names))
     if found.judged:
-        console.print(table, markup=False)
+        _print_totals(console, found)
     for warning in found.warnings:
         marked(console, "Warning", warning)
     _print_listed(console, f"regressions ({found.unit})", found.regressions)
     _print_listed(console, f"improvements ({found.unit})", found.improvements)
+
+
+def _print_totals(console: Console, found: DiffSummary) -> None:
+    """Counts of labels, or rates of texts, before and after."""
+    if found.job == "autolabel":
+        names = list(dict.fromkeys([*found.truth[0], *found.truth[1]]))
+        rows = [[f"{counts[name]:,}" for name in names] for counts in found.truth]
+    else:
+        names = list(_RATES)
+        rows = [_rates(counts) for counts in found.truth]
+    table = figures_table("", *names)
+    for side, cells in zip(("before", "after"), rows, strict=True):
+        table.add_row(side, *cells)
+    console.print(table, markup=False)
+    if found.job != "autolabel":
+        say(console, _LEGEND)
+
+
+def _rates(counts: Counter[str]) -> list[str]:
+    parts = ((counts[over], counts[under]) for over, under in _RATES.values())
+    return [f"{100 * over / under:.2f} %" if under else "-" for over, under in parts]
 
 
 def _print_listed(console: Console, title: str, records: Sequence[dict[str, Any]]) -> None:
@@ -152,6 +184,7 @@ def _print_listed(console: Console, title: str, records: Sequence[dict[str, Any]
 
 def _what(record: dict[str, Any]) -> str:
     """The changes of a row in a few words, or the first lines of its text diff."""
+    misplaced = record.get("truth", {}).get("wrong_successors", [0, 0])
     if "labels" in record:
         shown = [_label(one) for one in record["labels"][:3]]
         more = len(record["labels"]) - len(shown)
@@ -159,7 +192,8 @@ def _what(record: dict[str, Any]) -> str:
     if "text" in record:
         of = record["text"]
         lines = [line for line in of["diff"] if not line.startswith("@@")][:_TEXT_LINES]
-        return f"{of['distance']:,} characters\n" + "\n".join(line[:70] for line in lines)
+        order = "{} -> {} wrong successors, ".format(*misplaced) if any(misplaced) else ""
+        return f"{order}{of['distance']:,} characters\n" + "\n".join(line[:70] for line in lines)
     return ""
 
 

@@ -8,12 +8,12 @@ from typing import NotRequired, Protocol, TypedDict
 
 from pipelines.diff.pairs import Row
 from pipelines.errors import ConfigError
-from pipelines.measures.character_errors import compare
 from pipelines.runs.directory import RunDir
 from pipelines.storage.paths import RunPath, run_path
 from pipelines.truth.label_match import Matched, Thing, kept_labels, matched
 from pipelines.truth.label_truth import TrueObjects
-from pipelines.truth.pages import final_sides, page_truths, read_truths
+from pipelines.truth.page_found import PageFound, found_on
+from pipelines.truth.pages import page_truths, read_truths
 from pipelines.truth.reviewed import REVIEWED_TRUTH
 
 #: An object in the output of `nightjar diff --out`.
@@ -24,7 +24,9 @@ class VerdictValue(TypedDict):
     """A verdict in the output of `nightjar diff --out`. Lists of numbers are [before, after].
 
     Labels: `right` and `objects` are counts; `lost`, `gained`: objects that only one run found, if
-    both runs name the classes alike. Texts: `characters` of the truth.
+    both runs name the classes alike. Texts: `characters` of the truth; the rates of
+    `pipelines.truth.page_found.RATES`; `wrong_successors`: a count. Left out: what the truth does
+    not tell.
     """
 
     errors: list[int]
@@ -33,6 +35,11 @@ class VerdictValue(TypedDict):
     lost: NotRequired[list[ObjectValue]]
     gained: NotRequired[list[ObjectValue]]
     characters: NotRequired[int]
+    cer_with_blanks: NotRequired[list[float]]
+    cer_without_blanks: NotRequired[list[float]]
+    wer: NotRequired[list[float]]
+    ned: NotRequired[list[float]]
+    wrong_successors: NotRequired[list[int]]
 
 
 @dataclass(frozen=True)
@@ -44,17 +51,19 @@ class Verdict:
         size: objects, or characters of the truth.
         counts: counts of each run, for its totals.
         detail: for JSON.
+        misplaced: wrong successors of lines; they tell if the errors are equal.
     """
 
     errors: tuple[int, int]
     size: int
     counts: tuple[Counter[str], Counter[str]]
     detail: VerdictValue
+    misplaced: tuple[int, int] = (0, 0)
 
     @property
     def worse(self) -> int:
-        """Additional errors; below 0: fewer errors."""
-        return self.errors[1] - self.errors[0]
+        """Additional errors, or wrong successors if there are none; below 0: fewer."""
+        return self.errors[1] - self.errors[0] or self.misplaced[1] - self.misplaced[0]
 
 
 class Judge(Protocol):
@@ -145,7 +154,10 @@ def _counts(found: Matched) -> Counter[str]:
 
 @dataclass
 class TextJudge:
-    """Compares final texts by wrong characters; lines may be in any order."""
+    """Compares final texts by wrong characters, with blanks if the truth has them.
+
+    Lines may be in any order. If as many characters are wrong, wrong successors of lines tell.
+    """
 
     one: RunDir
     other: RunDir
@@ -167,14 +179,35 @@ class TextJudge:
             return None
         assert "instances" not in before
         assert "instances" not in after
-        found = [compare(*final_sides(before, first))]
+        found = found_on(before, first)
         # The same text has the same errors, even if its boxes moved.
         same = before["text"] == after["text"] and first is second
-        found.append(found[0] if same else compare(*final_sides(after, second)))
-        errors = (found[0].errors, found[1].errors)
-        size = found[1].characters
-        counts = (
-            Counter(errors=errors[0], characters=found[0].characters),
-            Counter(errors=errors[1], characters=size),
-        )
-        return Verdict(errors, size, counts, {"errors": list(errors), "characters": size})
+        return _of_texts(found, found if same else found_on(after, second))
+
+
+def _of_texts(before: PageFound, after: PageFound) -> Verdict:
+    both = before, after
+    errors, sizes = zip(*(found.main_errors for found in both), strict=True)
+    counts = [found.counts() for found in both]
+    misplaced = counts[0]["wrong_successors"], counts[1]["wrong_successors"]
+    detail: VerdictValue = {
+        "errors": list(errors),
+        "characters": sizes[1],
+        "cer_without_blanks": [round(found.characters.cer, 5) for found in both],
+        "wer": [round(found.wer, 5) for found in both],
+    }
+    with_blanks = [round(one.cer_with_blanks, 5) for one in both if one.cer_with_blanks is not None]
+    if with_blanks:
+        detail["cer_with_blanks"] = with_blanks
+    neds = [round(found.ned, 5) for found in both if found.ned is not None]
+    if neds:
+        detail["ned"] = neds
+    if before.order and after.order:
+        detail["wrong_successors"] = list(misplaced)
+    return Verdict(
+        errors=(errors[0], errors[1]),
+        size=sizes[1],
+        counts=(Counter(counts[0]), Counter(counts[1])),
+        detail=detail,
+        misplaced=misplaced,
+    )

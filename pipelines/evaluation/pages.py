@@ -25,11 +25,10 @@ from pipelines.errors import ConfigError
 from pipelines.evaluation.text_figures import LEGEND, Figures, TextFigures
 from pipelines.runs.directory import RunDir
 from pipelines.runs.shards import iter_rows
+from pipelines.truth.page_found import PageFound, found_on
 from pipelines.truth.pages import (
-    PageFound,
     PageTruths,
     check_pages,
-    found_on,
     page_truths,
     read_truths,
     text_columns,
@@ -175,11 +174,8 @@ class _Table:
         self.uris.append(row["uri"])
         # Errors of lines would fill the memory.
         self.found.append(replace(found, characters=replace(of, lines=())))
-        errors, size, rate = of.errors, of.characters, of.cer
-        if found.blanks:
-            errors, size, rate = of.spaced_errors, of.spaced_characters, of.spaced_cer
-        ned = found.order.ned if found.order and found.blanks else None
-        if not errors and not ned:
+        errors, size = found.main_errors
+        if not errors and not found.ned:
             return
         one = WorstPage(
             **{name: row[name] for name in ("row_id", "uri", "page", "outcome")},
@@ -188,9 +184,9 @@ class _Table:
             cer_with_blanks=found.cer_with_blanks,
             cer_without_blanks=of.cer,
             wer=found.wer,
-            ned=ned,
+            ned=found.ned,
         )
-        heapq.heappush(self._worst, ((rate, errors, -len(self.uris)), one))
+        heapq.heappush(self._worst, ((min(1, errors / max(size, 1)), errors, -len(self.uris)), one))
         if len(self._worst) > WORST:
             heapq.heappop(self._worst)
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from pipelines.measures.intervals import Interval, Ints, Pages, ratio
-from pipelines.truth.pages import PageFound
+from pipelines.truth.page_found import RATES, RATES_IN_ORDER, PageFound
 from pipelines.truth.slices import known_interval
 
 #: What the keys of the figures mean, for people.
@@ -64,41 +64,12 @@ class TextFigures:
     in_order: OrderFigures
 
 
-def _counts(found: PageFound) -> dict[str, float]:
-    """Numbers of a page, by the names that `Figures` divides."""
-    of, order = found.characters, found.order
-    spaced = order is not None and found.blanks
-    return {
-        "errors": of.errors,
-        "characters": of.characters,
-        "spaced errors": of.spaced_errors if found.blanks else 0,
-        "spaced characters": of.spaced_characters if found.blanks else 0,
-        "word errors": found.word_errors,
-        "words": found.words,
-        "page": 1,
-        "page with blanks": found.blanks,
-        "page with order": order is not None,
-        "exact": of.errors == 0,
-        "cer": of.cer,
-        "spaced cer": found.cer_with_blanks or 0,
-        "wer": found.wer,
-        "ordered errors": order.errors if order else 0,
-        "ordered characters": order.characters if order else 0,
-        "ordered spaced errors": order.spaced_errors if order and spaced else 0,
-        "ordered spaced characters": order.spaced_characters if order and spaced else 0,
-        "ordered word errors": order.word_errors if order else 0,
-        "ordered words": order.words if order else 0,
-        "wrong successors": order.wrong_successors if order else 0,
-        "successors": order.successors if order else 0,
-    }
-
-
 class Figures:
     """Computes figures of some of the pages, always with the same draws."""
 
     def __init__(self, pages: Sequence[PageFound], uris: Sequence[str], seed: int) -> None:
         """Take the errors and the file of each page."""
-        rows = [_counts(found) for found in pages]
+        rows = [{**found.counts(), **_of_a_page(found)} for found in pages]
         self._counts = {name: np.array([row[name] for row in rows], float) for name in rows[0]}
         self._files = np.unique(uris, return_inverse=True)[1]
         errors, characters = self._counts["errors"], self._counts["characters"]
@@ -119,18 +90,26 @@ class Figures:
             files=files,
             characters=int(self._counts["characters"] @ here),
             words=int(self._counts["words"] @ here),
-            cer_with_blanks=rate("spaced errors", "spaced characters"),
-            cer_without_blanks=rate("errors", "characters"),
-            wer=rate("word errors", "words"),
+            **{name: rate(*parts) for name, parts in RATES.items()},
             exact=rate("exact", "page"),
-            cer_with_blanks_of_a_page=rate("spaced cer", "page with blanks"),
+            cer_with_blanks_of_a_page=rate("cer with blanks", "page with blanks"),
             cer_without_blanks_of_a_page=rate("cer", "page"),
             wer_of_a_page=rate("wer", "page"),
             in_order=OrderFigures(
                 pages=int(self._counts["page with order"] @ here),
-                ned=rate("ordered spaced errors", "ordered spaced characters"),
-                cer_without_blanks=rate("ordered errors", "ordered characters"),
-                wer=rate("ordered word errors", "ordered words"),
-                wrong_successors=rate("wrong successors", "successors"),
+                **{name: rate(*parts) for name, parts in RATES_IN_ORDER.items()},
             ),
         )
+
+
+def _of_a_page(found: PageFound) -> dict[str, float]:
+    """Rates of a page, and what there is of it."""
+    return {
+        "page": 1,
+        "page with blanks": found.blanks,
+        "page with order": found.order is not None,
+        "exact": found.characters.errors == 0,
+        "cer": found.characters.cer,
+        "cer with blanks": found.cer_with_blanks or 0,
+        "wer": found.wer,
+    }

@@ -8,9 +8,7 @@ from pathlib import Path
 
 from pipelines.decisions.finished import FinishedPage
 from pipelines.errors import ConfigError
-from pipelines.measures.character_errors import PageErrors, TextLine, compare
-from pipelines.measures.order_errors import OrderErrors, compare_in_order
-from pipelines.measures.word_errors import word_errors
+from pipelines.measures.character_errors import TextLine
 from pipelines.runs.directory import RunDir
 from pipelines.runs.shards import iter_rows
 from pipelines.storage.paths import RunPath, run_path
@@ -119,36 +117,3 @@ def _final_lines(row: FinishedPage) -> list[TextLine]:
     if same and row["lines"] is not None:
         return lines_as_read(row["lines"])
     return [TextLine(line, None) for line in row["text"].splitlines()]
-
-
-@dataclass(frozen=True)
-class PageFound:
-    """Errors of a page in characters and in words, for any order of its lines.
-
-    Attributes:
-        blanks: whether the truth's blanks count: `characters.spaced_*`.
-        order: errors in reading order; None: the truth has no order.
-    """
-
-    characters: PageErrors
-    word_errors: int
-    words: int
-    blanks: bool
-    order: OrderErrors | None
-
-    @property
-    def wer(self) -> float:
-        """Word error rate, 0..1; a blank page has 1 if anything was read there, else 0."""
-        return min(1.0, self.word_errors / max(self.words, 1))
-
-    @property
-    def cer_with_blanks(self) -> float | None:
-        """`PageErrors.spaced_cer`; None: the truth's blanks do not count."""
-        return self.characters.spaced_cer if self.blanks else None
-
-
-def found_on(row: FinishedPage, truth: PageTruth) -> PageFound:
-    """Compare the final text of a row with its truth."""
-    read, true = final_sides(row, truth)
-    order = compare_in_order(read, true) if truth.order else None
-    return PageFound(compare(read, true), *word_errors(read, true), truth.blanks, order)

@@ -143,3 +143,19 @@ def test_changed_texts_are_shown_as_a_short_diff(tmp_path: Path) -> None:
     assert json.loads((tmp_path / "d.jsonl").read_text())["text"]["distance"] == 1
     with pytest.raises(ConfigError, match="is a directory"):
         diff.command(console, runs[0].path, runs[1].path, None, tmp_path)
+
+
+def test_rates_of_texts_are_shown_before_and_after(tmp_path: Path) -> None:
+    runs = []
+    for side, text in (("a", "Fare 2.40 No. 17"), ("b", "Fare 2.40No. 17")):
+        (tmp_path / side).mkdir()
+        lines = [(text, 0.9), ("paid", 0.9)]
+        runs.append(pages_run(tmp_path / side, [row_of(1, "x", lines)], {}))
+    (tmp_path / "a" / "truth" / "x.txt").write_text("Fare 2.40 No. 17\npaid\n")
+    console = Console(record=True, width=120, force_terminal=False)
+    diff.command(console, runs[0].path, runs[1].path, str(tmp_path / "a" / "truth"), None)
+    words = said(console)
+    assert "CER with blanks CER without WER NED in order wrong successors" in words
+    assert "before 0.00 % 0.00 % 0.00 % 0.00 % 0.00 %" in words
+    assert "after 5.00 % 0.00 % 40.00 % 4.76 % 0.00 %" in words
+    assert "a run of white space counts as one blank" in words

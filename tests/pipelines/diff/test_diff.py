@@ -263,15 +263,56 @@ def test_texts_are_compared_with_and_without_truth(tmp_path: Path) -> None:
     found = diff_runs(one, other, tmp_path / "a" / "truth", tmp_path / "diff.jsonl")
     assert found.texts == {"same": 1, "changed": 4, "spacing": 1}
     assert found.characters == {"before": 55, "after": 45, "distance": 17}
-    assert found.truth[0] == {"errors": 3, "characters": 50}
-    assert found.truth[1] == {"errors": 11, "characters": 50}
+    totals = [(counts["errors"], counts["characters"]) for counts in found.truth]
+    assert totals == [(3, 50), (11, 50)]
+    assert found.truth[0]["spaced_characters"] == 0, "the boxed truth has no blanks that count"
     written = records(tmp_path / "diff.jsonl")
     assert [Path(one["uri"]).stem for one in written] == ["worst", "worse", "spaced", "better"]
-    assert written[0]["truth"] == {"errors": [0, 10], "characters": 10}
+    assert written[0]["truth"] == {
+        "errors": [0, 10],
+        "characters": 10,
+        "cer_without_blanks": [0, 1],
+        "wer": [0, 1],
+    }
     assert written[1]["text"]["diff"] == ["@@ -2 +2 @@", "-gamma", "+gamna"]
     plain = diff_runs(one, other)
     assert (plain.judged, plain.changed) == (0, 4)
     assert Path(plain.changes[0]["uri"]).stem == "worst"
+
+
+def test_lost_blanks_and_a_wrong_order_are_regressions(tmp_path: Path) -> None:
+    for side in "ab":
+        (tmp_path / side).mkdir()
+    right = ["Fare 2.40 No. 17", "paid in cash", "thank you"]
+    names = ("glued", "shuffled", "same")
+    before = [row_of(n, name, right) for n, name in enumerate(names)]
+    after = [
+        row_of(0, "glued", ["Fare 2.40No. 17", *right[1:]]),
+        row_of(1, "shuffled", [right[1], right[0], right[2]]),
+        row_of(2, "same", right),
+    ]
+    one, other = pages_run(tmp_path / "a", before, {}), pages_run(tmp_path / "b", after, {})
+    for name in names:
+        (tmp_path / "a" / "truth" / f"{name}.txt").write_text("\n".join(right))
+    found = diff_runs(one, other, tmp_path / "a" / "truth", tmp_path / "diff.jsonl")
+    assert (found.judged, found.worse, found.better) == (3, 2, 0)
+    glued, shuffled = records(tmp_path / "diff.jsonl")[::-1]
+    assert Path(glued["uri"]).stem == "glued"
+    assert glued["truth"] == {
+        "errors": [0, 1],
+        "characters": 37,
+        "cer_without_blanks": [0, 0],
+        "cer_with_blanks": [0, 0.02703],
+        "wer": [0, 0.22222],
+        "ned": [0, 0.02564],
+        "wrong_successors": [0, 0],
+    }
+    assert shuffled["truth"]["errors"] == [0, 0]
+    assert shuffled["truth"]["wrong_successors"] == [0, 2]
+    assert shuffled["truth"]["ned"][1] > 0.5
+    counts = found.truth[1]
+    assert (counts["spaced_errors"], counts["spaced_characters"]) == (1, 3 * 37)
+    assert (counts["wrong_successors"], counts["successors"]) == (2, 6)
 
 
 keys = st.tuples(
