@@ -50,6 +50,9 @@ class LineValue(TypedDict):
 #: * `rotation`: degrees clockwise, 0, 90, 180 or 270, by which the reader turned the page to read it
 #:   upright; null: it does not look. Polygons are in pixels of the upright page.
 #: * `script`: ISO 15924 code of most of the page's letters; null: unknown.
+#: * `unread_script`, `unread_letters`, `unread_ink`: shares (0..1) of the lines' width; null:
+#:   unknown. In scripts that the reader cannot read; of lines in a script that it reads, but with
+#:   letters outside its alphabet (Vietnamese); of ink that is too wide for the characters read.
 READING = (
     ("ocr_lines", LINES),
     ("ink_share", pa.float32()),
@@ -57,6 +60,9 @@ READING = (
     ("text_outside", pa.float32()),
     ("rotation", pa.int16()),
     ("script", pa.string()),
+    ("unread_script", pa.float32()),
+    ("unread_letters", pa.float32()),
+    ("unread_ink", pa.float32()),
     ("ocr_engine", pa.string()),
 )
 
@@ -70,4 +76,7 @@ class ReadingValue(TypedDict, total=False):
     text_outside: float | None
     rotation: int | None
     script: str | None
+    unread_script: float | None
+    unread_letters: float | None
+    unread_ink: float | None
     ocr_engine: str | None

@@ -72,7 +72,10 @@ class VlmRead(TypedDict, total=False):
 
 #: Doubts that crops of found lines cannot resolve; the full page is sent.
 _ABOUT_THE_PAGE = frozenset(
-    {"no_text_found", "ink_not_covered", "text_outside_lines", "garbled_text"}
+    {
+        *("no_text_found", "ink_not_covered", "text_outside_lines", "garbled_text"),
+        *("script_not_readable", "letters_not_readable", "line_ink_not_read"),
+    }
 )
 _BLANK = "blank_page"  # not sent, because models invent text on empty paper
 

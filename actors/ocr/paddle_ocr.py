@@ -24,6 +24,7 @@ from actors.failures import SetupError
 from actors.ocr.pp_ocr.detection import FoundLines, Image, on_page
 from actors.ocr.pp_ocr.line_reader import LineReader, LineReaderConfig, Reading
 from actors.ocr.pp_ocr.paddle_models import embedded, model_digest
+from actors.ocr.scripts.classes import VIETNAMESE, Alphabet
 
 PaddleEngine = Literal["onnxruntime", "paddle", "transformers"]
 Script = Literal[
@@ -39,6 +40,21 @@ Script = Literal[
     "te",
     "ta",
 ]
+
+#: Classes that each recogniser reads beside Latin, by PaddleOCR's documentation.
+_READS: dict[Script, tuple[str, ...]] = {
+    "general": ("Hani",),
+    "latin": (VIETNAMESE,),
+    "eslav": ("Cyrl",),
+    "cyrillic": ("Cyrl",),
+    "arabic": ("Arab",),
+    "devanagari": ("Deva",),
+    "korean": ("Hang",),
+    "th": ("Thai",),
+    "el": ("Grek",),
+    "te": ("Telu",),
+    "ta": ("Taml",),
+}
 
 #: Limits that no page reaches, so that the detector does not resize its input.
 _NO_LEAST, _NO_MOST = 32, 10**6
@@ -116,6 +132,8 @@ class PaddleOcr(LineReader[PaddleOcrConfig]):
             library.TextRecognition, config, recogniser, self._folders["rec"]
         )
         models = recogniser.replace("_rec", "")
+        known = not config.rec_model
+        self.alphabet = Alphabet(frozenset({"Latn", *_READS[config.script]})) if known else None
         self.engine = f"paddle_ocr {version('paddleocr')} {models} {config.engine} {config.device}"
 
     def provenance(self) -> dict[str, str]:

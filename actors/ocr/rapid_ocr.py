@@ -11,7 +11,7 @@ import numpy.typing as npt
 from pydantic import Field
 
 from actors.ocr.pp_ocr.detection import FoundLines, Image, line_quads, text_outside
-from actors.ocr.pp_ocr.engines import Engine, Networks, Precision, load_networks
+from actors.ocr.pp_ocr.engines import AlphabetName, Engine, Networks, Precision, load_networks
 from actors.ocr.pp_ocr.line_reader import (
     LineReader,
     LineReaderConfig,
@@ -20,6 +20,7 @@ from actors.ocr.pp_ocr.line_reader import (
     stacked,
     wheel_models,
 )
+from actors.ocr.scripts.classes import Alphabet
 
 __all__ = ["RapidOcr", "RapidOcrConfig", "decoded", "stacked"]
 
@@ -32,6 +33,11 @@ class RapidOcrConfig(LineReaderConfig):
     )
     precision: Precision = Field(
         "auto", description="precision of OpenVINO; auto: bf16 if the CPU supports it, else f32"
+    )
+    alphabet: AlphabetName = Field(
+        "any",
+        description="latin: read Latin letters, digits and punctuation only, so that rows of "
+        "asterisks or rules do not become Han; any: all characters of the recogniser",
     )
     det_model: Path | None = Field(None, description="ONNX file; null: the one in rapidocr's wheel")
     rec_model: Path | None = Field(None, description="ONNX file; null: the one in rapidocr's wheel")
@@ -48,8 +54,13 @@ class RapidOcr(LineReader[RapidOcrConfig]):
             "rec": config.rec_model or wheel / "PP-OCRv6_rec_small.onnx",
         }
         self._networks: Networks = load_networks(
-            config.engine, config.precision, config.threads, *self._files.values()
+            config.engine,
+            config.precision,
+            config.threads,
+            *self._files.values(),
+            alphabet=config.alphabet,
         )
+        self.alphabet = Alphabet.of_characters(self._networks.characters)
         models = self._files["rec"].stem.replace("_rec", "")
         self.engine = f"rapid_ocr {version('rapidocr')} {models} {self._networks.name}"
 

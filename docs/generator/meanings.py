@@ -28,6 +28,9 @@ _PAGES = {
     "surface": "what the page shows: `scene`, `document` or `screenshot`; null: not known",
     "surface_score": "score of the classifier's guess, 0 to 1; null if a rule decided",
     "reader": "the OCR engine that was chosen for the page",
+    "rotation": "degrees clockwise by which the page was turned to read it upright; null: unknown",
+    "script": "ISO 15924 code of most of the page's letters, such as `Latn` or `Cyrl`; null: "
+    "unknown, or no letters",
     "ocr_failure": "why the OCR engine could not read the page or a part of it",
     "ocr_blocks": "layout blocks in reading order; null for pages that Surya did not read",
     "ocr_blocks.type": "type that the model gives it: `text`, `section_header`, `table`, ...",
@@ -53,6 +56,12 @@ _PAGES = {
     "evidence.ink_covered": "share of the ink inside found lines, 0 to 1; null without ink",
     "evidence.text_outside": "share of the detector's text probability outside the found lines, "
     "0 to 1; null if the engine does not give it",
+    "evidence.unread_script": "share of the lines' width in scripts that the reader cannot read, 0 "
+    "to 1; null: unknown",
+    "evidence.unread_letters": "share of the lines' width with letters outside the reader's "
+    "alphabet, such as Vietnamese, 0 to 1; null: unknown",
+    "evidence.unread_ink": "share of the lines' ink that is too wide for the characters read, 0 to "
+    "1; null: unknown",
     "evidence.expected_cer": "expected share of wrong characters, 0 to 1; null without a "
     "calibration, and for pages worse than its sample",
     "vlm_text": "answer of the fallback reader, accepted or not; null: it was not asked, or gave "
@@ -79,6 +88,9 @@ _PAGES = {
     "vlm_lines.score": "mean probability of the characters, 0 to 1; null: unknown",
     "vlm_lines.polygon": "x0, y0 to x3, y3, clockwise from the top left, in pixels of the upright "
     "page",
+    "vlm_lines.row": "number of its row of text, from 0; cells of a row share it; null: unknown",
+    "vlm_lines.column": "number of its column, from 0 at the left; null: unknown",
+    "vlm_lines.script": "ISO 15924 code of its letters; null: unknown, or no letters",
     "lines_source": "reader of `lines`: `native`, or an OCR engine with its version",
     "elements": "elements of a screenshot, in reading order; null for other pages",
     "elements.type": "`icon` (with or without text in it) or `text`",

@@ -210,9 +210,9 @@ def scores_and_lengths(
 ) -> tuple[Floats, npt.NDArray[np.int64]]:
     """Scores, (lines,) float64, and lengths, (lines,) int64 characters without spaces.
 
-    A line without text counts as one character with the score 0.
+    A line without text, or with white space only, counts as one character with the score 0.
     """
-    read = [(line["text"] or "", line["score"]) for line in lines]
+    read = [((line["text"] or "").strip(), line["score"]) for line in lines]
     lengths = np.array([max(len("".join(text.split())), 1) for text, _ in read], np.int64)
     scores = np.array([score if text and score is not None else 0.0 for text, score in read], float)
     return scores, lengths

@@ -13,7 +13,7 @@ class Evidence:
     """Measurements of one reading of a page; None: it could not be measured.
 
     Scores and shares are 0..1. `expected_cer`: expected share of wrong characters; None without a
-    calibration.
+    calibration. `unread_script`, `unread_letters`, `unread_ink`: see `actors.lines.READING`.
     """
 
     lines: int
@@ -27,6 +27,9 @@ class Evidence:
     ink_share: float | None
     ink_covered: float | None
     text_outside: float | None
+    unread_script: float | None = None
+    unread_letters: float | None = None
+    unread_ink: float | None = None
     expected_cer: float | None = None
 
     def as_value(self) -> EvidenceValue:
@@ -57,4 +60,7 @@ class EvidenceValue(TypedDict):
     ink_share: float | None
     ink_covered: float | None
     text_outside: float | None
+    unread_script: float | None
+    unread_letters: float | None
+    unread_ink: float | None
     expected_cer: float | None

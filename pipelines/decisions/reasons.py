@@ -29,6 +29,10 @@ class PageReason(StrEnum):
     # missed text
     INK_NOT_COVERED = "ink_not_covered"
     TEXT_OUTSIDE = "text_outside_lines"
+    # text that the reader cannot read
+    SCRIPT = "script_not_readable"  # the page's script is one that its reader cannot read
+    LETTERS = "letters_not_readable"  # letters outside the reader's alphabet, such as Vietnamese
+    LINE_INK = "line_ink_not_read"  # the lines' ink is too wide for the characters read
     # always
     UNSCORED_LINES = "lines_without_score"
     GARBLED = "garbled_text"

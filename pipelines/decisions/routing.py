@@ -64,6 +64,24 @@ class Floors(Settings):
     max_garbled: float = Field(
         0.05, ge=0, le=1, description="highest share of meaningless characters"
     )
+    max_unread_script: float = Field(
+        0.05,
+        ge=0,
+        le=1,
+        description="highest share of the lines' width in scripts that the reader cannot read",
+    )
+    max_unread_letters: float = Field(
+        0.05,
+        ge=0,
+        le=1,
+        description="highest share of the lines' width with letters outside the reader's alphabet",
+    )
+    max_unread_ink: float = Field(
+        0.1,
+        ge=0,
+        le=1,
+        description="highest share of the lines' ink that is too wide for the characters read",
+    )
 
 
 class RoutingConfig(Settings):
@@ -114,10 +132,10 @@ def measured_and_doubted(page: ReadingValue, config: RoutingConfig) -> tuple[Evi
 def measured(lines: Sequence[LineValue], floors: Floors, page: ReadingValue) -> Evidence:
     """Evidence of one reading.
 
-    From `page` it takes ink_share, ink_covered and text_outside. A line that was found but not read
-    (text "") counts as one weak character.
+    From `page` it takes the shares of ink and of unread text. A line that was found but not read
+    (no text, or only white space) counts as one weak character.
     """
-    texts = [line["text"] or "" for line in lines]
+    texts = [(line["text"] or "").strip() for line in lines]
     lengths = np.array([max(len(text), 1) for text in texts], dtype=np.float64)
     unread = np.array([not text for text in texts], dtype=bool)  # found, but nothing was read
     known = np.array([line["score"] is not None for line in lines], dtype=bool) & ~unread
@@ -142,13 +160,16 @@ def measured(lines: Sequence[LineValue], floors: Floors, page: ReadingValue) -> 
         ink_share=page["ink_share"],
         ink_covered=page["ink_covered"],
         text_outside=page["text_outside"],
+        unread_script=page.get("unread_script"),
+        unread_letters=page.get("unread_letters"),
+        unread_ink=page.get("unread_ink"),
     )
 
 
 def doubts(evidence: Evidence, floors: Floors, blank_ink_share: float) -> list[str]:
     """Doubts about an OCR reading, values of PageReason; empty: it is accepted."""
     if why := _nothing_read(evidence, blank_ink_share):
-        return why
+        return why + _not_readable(evidence, floors)
     checks = [
         (PageReason.MEAN_SCORE, evidence.mean_score, floors.mean_score),
         (PageReason.P10_SCORE, evidence.p10_score, floors.p10_score),
@@ -170,7 +191,7 @@ def calibrated_doubts(
 ) -> list[str]:
     """Like `doubts`, by the expected error rate; without one: `expected_cer_unknown`."""
     if why := _nothing_read(evidence, blank_ink_share):
-        return why
+        return why + _not_readable(evidence, floors)
     found: list[str] = []
     if evidence.expected_cer is None:
         found.append(PageReason.CER_UNKNOWN)
@@ -199,8 +220,22 @@ def _nothing_read(evidence: Evidence, blank_ink_share: float) -> list[str]:
     return [PageReason.NO_SCORES] if evidence.mean_score is None else []
 
 
+def _not_readable(evidence: Evidence, floors: Floors) -> list[str]:
+    """Unknown shares are no doubt: some readers read any script."""
+    return [
+        reason
+        for reason, share, limit in (
+            (PageReason.SCRIPT, evidence.unread_script, floors.max_unread_script),
+            (PageReason.LETTERS, evidence.unread_letters, floors.max_unread_letters),
+            (PageReason.LINE_INK, evidence.unread_ink, floors.max_unread_ink),
+        )
+        if share is not None and share > limit
+    ]
+
+
 def _not_about_scores(evidence: Evidence, floors: Floors) -> list[str]:
-    found: list[str] = [PageReason.UNSCORED_LINES] if evidence.unscored_lines else []
+    found = _not_readable(evidence, floors)
+    found += [PageReason.UNSCORED_LINES] if evidence.unscored_lines else []
     return [*found, PageReason.GARBLED] if evidence.garbled > floors.max_garbled else found
 
 

@@ -43,7 +43,15 @@ READ = pa.schema(
 )
 
 #: Measurements of the whole page by the first reader; see `actors.lines.READING`.
-SEEN = pa.schema([(name, pa.float32()) for name in ("ink_share", "ink_covered", "text_outside")])
+SEEN = pa.schema(
+    [
+        (name, pa.float32())
+        for name in (
+            *("ink_share", "ink_covered", "text_outside"),
+            *("unread_script", "unread_letters", "unread_ink"),
+        )
+    ]
+)
 
 #: `evidence`: null if no OCR engine read the page. `doubts`: reasons against the reading.
 WEIGHED = pa.schema([("evidence", EVIDENCE), ("doubts", pa.list_(pa.string()))])
@@ -82,6 +90,9 @@ class PageToWeigh(PageRead, total=False):
     ink_share: float | None
     ink_covered: float | None
     text_outside: float | None
+    unread_script: float | None
+    unread_letters: float | None
+    unread_ink: float | None
 
 
 class PageWeighed(TypedDict, total=False):

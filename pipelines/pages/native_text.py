@@ -82,7 +82,9 @@ def _percent(share: float) -> str:
 
 #: UTF-8 read as Latin-1 or CP1252: "Ã©", "â€™", "Ð¿".
 _MOJIBAKE = re.compile(r"[ÂÃÐÑ][\u0080-\u00bf]|â[€\u0080][™œ\u009d\u0080-\u00bf]?")
-_WORD = re.compile(r"[^\W\d_]{4,}")
+#: Letters of the alphabets in which words are judged; Han, kana, Hangul and the rest end a word.
+_LETTERS = r"A-Za-z\u00aa\u00ba\u00c0-\u00d6\u00d8-\u00f6\u00f8-\u02af\u0370-\u052f\u1e00-\u1fff"
+_WORD = re.compile(rf"[{_LETTERS}]{{4,}}")
 _VOWELS = frozenset("aeiouyæøœ\u0131əɛɔ")
 _ALPHABETS = frozenset({"LATIN", "CYRILLIC", "GREEK"})
 

@@ -30,7 +30,7 @@ from pipelines.storage.paths import RunPath
 #: Columns used for a card, besides the failures. Older runs lack some of them.
 COLUMNS = (
     *MANIFEST.names,
-    *("width", "height", "outcome", "reasons", "instances"),
+    *("width", "height", "rotation", "outcome", "reasons", "instances"),
     *("text", "text_source", "lines", "lines_source", "evidence", "vlm_text", "vlm_model"),
 )
 #: Most rows of a table of labels or lines; most characters of a text and of a failure's message.
@@ -41,6 +41,9 @@ _EVIDENCE = {
     "weak_share": "characters in weak lines",
     "ink_covered": "ink inside lines",
     "text_outside": "text outside lines",
+    "unread_script": "lines in unreadable scripts",
+    "unread_letters": "lines with unreadable letters",
+    "unread_ink": "line ink not read",
     "garbled": "garbled characters",
     "expected_cer": "expected CER",
 }

@@ -14,9 +14,11 @@ import numpy.typing as npt
 from cv2.typing import MatLike
 
 from actors.failures import SetupError
+from actors.ocr.pp_ocr.latin import latin_classes
 
 Engine = Literal["openvino", "onnxruntime", "onnxruntime-cuda"]
 Precision = Literal["auto", "f32", "bf16"]
+AlphabetName = Literal["any", "latin"]
 Pixels = MatLike  # uint8, BGR
 
 
@@ -38,9 +40,18 @@ Probability = Callable[[npt.NDArray[np.bool_]], npt.NDArray[np.float32]]
 
 
 def load_networks(
-    engine: Engine, precision: Precision, threads: int, det: Path, rec: Path
+    engine: Engine,
+    precision: Precision,
+    threads: int,
+    det: Path,
+    rec: Path,
+    alphabet: AlphabetName = "any",
 ) -> Networks:
-    """Load both networks. Raises SetupError if a file, a package or a device is missing."""
+    """Load both networks. Raises SetupError if a file, a package or a device is missing.
+
+    With the alphabet `latin` all columns have a class of `latin_classes`. Their probabilities are
+    those among all classes, so that a Han character that became a letter has a low score.
+    """
     for path in (det, rec):
         if not path.is_file():
             raise SetupError(
@@ -49,59 +60,91 @@ def load_networks(
                 "files in rapidocr's wheel",
             )
     if engine == "openvino":
-        return OpenVino(precision, threads, det, rec)
-    return OnnxRuntime(threads, det, rec, cuda=engine == "onnxruntime-cuda")
+        return OpenVino(precision, threads, det, rec, alphabet)
+    return OnnxRuntime(threads, det, rec, alphabet, cuda=engine == "onnxruntime-cuda")
 
 
-class OpenVino:
-    """The networks on the CPU. Precision `auto`: bf16 if the CPU has instructions for it."""
+def _allowed(alphabet: AlphabetName, characters: list[str]) -> npt.NDArray[np.int64] | None:
+    """Classes to choose from; None: all."""
+    return latin_classes(characters) if alphabet == "latin" else None
 
-    def __init__(self, precision: Precision, threads: int, det: Path, rec: Path) -> None:
+
+def _best(
+    values: npt.NDArray[np.float32], allowed: npt.NDArray[np.int64] | None
+) -> npt.NDArray[np.int64]:
+    """The class (N, T) with the highest of the values (N, T, classes)."""
+    if allowed is None:
+        return values.argmax(axis=2)
+    return allowed[values[:, :, allowed].argmax(axis=2)]
+
+
+class OpenVinoDetector:
+    """The detector on the CPU. Precision `auto`: bf16 if the CPU has instructions for it."""
+
+    def __init__(self, precision: Precision, threads: int, det: Path) -> None:
         import openvino as ov
 
         from actors.ocr.pp_ocr import openvino_graphs as graphs
 
         self._tensor = ov.Tensor
-        core = ov.Core()
+        self._core = core = ov.Core()
         # OpenVINO pins the first thread of every process to core 0, so workers share one core.
         # Seconds for 24 pages on two cores: one worker 10.7, two workers 10.6, unpinned 5.7.
-        options: dict[str, Any] = {
+        self._options: dict[str, Any] = {
             "INFERENCE_NUM_THREADS": threads,
             "NUM_STREAMS": 1,
             "ENABLE_CPU_PINNING": False,
         }
         if precision != "auto":
-            options["INFERENCE_PRECISION_HINT"] = precision
-        detector = core.compile_model(graphs.detector(core, det), "CPU", options)
-        recogniser = core.compile_model(graphs.recogniser(core, rec), "CPU", options)
+            self._options["INFERENCE_PRECISION_HINT"] = precision
+        detector = core.compile_model(graphs.detector(core, det), "CPU", self._options)
         self._detect = detector.create_infer_request()
-        self._recognise = recogniser.create_infer_request()
-        self.characters = graphs.characters(core, rec)
-        hint = recogniser.get_property("INFERENCE_PRECISION_HINT").get_type_name()
+        hint = detector.get_property("INFERENCE_PRECISION_HINT").get_type_name()
         self.name = f"openvino {hint}"
 
     def detect(self, page: Pixels) -> npt.NDArray[np.float32]:
+        """BGR page (H, W, 3), sides multiples of 32 -> probability of text (H, W), 0..1."""
         self._detect.infer([self._tensor(page[None], shared_memory=True)])
         result: npt.NDArray[np.float32] = self._detect.get_output_tensor().data[0, 0]
         return result
 
+
+class OpenVino(OpenVinoDetector):
+    """Both networks on the CPU."""
+
+    def __init__(
+        self, precision: Precision, threads: int, det: Path, rec: Path, alphabet: AlphabetName
+    ) -> None:
+        from actors.ocr.pp_ocr import openvino_graphs as graphs
+
+        super().__init__(precision, threads, det)
+        core = self._core
+        recogniser = core.compile_model(graphs.recogniser(core, rec), "CPU", self._options)
+        self._recognise = recogniser.create_infer_request()
+        self.characters = graphs.characters(core, rec)
+        self._allowed = _allowed(alphabet, self.characters)
+
     def recognise(self, lines: Pixels) -> tuple[npt.NDArray[np.int64], Probability]:
         self._recognise.infer([self._tensor(lines, shared_memory=True)])
         logits = self._recognise.get_output_tensor().data
+        classes = _best(logits, self._allowed)
 
         def probability(asked: npt.NDArray[np.bool_]) -> npt.NDArray[np.float32]:
-            chosen = logits[asked]
-            peak = chosen.max(axis=1, keepdims=True)
-            sure: npt.NDArray[np.float32] = 1 / np.exp(chosen - peak).sum(axis=1)
+            found = logits[asked]
+            chosen = np.take_along_axis(found, classes[asked][:, None], axis=1)
+            with np.errstate(over="ignore"):  # a class far below the best of a masked alphabet
+                sure: npt.NDArray[np.float32] = 1 / np.exp(found - chosen).sum(axis=1)
             return sure
 
-        return logits.argmax(axis=2), probability
+        return classes, probability
 
 
 class OnnxRuntime:
     """The networks on the CPU or on a CUDA device."""
 
-    def __init__(self, threads: int, det: Path, rec: Path, *, cuda: bool) -> None:
+    def __init__(
+        self, threads: int, det: Path, rec: Path, alphabet: AlphabetName, *, cuda: bool
+    ) -> None:
         import onnxruntime as ort
 
         options = ort.SessionOptions()
@@ -129,6 +172,7 @@ class OnnxRuntime:
             )
         listed = self._recogniser.get_modelmeta().custom_metadata_map["character"]
         self.characters = ["", *listed.splitlines(), " "]
+        self._allowed = _allowed(alphabet, self.characters)
         self.name = f"onnxruntime {ort.__version__} {'cuda' if cuda else 'cpu'} f32"
 
     def detect(self, page: Pixels) -> npt.NDArray[np.float32]:
@@ -137,7 +181,16 @@ class OnnxRuntime:
 
     def recognise(self, lines: Pixels) -> tuple[npt.NDArray[np.int64], Probability]:
         probabilities = _run(self._recogniser, lines)
-        return probabilities.argmax(axis=2), lambda asked: probabilities[asked].max(axis=1)
+        classes = _best(probabilities, self._allowed)
+
+        def probability(asked: npt.NDArray[np.bool_]) -> npt.NDArray[np.float32]:
+            chosen = classes[asked][:, None]
+            sure: npt.NDArray[np.float32] = np.take_along_axis(
+                probabilities[asked], chosen, axis=1
+            )[:, 0]
+            return sure
+
+        return classes, probability
 
 
 def _run(session: Any, pixels: Pixels) -> Any:

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipelines.decisions.routing import Floors, doubts, measured, reasons_of_failure
+from pipelines.decisions.error_model import Accept, Calibration
+from pipelines.decisions.routing import (
+    Floors,
+    calibrated_doubts,
+    doubts,
+    measured,
+    reasons_of_failure,
+)
 
 FLOORS = Floors()
 
@@ -53,6 +61,35 @@ def test_lines_that_the_detector_half_saw_are_a_doubt_however_much_ink_is_explai
     page = [line("INVOICE 2026", 0.99), line("TOTAL 12.50", 0.97)]
     assert judged(page, 0.1, 0.95, 0.019) == []
     assert judged(page, 0.1, 0.95, 0.04) == ["text_outside_lines"]
+
+
+def test_lines_of_white_space_are_unread_lines() -> None:
+    page = [line("a good line of text", 0.99)] + [line("   ", 0.99)] * 9
+    assert judged(page) == ["too_many_weak_lines"]
+    assert judged([line(" \u3000 ", 0.99)]) == ["no_text_found"]
+
+
+@pytest.mark.parametrize(
+    ("share", "limit", "reason"),
+    [
+        ("unread_script", FLOORS.max_unread_script, "script_not_readable"),
+        ("unread_letters", FLOORS.max_unread_letters, "letters_not_readable"),
+        ("unread_ink", FLOORS.max_unread_ink, "line_ink_not_read"),
+    ],
+)
+def test_text_that_the_reader_cannot_read_is_a_doubt_also_with_a_calibration(
+    share: str, limit: float, reason: str
+) -> None:
+    lines = [line("INVOICE 2026", 0.99), line("TOTAL 12.50", 0.97)]
+    for value, expected in ((None, []), (limit, []), (limit + 0.01, [reason])):
+        evidence = measured(lines, FLOORS, whole() | {share: value})
+        assert doubts(evidence, FLOORS, 0.002) == expected
+        sure = replace(evidence, expected_cer=0.0)
+        accept = Accept.model_construct(max_expected_cer=0.05)
+        sees_all = Calibration.model_construct(features=("text_outside",), coefficients=(0.0,))
+        assert calibrated_doubts(sure, FLOORS, 0.002, accept, sees_all) == expected
+    nothing = measured([line("", None)], FLOORS, whole() | {share: 1.0})
+    assert doubts(nothing, FLOORS, 0.002) == ["no_text_found", reason]
 
 
 def test_a_good_mean_does_not_hide_weak_lines() -> None:

@@ -1,0 +1,8 @@
+"""Which script the lines of a page are in, and what of it the page's reader cannot read.
+
+classes.py      classes of the classifier; what a reader reads (`Alphabet`)
+windows.py      line crops -> windows of 32 x 128 pixels
+network.py      the network, with NumPy; weights.safetensors
+page.py         the scripts of a page's lines, and the shares that were not read
+recipe/         words, rendered lines, training
+"""

@@ -1,0 +1,207 @@
+"""The script of each line of a page, and the share of the page that its reader cannot read.
+
+The widest lines of a page are classified, and the lines whose reading is suspect: weak, or with few
+characters for their ink. The other lines take the script of their text, or that of the page.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from actors.ocr.pp_ocr.detection import LINE_HEIGHT, Image
+from actors.ocr.scripts.classes import CLASSES, NONE, VIETNAMESE, Alphabet
+from actors.ocr.scripts.network import Network
+from actors.ocr.scripts.windows import windows
+
+Doubles = npt.NDArray[np.float64]
+
+#: Widest lines of a page that are classified, with up to `_WINDOWS` windows each.
+_WIDEST, _WINDOWS = 10, 2
+#: Suspect lines that are classified too, with one window each.
+_SUSPECT = 10
+#: Lines with a lower score are suspect.
+_SURE = 0.9
+#: Widest character in units of the crop's height; the ink beyond it was not read.
+_WIDEST_CHARACTER = 1.25
+#: Weight of each class before the page is seen; all weights together count as _PRIOR lines.
+_PRIOR, _RARE = 1.0, 0.01
+_USUAL = {"Latn": 0.5, "Hani": 0.1, NONE: 0.1}
+_ROUNDS = 5
+#: A line with a more probable class is wholly of this class.
+_CERTAIN = 0.5
+#: Log odds by which a good reading speaks for its letters, and the fewest letters that do.
+_TRUST, _FEW = 2.0, 3
+#: Range of gray values below which a column has no ink.
+_FAINTEST = 30
+#: Lines with kana in proportion to lines of Han alone from which a page is Japanese.
+_SOME_KANA = 0.1
+
+
+@dataclass(frozen=True)
+class PageScripts:
+    """Scripts of a page.
+
+    Attributes:
+        lines: ISO 15924 code of each line; None: no letters, or unknown.
+        page: code of most of the page's letters; None: unknown.
+        unread_script, unread_letters, unread_ink: see `actors.lines.READING`; None without lines.
+    """
+
+    lines: list[str | None]
+    page: str | None
+    unread_script: float | None
+    unread_letters: float | None
+    unread_ink: float | None
+
+
+class Scripts:
+    """Finds the scripts of pages for one reader."""
+
+    def __init__(self, alphabet: Alphabet) -> None:
+        self._alphabet = alphabet
+        self._network = Network()
+
+    def of_page(
+        self, crops: Sequence[Image], texts: Sequence[str], scores: Sequence[float | None]
+    ) -> PageScripts:
+        """Scripts of a page by its lines: BGR crops (48, W, 3), the texts read and their scores."""
+        if not crops:
+            return PageScripts([], None, None, None, None)
+        widths = np.array([crop.shape[1] for crop in crops], np.float64)
+        ink = np.array([ink_columns(crop) for crop in crops], np.float64)
+        read = np.array([len("".join(text.split())) for text in texts], np.float64)
+        unread = np.maximum(ink - read * _WIDEST_CHARACTER * LINE_HEIGHT, 0)
+        suspect = (unread > 0) | np.array([score is None or score < _SURE for score in scores])
+        chosen = _chosen(widths, suspect)
+        likelihood = self._classified(crops, chosen)
+        for row, place in enumerate(chosen):
+            if not suspect[place]:
+                likelihood[row] += _TRUST * _fits_text(texts[place])
+        shares = _posterior(likelihood, _proportions(likelihood, widths[chosen]))
+        classes = _everywhere(shares, chosen, suspect)
+        return self._judged(classes, widths, texts, float(unread.sum() / max(ink.sum(), 1)))
+
+    def _classified(self, crops: Sequence[Image], chosen: npt.NDArray[np.int64]) -> Doubles:
+        """Log likelihoods (chosen, CLASSES) of lines, up to a constant of each line."""
+        most = [_WINDOWS if place < _WIDEST else 1 for place in range(len(chosen))]
+        cut = [windows(crops[i], count) for i, count in zip(chosen, most, strict=True)]
+        logits = self._network.logits(np.concatenate(cut)).astype(np.float64)
+        logits -= logits.max(axis=1, keepdims=True)
+        logits -= np.log(np.exp(logits).sum(axis=1, keepdims=True))
+        bounds = np.cumsum([len(part) for part in cut])[:-1]
+        return np.stack([part.mean(axis=0) for part in np.split(logits, bounds)])
+
+    def _judged(
+        self, classes: Doubles, widths: Doubles, texts: Sequence[str], unread_ink: float
+    ) -> PageScripts:
+        """`classes`: shares (lines, CLASSES) of each line's letters."""
+        readable = np.array([self._alphabet.reads(name) for name in CLASSES])
+        latin = np.array([name == VIETNAMESE for name in CLASSES])
+        weight = widths / widths.sum()
+        outside = weight @ classes
+        best = [CLASSES[place] for place in classes.argmax(axis=1)]
+        lines = [_code(name, text) for name, text in zip(best, texts, strict=True)]
+        return PageScripts(
+            lines=lines,
+            page=_most(lines, widths),
+            unread_script=float(outside[~readable & ~latin].sum()),
+            unread_letters=float(outside[~readable & latin].sum()),
+            unread_ink=unread_ink,
+        )
+
+
+def _chosen(widths: Doubles, suspect: npt.NDArray[np.bool_]) -> npt.NDArray[np.int64]:
+    """Indices of the lines to classify: the widest of all, then the widest of the suspect."""
+    order = np.argsort(-widths, kind="stable")
+    widest = order[:_WIDEST]
+    others = order[_WIDEST:]
+    return np.concatenate([widest, others[suspect[others]][:_SUSPECT]])
+
+
+def _proportions(likelihood: Doubles, widths: Doubles) -> Doubles:
+    """Share of each class on the page, by expectation maximisation (Saerens et al. 2002)."""
+    before = np.array([_USUAL.get(name, _RARE) for name in CLASSES])
+    before /= before.sum()
+    weight = widths / widths.mean()
+    shares = before
+    for _ in range(_ROUNDS):
+        counted = weight @ _posterior(likelihood, shares)
+        shares = (counted + _PRIOR * before) / (len(widths) + _PRIOR)
+    return shares
+
+
+def _posterior(likelihood: Doubles, shares: Doubles) -> Doubles:
+    logits = likelihood + np.log(shares)
+    odds = np.exp(logits - logits.max(axis=1, keepdims=True))
+    found: Doubles = odds / odds.sum(axis=1, keepdims=True)
+    return found
+
+
+def _everywhere(
+    shares: Doubles, chosen: npt.NDArray[np.int64], suspect: npt.NDArray[np.bool_]
+) -> Doubles:
+    """Shares of all lines: those not chosen are as the chosen ones that are suspect, or not."""
+    sure = shares >= _CERTAIN
+    hard = np.where(sure.any(axis=1, keepdims=True), sure, shares).astype(np.float64)
+    found = np.zeros((len(suspect), len(CLASSES)))
+    for kind in (False, True):
+        alike = suspect[chosen] == kind
+        found[suspect == kind] = (hard[alike] if alike.any() else hard).mean(axis=0)
+    found[chosen] = hard
+    return found
+
+
+def ink_columns(crop: Image) -> int:
+    """Columns with ink of a BGR line (48, W, 3)."""
+    gray = crop[::2, :, 1]
+    spread = gray.max(axis=0).astype(np.int16) - gray.min(axis=0)
+    return int((spread > max(_FAINTEST, 0.4 * float(spread.max()))).sum())
+
+
+def _fits_text(text: str) -> Doubles:
+    """(CLASSES,): 1 for the classes that a text in Latin or Han letters, well read, speaks for."""
+    names = {"Latn", VIETNAMESE} if _count(text, _is_latin) >= _FEW else set[str]()
+    names |= {"Hani"} if _count(text, _is_han) >= _FEW else set()
+    return np.array([name in names for name in CLASSES], np.float64)
+
+
+def _count(text: str, kind: Callable[[str], bool]) -> int:
+    return sum(map(kind, text))
+
+
+def _is_latin(char: str) -> bool:
+    return char.isalpha() and char < "\u0250"
+
+
+def _is_han(char: str) -> bool:
+    return _is_kana(char) or "\u3400" <= char <= "\u9fff"
+
+
+def _code(name: str, text: str) -> str | None:
+    """ISO 15924 code of a line of a class, with the letters that were read."""
+    if name == NONE:
+        return None
+    if name == VIETNAMESE:
+        return "Latn"
+    if name == "Hani" and any(_is_kana(char) for char in text):
+        return "Jpan"
+    return name
+
+
+def _is_kana(char: str) -> bool:
+    return "\u3041" <= char <= "\u30ff" and char != "\u30fb"
+
+
+def _most(lines: Sequence[str | None], widths: Doubles) -> str | None:
+    """The script of most of the width. A page of Han with some kana is Japanese."""
+    found: dict[str, float] = {}
+    for name, width in zip(lines, widths.tolist(), strict=True):
+        if name is not None:
+            found[name] = found.get(name, 0.0) + width
+    if found.get("Jpan", 0) > _SOME_KANA * found.get("Hani", 0):
+        found["Jpan"] = found.get("Jpan", 0) + found.pop("Hani", 0)
+    return max(found, key=found.__getitem__, default=None)
