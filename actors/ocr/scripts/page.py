@@ -41,6 +41,9 @@ _FAINTEST = 30
 _SOME_KANA = 0.1
 
 
+_LATIN = np.array([name in ("Latn", VIETNAMESE) for name in CLASSES])
+
+
 @dataclass(frozen=True)
 class PageScripts:
     """Scripts of a page.
@@ -59,11 +62,14 @@ class PageScripts:
 
 
 class Scripts:
-    """Finds the scripts of pages for one reader."""
+    """Finds the scripts of pages for one reader. `alphabet`: what it reads; None: unknown."""
 
-    def __init__(self, alphabet: Alphabet) -> None:
+    def __init__(self, alphabet: Alphabet | None) -> None:
         self._alphabet = alphabet
         self._network = Network()
+        self._unreadable = np.array(
+            [alphabet is not None and not alphabet.reads(name) for name in CLASSES]
+        )
 
     def of_page(
         self, crops: Sequence[Image], texts: Sequence[str], scores: Sequence[float | None]
@@ -99,17 +105,14 @@ class Scripts:
         self, classes: Doubles, widths: Doubles, texts: Sequence[str], unread_ink: float
     ) -> PageScripts:
         """`classes`: shares (lines, CLASSES) of each line's letters."""
-        readable = np.array([self._alphabet.reads(name) for name in CLASSES])
-        latin = np.array([name == VIETNAMESE for name in CLASSES])
-        weight = widths / widths.sum()
-        outside = weight @ classes
+        unread = (widths / widths.sum()) @ classes * self._unreadable
         best = [CLASSES[place] for place in classes.argmax(axis=1)]
         lines = [_code(name, text) for name, text in zip(best, texts, strict=True)]
         return PageScripts(
             lines=lines,
             page=_most(lines, widths),
-            unread_script=float(outside[~readable & ~latin].sum()),
-            unread_letters=float(outside[~readable & latin].sum()),
+            unread_script=float(unread[~_LATIN].sum()) if self._alphabet else None,
+            unread_letters=float(unread[_LATIN].sum()) if self._alphabet else None,
             unread_ink=unread_ink,
         )
 
@@ -182,8 +185,8 @@ def _is_han(char: str) -> bool:
 
 
 def _code(name: str, text: str) -> str | None:
-    """ISO 15924 code of a line of a class, with the letters that were read."""
-    if name == NONE:
+    """ISO 15924 code of a line of a class, with the text that was read."""
+    if name == NONE or (name in ("Latn", VIETNAMESE) and not any(map(str.isalpha, text))):
         return None
     if name == VIETNAMESE:
         return "Latn"

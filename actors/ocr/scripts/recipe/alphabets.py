@@ -132,9 +132,17 @@ def number(chance: random.Random) -> str:
             f"{chance.randint(0, 23)}:{chance.randint(0, 59):02}",
             f"+{figure}-{chance.randrange(10**6)}",
             f"({figure}%)",
-            chance.choice("-=*_.#") * chance.randint(3, 20),
+            f"{figure}",
+            _rule(chance),
+            _rule(chance),
         )
     )
+
+
+def _rule(chance: random.Random) -> str:
+    """A row of asterisks, dashes or other marks, with or without blanks."""
+    mark = chance.choice(("*", "*", "-", "=", "_", ".", "#", "~", "+", "**", "*-", "x", "•"))
+    return (mark + chance.choice(("", "", " "))) * chance.randint(1, 30)
 
 
 def line(script: str, chance: random.Random, length: int) -> str:
