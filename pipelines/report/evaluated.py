@@ -24,7 +24,7 @@ _TABLES, _ROWS, _COLUMNS = 40, 60, 20
 _FEW = 12  #: most values of a list in one cell
 _FILES = 8  #: most pictures
 #: Top-level keys that the report does not repeat.
-_ABOUT = ("version", "job", "run", "seed", "metadata")
+_ABOUT = ("version", "job", "run", "seed", "metadata", "legend")
 _ROW_ID = 10**12  #: integers from here on are ids, printed without separators
 
 
@@ -38,11 +38,15 @@ class Figures:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """RUN/evaluation: evaluation.json as tables, pictures by name. `fault`: error on reading."""
+    """RUN/evaluation: evaluation.json as tables, pictures by name. `fault`: error on reading.
+
+    `legend`: keys of the tables, and what they mean.
+    """
 
     figures: Sequence[Figures] = ()
     pictures: Sequence[tuple[str, Thumbnail]] = ()
     fault: str = ""
+    legend: Sequence[tuple[str, str]] = ()
 
 
 def evaluation(run: RunDir) -> Evaluation:
@@ -60,7 +64,15 @@ def evaluation(run: RunDir) -> Evaluation:
         return Evaluation(fault=f"{path} cannot be read: {error}")
     drawn = [(file.stem.replace("_", " "), file) for file in listed(folder, "*.png")]
     pictures = [(name, made) for name, file in drawn[:_FILES] if (made := picture(file))]
-    return Evaluation(figures, pictures)
+    return Evaluation(figures, pictures, legend=_legend(raw))
+
+
+def _legend(raw: Any) -> list[tuple[str, str]]:
+    found = raw.get("legend") if isinstance(raw, dict) else None
+    if not isinstance(found, dict):
+        return []
+    pairs = [(key, text) for key, text in found.items() if isinstance(text, str)]
+    return pairs[:_COLUMNS]
 
 
 def _figures(value: Any, at: tuple[str, ...]) -> Iterator[Figures]:

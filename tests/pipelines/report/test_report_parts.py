@@ -13,11 +13,15 @@ import cv2
 import numpy as np
 import pytest
 from hand_made_runs import PAGES, write_run
+from labelled_runs import labelled_run
 from PIL import Image
 from pycocotools import mask as coco
 from reported_runs import images_run
+from rich.console import Console
 
+from jobs.commands import evaluate
 from pipelines.decisions.error_model import Calibration, HeldOut, LineModel, Steps
+from pipelines.evaluation.text_figures import LEGEND
 from pipelines.measures.intervals import Interval
 from pipelines.report.calibrated import calibrations
 from pipelines.report.charts import histogram
@@ -220,6 +224,19 @@ def test_an_evaluation_is_shown_as_it_stands(tmp_path: Path) -> None:
     assert tables["classes"].rows[1] == ["house", "3", "0.5 (0.4 to 0.6)", "4"]
     assert tables["slices"].rows[1] == ["b", "3", "0.5 (0.4 to 0.6)"]
     assert [name for name, _ in found.pictures] == ["pr curves"]
+
+
+def test_an_evaluation_of_texts_says_what_its_columns_are(tmp_path: Path) -> None:
+    run = labelled_run(tmp_path, 3)
+    asked = evaluate.Asked(str(tmp_path / "truth"), ["kind"])
+    evaluate.command(Console(quiet=True), run.path, asked)
+    found = evaluation(run)
+    assert dict(found.legend) == LEGEND
+    tables = {one.name: one.table for one in found.figures}
+    head = tables["slices"].head
+    assert {"cer_with_blanks", "figures / cer_without_blanks", "ned", "wrong_successors"} < {*head}
+    assert tables["slices"].rows[0][head.index("cer_with_blanks")] == "-", "the truth has no blanks"
+    assert all("legend" not in row[0] for row in tables[""].rows)
 
 
 @pytest.mark.parametrize("text", ["{ torn", "[" * 100_000, "7", '"x"', "null"])
