@@ -24,6 +24,7 @@ from actors.failures import SetupError
 from actors.ocr.pp_ocr.detection import FoundLines, Image, on_page
 from actors.ocr.pp_ocr.line_reader import LineReader, LineReaderConfig, Reading
 from actors.ocr.pp_ocr.paddle_models import embedded, model_digest
+from actors.ocr.pp_ocr.widths import narrowed
 from actors.ocr.scripts.classes import VIETNAMESE, Alphabet
 
 PaddleEngine = Literal["onnxruntime", "paddle", "transformers"]
@@ -151,9 +152,10 @@ class PaddleOcr(LineReader[PaddleOcrConfig]):
         return FoundLines(on_page(quads, *sizes))  # the predictor does not return its map
 
     def recognise(self, lines: npt.NDArray[np.uint8]) -> list[Reading]:
+        """Full-width forms are mended, spaces are not: the library returns no columns."""
         answers = self._recogniser.predict(list(lines), batch_size=len(lines))
         return [
-            (one["rec_text"], float(one["rec_score"])) if one["rec_text"] else ("", None)
+            (narrowed(one["rec_text"]), float(one["rec_score"])) if one["rec_text"] else ("", None)
             for one in answers
         ]
 

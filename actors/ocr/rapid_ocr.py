@@ -20,6 +20,8 @@ from actors.ocr.pp_ocr.line_reader import (
     stacked,
     wheel_models,
 )
+from actors.ocr.pp_ocr.spaces import spaced
+from actors.ocr.pp_ocr.widths import narrowed
 from actors.ocr.scripts.classes import Alphabet
 
 __all__ = ["RapidOcr", "RapidOcrConfig", "decoded", "stacked"]
@@ -57,7 +59,8 @@ class RapidOcr(LineReader[RapidOcrConfig]):
             config.engine,
             config.precision,
             config.threads,
-            *self._files.values(),
+            det=self._files["det"],
+            rec=self._files["rec"],
             alphabet=config.alphabet,
         )
         self.alphabet = Alphabet.of_characters(self._networks.characters)
@@ -78,13 +81,19 @@ class RapidOcr(LineReader[RapidOcrConfig]):
         return FoundLines(quads, text_outside(probability, quads, size))
 
     def recognise(self, lines: npt.NDArray[np.uint8]) -> list[Reading]:
-        """Greedy CTC decoding: merge equal neighbours, drop blanks (Graves et al. 2006)."""
-        classes, probability = self._networks.recognise(lines)
-        kept = classes != 0
-        kept[:, 1:] &= classes[:, 1:] != classes[:, :-1]
-        scores = np.split(probability(kept), np.cumsum(kept.sum(axis=1))[:-1])
+        """Decode, then mend full-width forms and spaces (`widths`, `spaces`).
+
+        A score is the mean probability of the characters that were read; mending leaves it alone.
+        """
+        columns = self._networks.recognise(lines)
+        kept = columns.kept
+        scores = np.split(columns.probability(kept), np.cumsum(kept.sum(axis=1))[:-1])
         names = self._networks.characters
-        return [
-            ("".join(names[c] for c in line[mask]), float(score.mean()) if len(score) else None)
-            for line, mask, score in zip(classes, kept, scores, strict=True)
-        ]
+        readings: list[Reading] = []
+        for line, mask, odds, score in zip(
+            columns.classes, kept, columns.spaces, scores, strict=True
+        ):
+            text = narrowed("".join(names[c] for c in line[mask]))
+            text = spaced(text, np.flatnonzero(mask), odds)
+            readings.append((text, float(score.mean()) if len(score) else None))
+        return readings

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -21,9 +21,41 @@ Precision = Literal["auto", "f32", "bf16"]
 AlphabetName = Literal["any", "latin"]
 Pixels = MatLike  # uint8, BGR
 
+#: Smallest probability that has a logarithm here.
+_SMALLEST = 1e-30
+
+
+#: Boolean mask (N, T) of columns -> probabilities (n,) of their classes, 0..1, row by row.
+Probability = Callable[[npt.NDArray[np.bool_]], npt.NDArray[np.float32]]
+
+
+class Columns(NamedTuple):
+    """What the recogniser says of each column of N lines.
+
+    Attributes:
+        classes: (N, T) int64, the most probable class.
+        spaces: (N, T) float32, log-odds of the space against this class, and against "no character"
+            where this class is the space.
+        probability: the probabilities of `classes` in the columns that are asked for.
+    """
+
+    classes: npt.NDArray[np.int64]
+    spaces: npt.NDArray[np.float32]
+    probability: Probability
+
+    @property
+    def kept(self) -> npt.NDArray[np.bool_]:
+        """(N, T): the columns that become characters.
+
+        Greedy CTC decoding merges equal neighbours and drops "no character" (Graves et al. 2006).
+        """
+        kept = self.classes != 0
+        kept[:, 1:] &= self.classes[:, 1:] != self.classes[:, :-1]
+        return kept
+
 
 class Networks(Protocol):
-    """Both loaded networks. `characters`: classes of the recogniser, blank first."""
+    """Both loaded networks. `characters`: classes; "no character" is first, the space last."""
 
     name: str
     characters: list[str]
@@ -31,12 +63,8 @@ class Networks(Protocol):
     def detect(self, page: Pixels) -> npt.NDArray[np.float32]:
         """BGR page (H, W, 3), sides multiples of 32 -> probability of text (H, W), 0..1."""
 
-    def recognise(self, lines: Pixels) -> tuple[npt.NDArray[np.int64], Probability]:
-        """BGR lines (N, 48, W, 3) -> class of each column (N, T), and their probabilities."""
-
-
-#: Boolean mask (N, T) of columns -> probabilities (n,) of their classes, 0..1, row by row.
-Probability = Callable[[npt.NDArray[np.bool_]], npt.NDArray[np.float32]]
+    def recognise(self, lines: Pixels) -> Columns:
+        """Read BGR lines (N, 48, W, 3); T is W / 8."""
 
 
 def load_networks(
@@ -76,6 +104,14 @@ def _best(
     if allowed is None:
         return values.argmax(axis=2)
     return allowed[values[:, :, allowed].argmax(axis=2)]
+
+
+def _space_and_rival(
+    values: npt.NDArray[np.float32], classes: npt.NDArray[np.int64]
+) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+    """Values (N, T) of the space and of the class that it is compared with (`Columns.spaces`)."""
+    rivals = np.where(classes == values.shape[2] - 1, 0, classes)
+    return values[:, :, -1], np.take_along_axis(values, rivals[:, :, None], axis=2)[:, :, 0]
 
 
 class OpenVinoDetector:
@@ -124,7 +160,7 @@ class OpenVino(OpenVinoDetector):
         self.characters = graphs.characters(core, rec)
         self._allowed = _allowed(alphabet, self.characters)
 
-    def recognise(self, lines: Pixels) -> tuple[npt.NDArray[np.int64], Probability]:
+    def recognise(self, lines: Pixels) -> Columns:
         self._recognise.infer([self._tensor(lines, shared_memory=True)])
         logits = self._recognise.get_output_tensor().data
         classes = _best(logits, self._allowed)
@@ -136,7 +172,8 @@ class OpenVino(OpenVinoDetector):
                 sure: npt.NDArray[np.float32] = 1 / np.exp(found - chosen).sum(axis=1)
             return sure
 
-        return classes, probability
+        space, rival = _space_and_rival(logits, classes)
+        return Columns(classes, space - rival, probability)
 
 
 class OnnxRuntime:
@@ -179,7 +216,7 @@ class OnnxRuntime:
         result: npt.NDArray[np.float32] = _run(self._detector, page[None])[0, 0]
         return result
 
-    def recognise(self, lines: Pixels) -> tuple[npt.NDArray[np.int64], Probability]:
+    def recognise(self, lines: Pixels) -> Columns:
         probabilities = _run(self._recogniser, lines)
         classes = _best(probabilities, self._allowed)
 
@@ -190,7 +227,8 @@ class OnnxRuntime:
             )[:, 0]
             return sure
 
-        return classes, probability
+        space, rival = np.log(np.maximum(_space_and_rival(probabilities, classes), _SMALLEST))
+        return Columns(classes, space - rival, probability)
 
 
 def _run(session: Any, pixels: Pixels) -> Any:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from importlib.metadata import version
 from pathlib import Path
@@ -52,6 +52,10 @@ def texts(row: dict[str, Any]) -> list[str]:
     return [line["text"] for line in row["ocr_lines"]]
 
 
+def letters(lines: Sequence[str]) -> list[str]:
+    return ["".join(line.split()) for line in lines]
+
+
 @isolated
 def test_a_line_comes_back_with_its_place_and_a_score(
     there: Isolated, made_by: dict[str, str]
@@ -83,7 +87,7 @@ def test_it_reads_what_its_own_pipeline_and_rapid_ocr_read(
         assert line["score"] == pytest.approx(score, abs=0.05)  # it pads to 320 columns
     rapid = RapidOcr(RapidOcrConfig(engine="onnxruntime"))
     (other,) = rapid(pa.table({"image": pa.array([page], pa.binary())})).to_pylist()
-    assert texts(row) == texts(other)
+    assert letters(texts(row)) == letters(texts(other))  # rapid_ocr mends blanks
 
 
 @isolated

@@ -70,6 +70,10 @@ def texts(row: dict[str, Any]) -> list[str]:
     return [line["text"] for line in row["ocr_lines"]]
 
 
+def letters(lines: Sequence[str]) -> list[str]:
+    return ["".join(line.split()) for line in lines]
+
+
 def test_a_line_comes_back_with_its_place_and_a_score(reader: RapidOcr) -> None:
     (row,) = read(reader, [encoded(drawn(TEXTS[0]))])
     (line,) = row["ocr_lines"]
@@ -102,7 +106,7 @@ def test_in_f32_it_reads_what_rapidocr_reads(engine: Any) -> None:
     page = np.asarray(drawn("\n".join(TEXTS[:4]), size=(800, 600)).convert("RGB"))[..., ::-1]
     (row,) = read(ours, [encoded(drawn("\n".join(TEXTS[:4]), size=(800, 600)))])
     expected = library(np.ascontiguousarray(page))
-    assert texts(row) == list(expected.txts)
+    assert letters(texts(row)) == letters(expected.txts)  # we mend blanks
     for line, box, score in zip(row["ocr_lines"], expected.boxes, expected.scores, strict=True):
         assert np.abs(np.array(line["polygon"]).reshape(4, 2) - box).max() <= 2  # pixels
         assert line["score"] == pytest.approx(score, abs=0.03)  # it pads to 320 columns
