@@ -6,16 +6,17 @@
         .map(settle, cfg.routing)
         .drop("image"))
 
-`through` adds a model with its own workers, `map` a pure function, `drop` removes columns.
-Pure functions and drops run in the workers of the stage before them: page images leave the object
-store early, and a millisecond of work costs no transfer between processes. A model with pool None
-runs there too, so the workers of the two models never wait for each other.
+`through` adds a model with its own workers, `map` a pure function, `drop` removes columns, `rename`
+frees a name for a later stage. Pure functions, drops and renames run in the workers of the stage
+before them: page images leave the object store early, and a millisecond of work costs no transfer
+between processes. A model with pool None runs there too, so the workers of the two models never
+wait for each other.
 """
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -50,15 +51,21 @@ def step(*, reads: pa.Schema, writes: pa.Schema) -> Callable[[Callable[..., pa.T
 
 @dataclass(frozen=True)
 class BoundStep:
-    """A step with its settings, or a drop (``step`` is None)."""
+    """A step with its settings, or a drop or rename of columns (``step`` is None).
+
+    `renamed`: pairs of the old and the new name.
+    """
 
     step: Step | None
     settings: Settings | None = None
     dropped: tuple[str, ...] = ()
+    renamed: tuple[tuple[str, str], ...] = ()
 
     def __call__(self, rows: pa.Table) -> pa.Table:
         if self.step is None:
-            return rows.drop_columns(list(self.dropped))
+            kept = rows.drop_columns(list(self.dropped))
+            new = dict(self.renamed)
+            return kept.rename_columns([new.get(name, name) for name in kept.column_names])
         return self.step.run(rows, self.settings)
 
 
@@ -124,18 +131,30 @@ class Flow:
 
     def drop(self, *columns: str) -> Flow:
         """Remove columns."""
+        self._check_known("drop", columns)
+        kept = pa.schema([f for f in self.schema if f.name not in columns])
+        return self._ride(BoundStep(None, dropped=columns), kept)
+
+    def rename(self, **columns: str) -> Flow:
+        """Give columns (keyword: old name) new names, so that a later stage can write the old."""
+        self._check_known("rename", columns)
+        taken = [new for new in columns.values() if new in self.schema.names]
+        if taken:
+            raise SchemaMismatch(f"rename: a column has this name already: {', '.join(taken)}")
+        named = [f.with_name(columns.get(f.name, f.name)) for f in self.schema]
+        return self._ride(BoundStep(None, renamed=tuple(columns.items())), pa.schema(named))
+
+    def _check_known(self, what: str, columns: Iterable[str]) -> None:
         for column in columns:
             if column not in self.schema.names:
                 raise SchemaMismatch(
-                    f"drop({column!r}): no such column; known: {', '.join(self.schema.names)}"
+                    f"{what}({column!r}): no such column; known: {', '.join(self.schema.names)}"
                 )
-        kept = pa.schema([f for f in self.schema if f.name not in columns])
-        return self._ride(BoundStep(None, dropped=columns), kept)
 
     def _ride(self, bound: BoundStep, schema: pa.Schema) -> Flow:
         if not self.stages:
             raise SchemaMismatch(
-                "a flow must start with a model: call `through` before `map` and `drop`"
+                "a flow must start with a model: call `through` before `map`, `drop` and `rename`"
             )
         last = self.stages[-1]
         ridden = replace(last, then=(*last.then, bound))
@@ -170,7 +189,10 @@ class Flow:
                 "same worker" if stage.shares else own,
             )
             for rider in stage.then:
-                if rider.step is None:
+                if rider.renamed:
+                    old, new = zip(*rider.renamed, strict=True)
+                    yield "  rename", ", ".join(old), ", ".join(new), "same worker"
+                elif rider.step is None:
                     yield "  drop", ", ".join(rider.dropped), "", "same worker"
                 else:
                     reads, writes = rider.step.reads.names, rider.step.writes.names

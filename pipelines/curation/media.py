@@ -139,12 +139,14 @@ def _folder_of(run: RunDir) -> Path:
 def whole_picture(row: Mapping[str, Any]) -> Path | None:
     """The local file that shows this row's picture upright and unchanged; else None.
 
-    Reads only the header. None also for a file that the run could not read.
+    Reads only the header. None also for a file that the run could not read, or that its reader
+    turned.
     """
     uri, member = split_member(row["uri"])
     path = Path(uri)
     shown = path.is_absolute() and path.suffix.lower() in _SHOWN.get(row["kind"], ())
-    if not shown or member or row["pages"] != 1 or row["fetch_failure"]:
+    turned = row.get("rotation")
+    if not shown or turned or member or row["pages"] != 1 or row["fetch_failure"]:
         return None
     try:
         same = not row["etag"] or etag_of(path.stat()) == row["etag"]

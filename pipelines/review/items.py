@@ -25,7 +25,7 @@ README = "README.txt"
 
 #: Columns used for an item. Older runs lack some of them, for example `vlm_text`.
 COLUMNS = (
-    *("row_id", "uri", "page", "pages", "etag", "bytes", "kind", "width", "height"),
+    *("row_id", "uri", "page", "pages", "etag", "bytes", "kind", "width", "height", "rotation"),
     *("outcome", "reasons", "text", "text_source", "lines", "instances"),
     *("vlm_text", "vlm_lines", "vlm_model", "vlm_failure"),
 )

@@ -11,7 +11,8 @@ from typing import TypedDict
 
 import pyarrow as pa
 
-from actors.failures import FailureKind, FailureValue, SetupError, failure
+from actors.failures import FailureKind, FailureValue, ItemFailure, SetupError, failure
+from actors.images.turning import turned_file, turned_size
 from pipelines.config_files import validated
 from pipelines.errors import ConfigError, SourceUnavailable, WorkerUnfit
 from pipelines.pages.fetch import FetchConfig, PageFetched, PageFetcher
@@ -20,14 +21,22 @@ from pipelines.sources.manifest import MANIFEST, ManifestRow
 
 
 class RowToFetch(ManifestRow, total=False):
-    """The part of a finished row that names the page. `width`, `height`: its size in the run."""
+    """The part of a finished row that names the page.
+
+    `width`, `height`: its size in the run. `rotation`: degrees clockwise by which its reader turned
+    it upright; None or missing: not at all.
+    """
 
     width: int | None
     height: int | None
+    rotation: int | None
 
 
 class RefetchedPage(TypedDict):
-    """A page fetched again: `image` (a JPEG or PNG file, upright) or `fetch_failure`."""
+    """A page fetched again: `image` or `fetch_failure`.
+
+    `image`: a JPEG or PNG file, upright and turned as in the run, so that polygons fit it.
+    """
 
     image: bytes | None
     width: int | None
@@ -71,19 +80,25 @@ class Refetcher:
 
 
 def _checked(page: PageFetched, row: RowToFetch) -> RefetchedPage:
-    fault = page["fetch_failure"]
-    if page["image"] is None and fault is None:
+    image, fault = page["image"], page["fetch_failure"]
+    if image is None and fault is None:
         fault = failure(FailureKind.ENGINE_FAULT, "the renderer returned no image")
+    turn = row.get("rotation") or 0
     before = (row.get("width"), row.get("height"))
-    now = (page["width"], page["height"])
+    now = turned_size((page["width"], page["height"]), turn)
     if fault is None and None not in before and before != now:
         fault = failure(
             FailureKind.OBJECT_CHANGED,
             f"the page has {now[0]} x {now[1]} pixels; in the run it had {before[0]} x {before[1]}",
         )
+    if image is not None and fault is None:
+        try:
+            image = turned_file(image, turn)
+        except ItemFailure as error:
+            fault = error.as_value()
     return {
-        "image": None if fault else page["image"],
-        "width": page["width"],
-        "height": page["height"],
+        "image": None if fault else image,
+        "width": now[0],
+        "height": now[1],
         "fetch_failure": fault,
     }

@@ -54,6 +54,27 @@ def test_dropping_what_is_not_there_lists_what_is() -> None:
         Flow(SOURCE).through(*reader()).drop("image")
 
 
+def test_a_renamed_column_leaves_its_name_to_a_later_stage() -> None:
+    flow = Flow(SOURCE).through(*reader()).rename(length="first", read_failure="first_failure")
+    assert flow.schema.names == ["row_id", "uri", "first", "first_failure"]
+    again = flow.through(*reader())
+    assert again.schema.names[2:] == ["first", "first_failure", "length", "read_failure"]
+    out = again.run_here(pa.table({"row_id": [1], "uri": ["abc"]}, SOURCE))
+    assert out.schema.equals(again.schema)
+    assert out["first"].to_pylist() == out["length"].to_pylist() == [3]
+    assert ("  rename", "length, read_failure", "first, first_failure", "same worker") in [
+        *again.explain()
+    ]
+
+
+def test_renaming_is_checked() -> None:
+    flow = Flow(SOURCE).through(*reader())
+    with pytest.raises(SchemaMismatch, match=r"rename\('image'\).*row_id, uri, length"):
+        flow.rename(image="picture")
+    with pytest.raises(SchemaMismatch, match="has this name already: uri"):
+        flow.rename(length="uri")
+
+
 def test_a_dropped_column_cannot_be_read_later() -> None:
     with pytest.raises(SchemaMismatch, match="scale reads length"):
         Flow(SOURCE).through(*reader()).drop("length").map(scale, Factor())
