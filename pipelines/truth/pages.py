@@ -15,6 +15,7 @@ from pipelines.storage.paths import RunPath, run_path
 from pipelines.truth.page_files import read_truth
 from pipelines.truth.page_match import (
     COLUMNS,
+    ROTATION,
     PageTruth,
     lines_as_read,
     lines_as_true,
@@ -96,9 +97,9 @@ def check_pages(run: RunDir) -> None:
 
 
 def text_columns(run: RunDir) -> tuple[str, ...]:
-    """`TEXT_COLUMNS`, and `lines_source` if the run has it."""
+    """`TEXT_COLUMNS`, and `lines_source` and `rotation` if the run has them."""
     there = set(schema_of(run).names)
-    return (*TEXT_COLUMNS, *({_READER} & there))
+    return (*TEXT_COLUMNS, *({_READER, ROTATION} & there))
 
 
 def final_sides(row: FinishedPage, truth: PageTruth) -> tuple[list[TextLine], list[TextLine]]:
