@@ -35,6 +35,8 @@ _ROUNDS = 5
 _CERTAIN = 0.5
 #: Log odds by which a good reading speaks for its letters, and the fewest letters that do.
 _TRUST, _FEW = 2.0, 3
+#: Of Vietnamese lines, one in three has no mark that PP-OCRv6 reads; of English lines, all.
+_WITHOUT_MARKS = 0.4
 #: Range of gray values below which a column has no ink.
 _FAINTEST = 30
 #: Lines with kana in proportion to lines of Han alone from which a page is Japanese.
@@ -166,10 +168,14 @@ def ink_columns(crop: Image) -> int:
 
 
 def _fits_text(text: str) -> Doubles:
-    """(CLASSES,): 1 for the classes that a text in Latin or Han letters, well read, speaks for."""
-    names = {"Latn", VIETNAMESE} if _count(text, _is_latin) >= _FEW else set[str]()
-    names |= {"Hani"} if _count(text, _is_han) >= _FEW else set()
-    return np.array([name in names for name in CLASSES], np.float64)
+    """(CLASSES,): how far a text in Latin or Han letters, well read, speaks for each class, 0..1."""
+    speaks = dict.fromkeys(CLASSES, 0.0)
+    if _count(text, _is_latin) >= _FEW:
+        speaks["Latn"] = 1.0
+        speaks[VIETNAMESE] = _WITHOUT_MARKS if text.isascii() else 1.0
+    if _count(text, _is_han) >= _FEW:
+        speaks["Hani"] = 1.0
+    return np.array(list(speaks.values()))
 
 
 def _count(text: str, kind: Callable[[str], bool]) -> int:
