@@ -1,1 +1,1 @@
-"""Decoding, tiles and views, letterbox, batches, and masks as run lengths."""
+"""Decoding, turning, tiles and views, letterbox, batches, and masks as run lengths."""

@@ -7,5 +7,6 @@ finished.py                  the rows of finished shards
 escalation.py                whether a second reading is accepted
 triage.py                    outcome of a labelled image
 surfaces.py, readers.py      which surface a page shows, and which engine reads it
+upright.py                   size and picture of a page that its reader turned
 detectors.py                 the choice of detectors
 """

@@ -91,6 +91,17 @@ def test_it_reads_what_its_own_pipeline_and_rapid_ocr_read(
 
 
 @isolated
+def test_turned_pages_are_read_upright(there: Isolated, made_by: dict[str, str]) -> None:
+    page = drawn("\n".join(TEXTS[:4]), size=(800, 736))
+    pages = [encoded(page.rotate(-turn, expand=True)) for turn in (0, 90, 180, 270)]
+    rows = there.ask("read", "reader", pages)
+    assert [row["rotation"] for row in rows] == [0, 270, 180, 90]
+    for row in rows[1:]:
+        assert texts(row) == texts(rows[0])
+        assert row["ocr_lines"][0]["polygon"] == rows[0]["ocr_lines"][0]["polygon"]
+
+
+@isolated
 def test_a_batch_reads_as_its_pages_alone(there: Isolated, made_by: dict[str, str]) -> None:
     pages = [encoded(drawn(f"{text}\nsecond line {i}")) for i, text in enumerate(TEXTS)]
     together = there.ask("read", "reader", pages)
