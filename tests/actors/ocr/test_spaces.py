@@ -16,8 +16,8 @@ INSIDE, CLOSE, READ = -14.0, -2.0, 4.0
 def mended(written: str) -> str:
     """What becomes of a line, given as text: `|` is a lost blank, `_` one that the reader read.
 
-    Characters are two columns apart, three with a blank between them. Two signs leave no room: at
-    `^` a blank was nearly read, at `~` it was read with even odds.
+    Characters are two columns apart, three with a blank between them, four with `||`. Two signs
+    leave no room: at `^` a blank was nearly read, at `~` it was read with even odds.
     """
     text, columns, odds = "", [], []
     for one in written:
@@ -43,8 +43,8 @@ def mended(written: str) -> str:
         ("14|March_1962", "14 March 1962"),
         ("Fare_2.40|No.00418823", "Fare 2.40 No.00418823"),
         ("will|speak", "will speak"),
-        ("Tel._4949|096|200", "Tel. 4949 096 200"),
-        ("Shelf_2|12.50", "Shelf 2 12.50"),
+        ("Tel._4949||096||200", "Tel. 4949 096 200"),
+        ("Shelf_2||12.50", "Shelf 2 12.50"),
         ("Dear_Mr_Smith,|thank_you", "Dear Mr Smith, thank you"),
         ("plain_words_stay", "plain words stay"),
         ("glued", "glued"),
