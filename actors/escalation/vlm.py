@@ -20,7 +20,7 @@ from actors.escalation.question import Question
 from actors.escalation.regions import line_pictures, page_picture, spliced, weak_lines
 from actors.escalation.settings import VlmConfig
 from actors.failures import FAILURE, FailureKind, FailureValue, ItemFailure, SetupError, failure
-from actors.lines import LINES, LineValue
+from actors.lines import LINES, LineValue, page_text
 
 if TYPE_CHECKING:
     from actors.endpoint.client import Answer
@@ -189,7 +189,7 @@ class Vlm(EndpointActor[VlmConfig]):
         texts = {i: answer.text or "" for i, answer in both if not answer.failure}
         merged = spliced(lines, texts)
         return {
-            "vlm_text": "\n".join(line["text"] for line in merged if line["text"]),
+            "vlm_text": page_text(merged),
             "vlm_lines": merged,
             "vlm_model": next((answer.model for answer in answers if answer.model), None),
             "vlm_usage": usage(answers),

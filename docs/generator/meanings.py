@@ -80,7 +80,8 @@ _PAGES = {
     "outcome": "`native_text`, `ocr`, `vlm` (accepted), `review` or `failed`",
     "reasons": "why the page waits for review or has failed; for `vlm`: why the fallback was "
     "asked; empty for other accepted pages",
-    "text": "the final text; null for failed pages",
+    "text": "the final text, rows parted by newlines and cells of a row by tabs; null for failed "
+    "pages",
     "text_source": "reader of `text`: `native`, an OCR engine with its version, or `vlm MODEL`",
     "lines": "lines of the first reader, in reading order, also if `text` is the fallback's; null "
     "for failed pages",

@@ -20,7 +20,8 @@ from typing import Any
 from pydantic import ValidationError
 
 from actors.images.rle import Bits
-from pipelines.curation.changes import ACCEPT, REJECT, changed_parts, elements, line_text, place_of
+from actors.lines import page_text
+from pipelines.curation.changes import ACCEPT, REJECT, changed_parts, elements, line_of, place_of
 from pipelines.curation.masks import mask_of
 from pipelines.review.items import Filled
 
@@ -111,7 +112,7 @@ def _page_item(
     if "text" in changed:
         return {"text": sample["text"]}
     answers.from_lines.add(row_id)
-    return {"text": "\n".join(filter(None, map(line_text, elements(sample["lines"]))))}
+    return {"text": page_text(map(line_of, elements(sample["lines"])))}
 
 
 def _kept(sample: Any) -> list[Any]:

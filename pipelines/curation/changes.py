@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from actors.images.rle import Bits
+from actors.lines import LineValue
 from pipelines.curation.masks import mask_of
 
 #: Tags with a person's verdict on a sample or on a single label.
@@ -99,3 +100,12 @@ def line_text(line: Any) -> str | None:
     """The attribute `text` of a line; None for a new line without text."""
     text: str | None = line.text if line.has_attribute("text") else None
     return text
+
+
+def line_of(line: Any) -> LineValue:
+    """A line with its text, row and column; a new line has no row."""
+    row, column = (
+        getattr(line, name) if line.has_attribute(name) else None for name in ("row", "column")
+    )
+    text = line_text(line) or ""
+    return {"text": text, "score": None, "polygon": [], "row": row, "column": column}

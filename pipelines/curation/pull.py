@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from actors.images.rle import Bits, RleValue
+from actors.lines import page_text
 from pipelines.curation.answers import SampleAnswers, answers_of
 from pipelines.curation.changes import IMAGE_PARTS, PAGE_PARTS
 from pipelines.curation.dataset import fiftyone, is_labelled, load_dataset
@@ -131,7 +132,7 @@ def _judged(run: RunDir, answers: SampleAnswers) -> CheckedAnswers:
 
 
 def _joined(found: FinishedPage) -> str:
-    return "\n".join(line["text"] for line in found["lines"] or () if line["text"])
+    return page_text(found["lines"] or ())
 
 
 def _draw(

@@ -22,7 +22,7 @@ FORMAT = 1
 
 #: Columns used for a sample. Older runs lack some of them.
 COLUMNS = (
-    *("row_id", "uri", "page", "pages", "etag", "bytes", "kind", "width", "height"),
+    *("row_id", "uri", "page", "pages", "etag", "bytes", "kind", "width", "height", "rotation"),
     *("outcome", "reasons", "fetch_failure", "detect_failure", "segment_failure", "ocr_failure"),
     *("text", "text_source", "lines", "lines_source", "evidence"),
     *("vlm_text", "vlm_model", "vlm_failure", "instances", "embedding", "embed_failure"),
@@ -156,6 +156,8 @@ def _lines(fo: Any, row: Mapping[str, Any], width: int | None, height: int | Non
             filled=False,
             confidence=_finite(line["score"]),
             text=line["text"],
+            row=line.get("row"),
+            column=line.get("column"),
         )
         for place, line in enumerate(row["lines"])
     ]

@@ -18,7 +18,7 @@ import pyarrow as pa
 from actors.contract import appended
 from actors.escalation.vlm import Vlm
 from actors.failures import FAILURE, FailureValue
-from actors.lines import LINES, LineValue
+from actors.lines import LINES, LineValue, page_text
 from pipelines.decisions.escalation import SecondReading, against_answer
 from pipelines.decisions.evidence import EVIDENCE, EvidenceValue
 from pipelines.decisions.reasons import PageReason
@@ -167,8 +167,7 @@ def settle_page(page: PageToSettle) -> PageSettled:
         return _settled(PageOutcome.FAILED, failed or [PageReason.NO_READING], None, None, None)
     lines, engine = page["ocr_lines"], page["ocr_engine"]
     outcome = PageOutcome.REVIEW if page["doubts"] else PageOutcome.OCR
-    text = "\n".join(line["text"] for line in lines if line["text"])
-    return _settled(outcome, page["doubts"], text, lines, engine)
+    return _settled(outcome, page["doubts"], page_text(lines), lines, engine)
 
 
 def settle_second(page: PageEscalated, config: RoutingConfig) -> PageSettled:

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal, Protocol
+from itertools import chain
+from typing import Literal, Protocol, TypeAlias
 
 from rapidfuzz.distance import Indel
 
 from actors.failures import FailureValue
-from actors.lines import LineValue
+from actors.lines import LineValue, cell_text, text_rows
 from pipelines.decisions.finished import FinishedPage
 from pipelines.decisions.routing import PageOutcome
 from pipelines.export.characters import clean_text
@@ -19,15 +20,17 @@ from pipelines.review.answers import ReviewAnswer
 
 #: Columns used for a page. Older runs lack some of them.
 COLUMNS = (
-    *("row_id", "uri", "page", "pages", "etag", "bytes", "kind", "width", "height"),
+    *("row_id", "uri", "page", "pages", "etag", "bytes", "kind", "width", "height", "rotation"),
     *("outcome", "reasons", "text", "text_source", "lines", "lines_source"),
     *("vlm_text", "vlm_lines", "fetch_failure", "ocr_failure", "native_reason"),
 )
 
 Include = Literal["all", "trusted"]
+#: The cells of a row of text, and the lines of each cell.
+Row: TypeAlias = list[list[LineValue]]
 
-#: Similarity from which a corrected line is the same line as the one that was read: 1 for equal
-#: lines, 0 without a common character.
+#: Similarity from which a corrected row is the same row as the one that was read: 1 for equal
+#: rows, 0 without a common character.
 _SAME_LINE = 0.5
 
 
@@ -45,11 +48,14 @@ class ExportLine:
         text: never blank.
         polygon: x0,y0 .. x3,y3 in pixels of the page; None if unknown.
         score: 0..1; None if the reader gave none, or the line was corrected.
+        row, column: see `actors.lines.LINE`.
     """
 
     text: str
     polygon: tuple[float, ...] | None = None
     score: float | None = None
+    row: int | None = None
+    column: int | None = None
 
 
 @dataclass(frozen=True)
@@ -79,9 +85,14 @@ class ExportPage:
 
     @property
     def size(self) -> tuple[int, int] | None:
-        """Width and height in pixels; None if unknown."""
+        """Width and height of the upright page in pixels; None if unknown."""
         width, height = self.row["width"], self.row["height"]
         return (width, height) if width and height else None
+
+    @property
+    def rotation(self) -> int:
+        """Degrees clockwise by which the page of the file was turned to stand upright."""
+        return self.row.get("rotation") or 0
 
     @property
     def failure(self) -> FailureValue | None:
@@ -131,36 +142,67 @@ def page_of(row: FinishedPage, answers: Answers | None, include: Include) -> Exp
 def placed(text: str, readings: Sequence[Sequence[LineValue]]) -> tuple[ExportLine, ...]:
     """The lines of a text, with the positions of the reading that it came from.
 
-    A text that equals a reading has its positions and scores. A text with the same number of
-    lines, each similar to its counterpart, is a correction of the reading and has its positions.
-    Any other text (a model's answer to the whole page, a retyped page) has no positions.
+    A text that equals a reading has its positions and scores. A text with the same number of rows,
+    each similar to its counterpart, is a correction of the reading and has its positions. Any other
+    text (a model's answer to the whole page, a retyped page) has no positions.
 
     Args:
-        text: of a page.
+        text: of a page, see `actors.lines.page_text`.
         readings: lines of each reader, most likely reader first.
     """
     texts = [line.strip() for line in text.splitlines() if line.strip()]
-    for reading in readings:
-        lines = [line for line in reading if (line["text"] or "").strip()]
-        if [line["text"].strip() for line in lines] == texts:
-            return tuple(
-                ExportLine(text, _polygon(line), _score(line))
-                for text, line in zip(texts, lines, strict=True)
-            )
-    for reading in readings:
-        lines = [line for line in reading if (line["text"] or "").strip()]
-        if len(lines) == len(texts) and all(map(_alike, texts, lines)):
-            return tuple(map(_corrected, texts, lines))
-    return tuple(map(ExportLine, texts))
+    found = [list(text_rows(line for line in lines if _has_text(line))) for lines in readings]
+    for rows in found:
+        if list(map(_row_text, rows)) == texts:
+            return tuple(_read(line) for row in rows for cell in row for line in cell)
+    for rows in found:
+        if len(rows) == len(texts) and all(map(_alike, texts, rows)):
+            return tuple(chain.from_iterable(map(_corrected, texts, rows)))
+    return tuple(ExportLine(text.replace("\t", " ")) for text in texts)
 
 
-def _alike(text: str, line: LineValue) -> bool:
-    return Indel.normalized_similarity(text, line["text"].strip()) >= _SAME_LINE
+def _has_text(line: LineValue) -> bool:
+    return bool((line["text"] or "").strip())
 
 
-def _corrected(text: str, line: LineValue) -> ExportLine:
-    score = _score(line) if line["text"].strip() == text else None
-    return ExportLine(text, _polygon(line), score)
+def _row_text(row: Row) -> str:
+    return "\t".join(map(cell_text, row)).strip()
+
+
+def _alike(text: str, row: Row) -> bool:
+    return Indel.normalized_similarity(text, _row_text(row)) >= _SAME_LINE
+
+
+def _read(line: LineValue) -> ExportLine:
+    place = line.get("row"), line.get("column")
+    return ExportLine(line["text"].strip(), _polygon(line), _score(line), *place)
+
+
+def _corrected(text: str, row: Row) -> Iterator[ExportLine]:
+    """The lines of a corrected row. Unchanged cells keep their lines and scores; a changed cell is
+    one line; a row with another number of cells becomes one cell."""
+    texts = text.split("\t")
+    if len(texts) != len(row):
+        texts, row = [text.replace("\t", " ")], [[line for cell in row for line in cell]]
+    for part, cell in zip(texts, row, strict=True):
+        if part.strip() == cell_text(cell).strip():
+            yield from map(_read, cell)
+        elif part.strip():
+            place = cell[0].get("row"), cell[0].get("column")
+            yield ExportLine(part.strip(), _around(cell), None, *place)
+
+
+def _around(cell: Sequence[LineValue]) -> tuple[float, ...] | None:
+    """The polygon of a line, or the box around several; None if any is unknown."""
+    polygons = [_polygon(line) for line in cell]
+    known = [polygon for polygon in polygons if polygon]
+    if len(known) < len(polygons):
+        return None
+    if len(known) == 1:
+        return known[0]
+    xs = [x for polygon in known for x in polygon[::2]]
+    ys = [y for polygon in known for y in polygon[1::2]]
+    return (min(xs), min(ys), max(xs), min(ys), max(xs), max(ys), min(xs), max(ys))
 
 
 def _polygon(line: LineValue) -> tuple[float, ...] | None:
@@ -199,6 +241,17 @@ def paragraphs(page: ExportPage) -> list[list[ExportLine]]:
     return found
 
 
+def rows_of(lines: Iterable[ExportLine]) -> list[list[ExportLine]]:
+    """The lines of each row of text; a line without a row is a row of its own."""
+    found: list[list[ExportLine]] = []
+    for line in lines:
+        if found and line.row is not None and line.row == found[-1][-1].row:
+            found[-1].append(line)
+        else:
+            found.append([line])
+    return found
+
+
 def _extent(line: ExportLine) -> tuple[float, float]:
     ys = (line.polygon or (0.0, 0.0))[1::2]
     return min(ys), max(ys)
@@ -206,10 +259,10 @@ def _extent(line: ExportLine) -> tuple[float, float]:
 
 def _by_blank_lines(page: ExportPage) -> list[list[ExportLine]]:
     found: list[list[ExportLine]] = [[]]
-    lines = iter(page.lines)
+    rows = iter(rows_of(page.lines))
     for line in (page.text or "").splitlines():
         if line.strip():
-            found[-1].append(next(lines))
+            found[-1] += next(rows)
         elif found[-1]:
             found.append([])
     return [one for one in found if one]

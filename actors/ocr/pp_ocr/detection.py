@@ -151,11 +151,17 @@ def _mean_inside(points: MatLike, probability: npt.NDArray[np.float32]) -> float
 
 
 def _clockwise(points: MatLike) -> npt.NDArray[np.float32]:
-    """Top left, top right, bottom right, bottom left."""
-    by_x = points[np.argsort(points[:, 0], kind="stable")]
-    left = by_x[:2][np.argsort(by_x[:2, 1], kind="stable")]
-    right = by_x[2:][np.argsort(by_x[2:, 1], kind="stable")]
-    return np.array([left[0], right[0], right[1], left[1]], np.float32)
+    """The corners of a rectangle (4, 2): top left, top right, bottom right, bottom left.
+
+    The top side is the one that runs nearest to the right. RapidOCR takes the two leftmost corners
+    for the left side; in a vertical line that leans by 3 degrees these are the two lowest, and it
+    is cut out as a horizontal line.
+    """
+    x, y = (points - points.mean(axis=0)).T
+    around = points[np.argsort(np.arctan2(y, x), kind="stable")]  # clockwise, as y points down
+    sides = np.roll(around, -1, axis=0) - around
+    right = sides[:, 0] / np.maximum(np.linalg.norm(sides, axis=1), 1e-6)
+    return np.roll(around, -int(right.argmax()), axis=0).astype(np.float32)
 
 
 def crop(page: Image, quad: npt.NDArray[np.float32]) -> Image:

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from typing import Literal
 
 from pipelines.export.characters import escaped_json
-from pipelines.export.page import ExportLine, ExportPage, paragraphs
+from pipelines.export.page import ExportLine, ExportPage, paragraphs, rows_of
 
 PageBreak = Literal["form-feed", "blank-line"]
 
@@ -41,7 +41,8 @@ def markdown_of(pages: Iterable[ExportPage]) -> Iterator[str]:
     """Paragraphs. Each page begins with a comment, and from the second page on with a rule.
 
     The text has no headings, lists or tables: markup characters are escaped, so that the text
-    looks as it was read. A line that is much shorter than its paragraph ends in a hard break.
+    looks as it was read. A row of cells, and a line that is much shorter than its paragraph, end in
+    a hard break.
     """
     for number, page in enumerate(pages):
         rule = "\n---\n\n" if number else ""
@@ -60,13 +61,16 @@ def _mark(page: ExportPage) -> str:
 
 
 def _paragraph(lines: list[ExportLine]) -> str:
-    rights = [_right(line) for line in lines]
+    rows = rows_of(lines)
+    rights = [_right(row[-1]) for row in rows]
     left, right = min(_left(line) for line in lines), max(rights)
     short = right - _SHORT * (right - left)
-    breaks = ["\\\n" if end < short else "\n" for end in rights[:-1]] + [""]
-    return (
-        "".join(_escaped(line.text) + end for line, end in zip(lines, breaks, strict=True)) + "\n"
-    )
+    ends = [
+        "\\\n" if len(row) > 1 or end < short else "\n"
+        for row, end in zip(rows, rights[:-1], strict=False)
+    ]
+    texts = [_escaped(" ".join(line.text for line in row)) for row in rows]
+    return "".join(map("".join, zip(texts, [*ends, "\n"], strict=True)))
 
 
 def _left(line: ExportLine) -> float:
@@ -102,6 +106,7 @@ def _object(page: ExportPage) -> dict[str, object]:
         "pages": row["pages"],
         "width": row["width"],
         "height": row["height"],
+        "rotation": row.get("rotation"),
         "outcome": row["outcome"],
         "reasons": row["reasons"] or [],
         "reviewed": page.reviewed,
@@ -112,6 +117,8 @@ def _object(page: ExportPage) -> dict[str, object]:
                 "text": line.text,
                 "score": None if line.score is None else round(line.score, 4),
                 "polygon": line.polygon and [round(value, 2) for value in line.polygon],
+                "row": line.row,
+                "column": line.column,
             }
             for line in page.lines
         ],

@@ -252,7 +252,7 @@ def test_json_lines_have_a_row_for_every_page(run: RunDir, tmp_path: Path) -> No
     first = next(row for row in rows if row["row_id"] == "10")
     assert first["lines"][0] == {
         **{"text": "ANNUAL REPORT", "score": 0.99},
-        **{"polygon": [300, 200, 900, 200, 900, 260, 300, 260]},
+        **{"polygon": [300, 200, 900, 200, 900, 260, 300, 260], "row": None, "column": None},
     }
 
 
