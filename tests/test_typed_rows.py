@@ -17,11 +17,12 @@ from actors.ocr.surya import Surya, SuryaRead
 from actors.screens.element import ELEMENT, ElementValue
 from pipelines.autolabel import AutolabelConfig, autolabel
 from pipelines.decisions.escalation import SecondReading
-from pipelines.decisions.evidence import EVIDENCE, EvidenceValue
+from pipelines.decisions.evidence import EVIDENCE, EvidenceValue, ReadingSeen
 from pipelines.decisions.finished import FinishedImage, FinishedPage
 from pipelines.decisions.settling import (
     READ,
     SECOND,
+    SEEN,
     SETTLED,
     WEIGHED,
     PageEscalated,
@@ -59,6 +60,7 @@ PAIRS: list[tuple[Any, pa.StructType | pa.Schema]] = [
     (ImageVerdict, triage.writes),
     (LineValue, LINE),
     (ReadingValue, pa.schema(READING)),
+    (ReadingSeen, pa.schema([READ.field("ocr_lines"), READ.field("ocr_engine"), *SEEN])),
     (LinesRead, LineReader.writes),
     (FailureValue, FAILURE),
     (BlockValue, BLOCK),

@@ -7,6 +7,21 @@ from typing import TypedDict, cast
 
 import pyarrow as pa
 
+from actors.lines import LineValue
+
+
+class ReadingSeen(TypedDict, total=False):
+    """The columns of a reading that evidence is measured from; see `actors.lines.READING`."""
+
+    ocr_lines: list[LineValue] | None
+    ocr_engine: str | None
+    ink_share: float | None
+    ink_covered: float | None
+    text_outside: float | None
+    unread_script: float | None
+    unread_letters: float | None
+    unread_ink: float | None
+
 
 @dataclass(frozen=True)
 class Evidence:

@@ -18,10 +18,10 @@ from pydantic import Field
 
 from actors.contract import Settings
 from actors.failures import FailureValue
-from actors.lines import LineValue, ReadingValue
+from actors.lines import LineValue
 from pipelines.decisions.error_model import Accept, Calibration
 from pipelines.decisions.escalation import VlmRules
-from pipelines.decisions.evidence import Evidence
+from pipelines.decisions.evidence import Evidence, ReadingSeen
 from pipelines.decisions.reasons import PageReason
 from pipelines.pages.native_text import garbled_share
 
@@ -109,7 +109,7 @@ class RoutingConfig(Settings):
     )
 
 
-def measured_and_doubted(page: ReadingValue, config: RoutingConfig) -> tuple[Evidence, list[str]]:
+def measured_and_doubted(page: ReadingSeen, config: RoutingConfig) -> tuple[Evidence, list[str]]:
     """Evidence of the OCR reading of a page, and the doubts about it.
 
     `page`: its `ocr_lines` and `ocr_engine` are not None.
@@ -129,7 +129,7 @@ def measured_and_doubted(page: ReadingValue, config: RoutingConfig) -> tuple[Evi
     )
 
 
-def measured(lines: Sequence[LineValue], floors: Floors, page: ReadingValue) -> Evidence:
+def measured(lines: Sequence[LineValue], floors: Floors, page: ReadingSeen) -> Evidence:
     """Evidence of one reading.
 
     From `page` it takes the shares of ink and of unread text. A line that was found but not read

@@ -132,7 +132,7 @@ def _proportions(likelihood: Doubles, widths: Doubles) -> Doubles:
     before = np.array([_USUAL.get(name, _RARE) for name in CLASSES])
     before /= before.sum()
     weight = widths / widths.mean()
-    shares = before
+    shares = np.full(len(CLASSES), 1 / len(CLASSES))  # from `before`, all would become Latin
     for _ in range(_ROUNDS):
         counted = weight @ _posterior(likelihood, shares)
         shares = (counted + _PRIOR * before) / (len(widths) + _PRIOR)
@@ -168,7 +168,7 @@ def ink_columns(crop: Image) -> int:
 
 
 def _fits_text(text: str) -> Doubles:
-    """(CLASSES,): how far a text in Latin or Han letters, well read, speaks for each class, 0..1."""
+    """(CLASSES,) 0..1: how far a well read text in Latin or Han letters speaks for each class."""
     speaks = dict.fromkeys(CLASSES, 0.0)
     if _count(text, _is_latin) >= _FEW:
         speaks["Latn"] = 1.0

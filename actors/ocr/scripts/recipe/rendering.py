@@ -11,6 +11,7 @@ from typing import Any
 import cv2
 import numpy as np
 import numpy.typing as npt
+from cv2.typing import MatLike
 from fontTools.ttLib import TTFont
 from PIL import Image, ImageDraw, ImageFont
 
@@ -164,7 +165,7 @@ def _cut(page: Pixels, chance: random.Random) -> Pixels:
 
 def worn(page: Pixels, chance: random.Random) -> Pixels:
     """A gray line with the faults of scans, as a BGR crop (48, W, 3)."""
-    picture = page
+    picture: MatLike = page
     if chance.random() < 0.3:
         picture = _slanted(picture, chance)
     if chance.random() < 0.3:
@@ -176,7 +177,7 @@ def worn(page: Pixels, chance: random.Random) -> Pixels:
         width = max(4, round(picture.shape[1] * height / picture.shape[0]))
         picture = cv2.resize(picture, (width, height), interpolation=cv2.INTER_AREA)
     width = line_columns(LINE_HEIGHT * picture.shape[1] / picture.shape[0])
-    values = cv2.resize(picture, (width, LINE_HEIGHT)).astype(np.float32)
+    values: MatLike = cv2.resize(picture, (width, LINE_HEIGHT)).astype(np.float32)
     if chance.random() < 0.4:
         values = cv2.GaussianBlur(values, (0, 0), chance.uniform(0.4, 1.6))
     dark, light = chance.uniform(0, 110), chance.uniform(150, 255)
@@ -186,12 +187,12 @@ def worn(page: Pixels, chance: random.Random) -> Pixels:
     values += noise.normal(0, chance.choice((0, 3, 9)), values.shape)
     if chance.random() < 0.08:
         values = 255 - values
-    gray = np.clip(values, 0, 255).astype(np.uint8)
+    gray: MatLike = np.clip(values, 0, 255).astype(np.uint8)
     if chance.random() < 0.3:
         quality = [int(cv2.IMWRITE_JPEG_QUALITY), chance.randint(15, 60)]
-        gray = cv2.imdecode(cv2.imencode(".jpg", gray, quality)[1], cv2.IMREAD_GRAYSCALE)
-    bgr: Pixels = cv2.cvtColor(gray, cv2.COLOR_GRAY2BGR)
-    return bgr
+        file = cv2.imencode(".jpg", gray, quality)[1]
+        return np.asarray(cv2.imdecode(file, cv2.IMREAD_COLOR), np.uint8)
+    return np.asarray(cv2.cvtColor(gray, cv2.COLOR_GRAY2BGR), np.uint8)
 
 
 def _slanted(page: Pixels, chance: random.Random) -> Pixels:
