@@ -19,7 +19,7 @@ from actors.ocr.pp_ocr.widths import has_east_asian
 #: Log-odds are cut off at these values; two characters in neighbouring columns have the lower one.
 _LEAST, _MOST = -20.0, 8.0
 #: Log-odds of a blank above which one is inserted, and below which one is removed.
-_INSERT, _REMOVE = 1.0, 0.0
+_INSERT, _REMOVE = 1.0, -1.0
 #: Between two digits a blank is inserted only above these log-odds, and only if the digits stand at
 #: least one column further apart than the line's characters. At 2.0, real receipts had "1 7 JAN
 #: 2018" and "27 032018".
