@@ -9,7 +9,9 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from importlib.util import find_spec
+from itertools import islice
 from pathlib import Path
 from typing import ClassVar, TypeVar
 
@@ -21,6 +23,7 @@ from pydantic import Field
 
 from actors.contract import Actor, Settings, appended
 from actors.failures import FAILURE, FailureKind, FailureValue, SetupError, failure
+from actors.images.turning import turned
 from actors.lines import READING, LineValue, ReadingValue
 from actors.ocr.pp_ocr.detection import (
     LINE_HEIGHT,
@@ -31,8 +34,11 @@ from actors.ocr.pp_ocr.detection import (
     detector_input,
 )
 from actors.ocr.pp_ocr.ink import coverage, ink_cells
+from actors.ocr.pp_ocr.orientation import lines_to_judge, turn_needed
 from actors.ocr.pp_ocr.packing import TAIL, pack
 from actors.ocr.reading_order import reading_order
+from actors.ocr.scripts.classes import Alphabet
+from actors.ocr.scripts.page import Scripts
 
 #: Text of one line and its score, 0..1; the score is None if no text was read.
 Reading = tuple[str, float | None]
@@ -52,6 +58,10 @@ class LineReaderConfig(Settings):
         description="threads per worker; for many pages, more workers are faster than more threads",
     )
     detection: DetectionConfig = DetectionConfig()
+    turn_pages: bool = Field(
+        True,
+        description="find pages that are turned by 90, 180 or 270 degrees and read them upright",
+    )
     lines_per_batch: int = Field(
         4, ge=1, description="lines per recognition batch: 4 on a CPU, 32 and more on a GPU"
     )
@@ -71,11 +81,15 @@ class _Page:
         columns: the output columns, still without `ocr_lines`.
         quads: (N, 4, 2) float32, pixels of the page; None if the detector did not run.
         crops: crops of the N lines.
+        readings: of the N lines; empty before recognition.
+        scripts: of the N lines; empty before they are known.
     """
 
     columns: LinesRead = field(default_factory=LinesRead)
     quads: npt.NDArray[np.float32] | None = None
     crops: list[Image] = field(default_factory=list)
+    readings: list[Reading] = field(default_factory=list)
+    scripts: list[str | None] = field(default_factory=list)
 
 
 C = TypeVar("C", bound=LineReaderConfig)
@@ -84,11 +98,15 @@ C = TypeVar("C", bound=LineReaderConfig)
 class LineReader(Actor[C]):
     """Reads pages. A null `image` gives nulls.
 
-    * `ocr_lines`: in reading order, polygons in pixels of the page. Weak lines are not dropped: a
-      line that was found but not read keeps its polygon, with the text "" and a null score.
+    * `ocr_lines`: in reading order, polygons in pixels of the upright page. Weak lines are not
+      dropped: a line that was found but not read keeps its polygon, with the text "" and a null
+      score.
     * `ink_share`: share (0..1) of the page's cells with ink.
     * `ink_covered`: share of these cells inside a line; null without ink.
     * `text_outside`: see `actors.ocr.pp_ocr.detection.FoundLines`.
+    * `rotation`: degrees clockwise by which the page was turned (`actors.ocr.pp_ocr.orientation`);
+      null without `turn_pages`.
+    * `script`, `unread_script`, `unread_letters`, `unread_ink`: see `actors.ocr.scripts.page`.
     * `ocr_failure`: CORRUPT_IMAGE.
     """
 
@@ -96,6 +114,7 @@ class LineReader(Actor[C]):
     writes = pa.schema([*READING, ("ocr_failure", FAILURE)])
     failure_column = "ocr_failure"
 
+    alphabet: Alphabet | None  #: what the recogniser can read; None: unknown
     engine: str  #: value of the column `ocr_engine`; its first word is the reader's name
 
     def __init__(self, config: C) -> None:
@@ -111,18 +130,31 @@ class LineReader(Actor[C]):
         """The texts of BGR lines (N, 48, W, 3) of equal width."""
 
     def __call__(self, rows: pa.Table) -> pa.Table:
-        pages = [self._found(data) for data in rows["image"].to_pylist()]
-        crops = [line for page in pages for line in page.crops]
-        with self.timed("recognise"):
-            readings = iter(self.read_lines(crops))
+        files = rows["image"].to_pylist()
+        pages = [self._found(data) for data in files]
+        self._recognise_pages(pages)
+        with self.timed("turn"):
+            turns = [self._turn_missed(page) for page in pages]
+        again = {place: turn for place, turn in enumerate(turns) if turn is not None}
+        for place, turn in again.items():
+            pages[place] = self._found(files[place], turn)
+        self._recognise_pages([pages[place] for place in again])
+        with self.timed("scripts"):
+            for page in pages:
+                self._find_scripts(page)
         with self.timed("order"):
             for page in pages:
                 if page.quads is not None:
-                    page.columns["ocr_lines"] = _in_order(page.quads, readings)
+                    page.columns["ocr_lines"] = _in_order(
+                        page.quads, iter(page.readings), page.scripts
+                    )
         return appended(rows, self.writes, [page.columns for page in pages])
 
-    def _found(self, data: bytes | None) -> _Page:
-        """Line crops and ink of one page, or its failure."""
+    def _found(self, data: bytes | None, turn: int | None = None) -> _Page:
+        """Line crops and ink of one page, or its failure.
+
+        `turn`: degrees clockwise by which the page is turned; None: as its lines say.
+        """
         if data is None:
             return _Page()
         with self.timed("decode"):
@@ -130,10 +162,15 @@ class LineReader(Actor[C]):
         if page is None:
             fault = failure(FailureKind.CORRUPT_IMAGE, "OpenCV cannot decode the image")
             return _Page({"ocr_failure": fault})
-        with self.timed("detect"):
-            small = detector_input(page, self.config.detection)
-            found = self.find_lines(page, small)
-            quads = found.quads
+        page = turned(page, turn or 0)
+        small, found = self._detected(page)
+        if turn is None and self.config.turn_pages:
+            with self.timed("turn"):
+                turn = self._turn_of_sideways(page, found.quads)
+            if turn:
+                page = turned(page, turn)
+                small, found = self._detected(page)
+        quads = found.quads
         with self.timed("crop"):
             crops = [crop(page, quad) for quad in quads]
         with self.timed("ink"):
@@ -142,9 +179,63 @@ class LineReader(Actor[C]):
             "ink_share": share,
             "ink_covered": covered,
             "text_outside": found.outside,
+            "rotation": turn,
             "ocr_engine": self.engine,
         }
         return _Page(columns, quads, crops)
+
+    def _detected(self, page: Image) -> tuple[Image, FoundLines]:
+        """The page at the detector's size, and its lines."""
+        with self.timed("detect"):
+            small = detector_input(page, self.config.detection)
+            return small, self.find_lines(page, small)
+
+    def _turn_of_sideways(self, page: Image, quads: npt.NDArray[np.float32]) -> int:
+        """The turn that a page needs, if its lines do not run from left to right; else 0."""
+        judged = lines_to_judge(quads)
+        if judged.direction == 0:
+            return 0
+        crops = [crop(page, quads[place]) for place in judged.places]
+        return turn_needed(judged, crops, self.read_lines(crops), self.read_lines)
+
+    def _turn_missed(self, page: _Page) -> int | None:
+        """The right turn of a page that was read upside down; None for all others.
+
+        Only now the scores are known that tell most upright pages without further reading.
+        """
+        before = page.columns.get("rotation")
+        if before is None or page.quads is None:
+            return None
+        judged = lines_to_judge(page.quads)
+        if judged.direction != 0:
+            return None
+        crops = [page.crops[place] for place in judged.places]
+        readings = [page.readings[place] for place in judged.places]
+        more = turn_needed(judged, crops, readings, self.read_lines)
+        return (before + more) % 360 if more else None
+
+    def _recognise_pages(self, pages: Sequence[_Page]) -> None:
+        """Set `readings` of every page; their lines are read together."""
+        with self.timed("recognise"):
+            readings = iter(self.read_lines([line for page in pages for line in page.crops]))
+        for page in pages:
+            page.readings = list(islice(readings, len(page.crops)))
+
+    def _find_scripts(self, page: _Page) -> None:
+        """Set `scripts` of a page, and its columns about scripts."""
+        texts = [reading[0] for reading in page.readings]
+        scores = [reading[1] for reading in page.readings]
+        found = self._scripts.of_page(page.crops, texts, scores)
+        page.scripts = found.lines
+        if page.quads is not None:
+            page.columns["script"] = found.page
+            page.columns["unread_script"] = found.unread_script
+            page.columns["unread_letters"] = found.unread_letters
+            page.columns["unread_ink"] = found.unread_ink
+
+    @cached_property
+    def _scripts(self) -> Scripts:
+        return Scripts(self.alphabet)
 
     def read_lines(self, crops: Sequence[Image]) -> list[Reading]:
         """The text of each BGR line (48, W, 3), in input order."""
@@ -189,11 +280,13 @@ def wheel_models() -> Path:
     return Path(spec.origin).parent / "models"
 
 
-def _in_order(quads: npt.NDArray[np.float32], readings: Iterator[Reading]) -> list[LineValue]:
+def _in_order(
+    quads: npt.NDArray[np.float32], readings: Iterator[Reading], scripts: Sequence[str | None]
+) -> list[LineValue]:
     """The lines of one page in reading order; takes their texts from `readings`."""
     lines: list[LineValue] = [
-        {"text": text, "score": score, "polygon": quad.ravel().tolist()}
-        for quad, (text, score) in zip(quads, readings, strict=False)
+        {"text": text, "score": score, "polygon": quad.ravel().tolist(), "script": script}
+        for quad, (text, score), script in zip(quads, readings, scripts, strict=False)
     ]
     places = reading_order(quads, [line["text"] for line in lines])
     return [{**lines[p.index], "row": p.row, "column": p.column} for p in places]
