@@ -2,7 +2,8 @@
 
 * A skewed page is turned upright by the median angle of its lines.
 * Columns of prose are read one after the other, cells row by row (`actors.ocr.order.columns`).
-* Vertical lines of Han and kana are read from right to left (`actors.ocr.order.vertical`).
+* Vertical lines of Han and kana are read from right to left (`actors.ocr.order.vertical`): after
+  the horizontal lines above them, and on mostly horizontal pages after all of these.
 
 Lines of curved or folded pages are straight boxes at changing angles: their order may be wrong.
 """
@@ -54,16 +55,19 @@ def reading_order(
     boxes = upright(polygons, texts)
     vertical = [box for box in boxes if is_vertical(box)]
     level = [box for box in boxes if not is_vertical(box)]
-    if vertical:
-        top = min(box.y0 for box in vertical)
-        above = [box for box in level if box.y < top]
-        below = [box for box in level if box.y >= top]
-        rows = [*_level(above), *ordered(turned(vertical))[0], *_level(below)]
-    else:
-        rows = _level(level)
+    top = min((box.y0 for box in vertical), default=np.inf)
+    if _letters(vertical) < _letters(level):  # vertical captions, or misread signs
+        top = np.inf
+    above = [box for box in level if box.y < top]
+    below = [box for box in level if box.y >= top]
+    rows = [*_level(above), *ordered(turned(vertical))[0], *_level(below)]
     return [
         Placed(cell.box.index, row, cell.column) for row, cells in enumerate(rows) for cell in cells
     ]
+
+
+def _letters(boxes: Sequence[Box]) -> int:
+    return sum(len(box.text or "") for box in boxes)
 
 
 def _level(boxes: Sequence[Box]) -> list[list[Cell]]:

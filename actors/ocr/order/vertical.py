@@ -16,9 +16,9 @@ _IDEOGRAPHIC = 0.5
 
 
 def is_vertical(box: Box) -> bool:
-    """Whether a box is a vertical line of Han or kana; its text must be known."""
+    """Whether a box is a vertical line of two or more Han or kana; its text must be known."""
     letters = [letter for letter in box.text or "" if not letter.isspace()]
-    if not letters or box.height < _VERTICAL * box.width:
+    if len(letters) < 2 or box.height < _VERTICAL * box.width:
         return False
     return sum(map(is_ideographic, letters)) >= _IDEOGRAPHIC * len(letters)
 

@@ -214,3 +214,9 @@ def test_every_line_has_one_place_in_a_page_of_texts(lines, degrees) -> None:
     assert {row for row, _ in ends} == set(range(len({row for row, _ in ends})))
     for one, other in pairwise(places):
         assert one.row < other.row or one.column <= other.column
+
+
+def test_a_misread_upright_sign_does_not_part_a_page() -> None:
+    quads = boxes(*LEFT, (360.0, 190.0, 15.0, 24.0))
+    places = reading_order(quads, [*PROSE, "十"])
+    assert [place.index for place in places] == [0, 1, 2, 3, 8, 4, 5, 6, 7]
