@@ -3,6 +3,9 @@
 Both formats want boxes of words, but readers give boxes of lines. Word boxes are estimated within
 their line by `pipelines.export.text_layout`. A line without a position has the box of its page in
 hOCR, which requires a box, and none in ALTO; its words have no boxes.
+
+Boxes are in pixels of the upright page. hOCR's `x_rotation` says by how many degrees clockwise the
+page of the file was turned for it; ALTO has no place for that.
 """
 
 from __future__ import annotations
@@ -64,6 +67,7 @@ def _hocr_page(uri: str, page: ExportPage) -> str:
     image = xml_text(uri).replace('"', "%22")
     title = f'image "{image}"; bbox 0 0 {width} {height}; ppageno {page.number - 1}'
     title += f"; x_outcome {page.row['outcome']}"
+    title += f"; x_rotation {page.rotation}" if page.rotation else ""
     out = [f'<div class="ocr_page" id="page_{page.number}" title={quoteattr(title)}>\n']
     whole = (0, 0, width, height)
     numbers = iter(range(1, len(page.lines) + 1))

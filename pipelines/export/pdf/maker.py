@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from actors.failures import FailureKind, ItemFailure, SetupError
+from actors.images.turning import turned_polygon, turned_size
 from pipelines.decisions.routing import PageOutcome
 from pipelines.errors import ConfigError
 from pipelines.export.page import ExportPage
@@ -86,18 +87,28 @@ class PdfMaker:
 
 
 def page_job(page: ExportPage) -> dict[str, Any]:
-    """A page in the job of `pipelines.export.pdf.text_layer.render_page`."""
-    width, height = page.size or (0, 0)
-    lines = (
-        []
-        if page.row["outcome"] == PageOutcome.NATIVE_TEXT or not page.size
-        else placed_lines(page)
-    )
+    """A page in the job of `pipelines.export.pdf.text_layer.render_page`.
+
+    The pages of a document keep their position. So the lines of a page that was turned to be read
+    are turned back.
+    """
+    size = page.size or (0, 0)
+    back = -page.rotation % 360
+    width, height = turned_size(size, back)
+    if page.row["outcome"] == PageOutcome.NATIVE_TEXT or not page.size:
+        lines = []
+    else:
+        lines = [
+            [text, turned_polygon(polygon, back, size)] for text, polygon in placed_lines(page)
+        ]
     return {"page": page.number, "width": width, "height": height, "lines": lines}
 
 
 def placed_lines(page: ExportPage) -> list[list[Any]]:
-    """[text, polygon] of each line. Lines without positions are spread over the whole page."""
+    """[text, polygon] of each line, on the upright page.
+
+    Lines without positions are spread over the whole page.
+    """
     if not page.unplaced:
         return [[line.text, list(line.polygon or ())] for line in page.lines]
     width, height = page.size or (0, 0)
