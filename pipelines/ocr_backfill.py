@@ -23,6 +23,7 @@ from pipelines.decisions.readers import BySurface, OcrReader, Reader, ReaderStag
 from pipelines.decisions.routing import RoutingConfig
 from pipelines.decisions.settling import SEEN, settle, settle_escalated, weigh
 from pipelines.decisions.surfaces import SurfacesConfig, with_surfaces
+from pipelines.decisions.upright import turned_upright
 from pipelines.flow import Flow
 from pipelines.job import Job
 from pipelines.pages.fetch import FetchConfig, PageFetcher
@@ -114,7 +115,9 @@ def ocr_backfill(config: OcrBackfillConfig) -> Flow:
     fetched = Flow(MANIFEST).through(PageFetcher, config.fetching, config.fetch_pool)
     if config.surfaces:
         fetched = with_surfaces(fetched, config.surfaces, config.surfaces_pool)
-    read = read_pages(fetched, config).map(weigh, config.routing)
+    looks_again = "vlm" in config.readers or config.screens is not None
+    read = turned_upright(read_pages(fetched, config), picture=looks_again)
+    read = read.map(weigh, config.routing)
     if "vlm" in config.readers and config.vlm:
         escalated = read.through(Vlm, config.vlm, config.vlm_pool)
         settled = escalated.map(settle_escalated, config.routing)
