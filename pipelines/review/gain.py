@@ -19,6 +19,8 @@ UNREAD_CHARACTERS = 600.0
 
 #: Missed text counts at most this many times the characters that were read.
 _MOST_MISSED = 9.0
+#: Share of a page's lines that the reader cannot read from which the text is worth nothing.
+_MOSTLY = 0.5
 
 
 def page_gain(
@@ -30,7 +32,7 @@ def page_gain(
     |---|---|
     | calibrated run (`expected_cer`) | characters x expected_cer |
     | otherwise | characters x (1 - mean score) + characters x min(share / (1 - share), 9) |
-    | no text was read | 600 |
+    | no text was read, or most lines are in a script that the reader cannot read | 600 |
     | blank, or could not be fetched | 0 |
 
     The mean score is weighted by line length; no score counts as 0. The share is `text_outside`,
@@ -42,13 +44,18 @@ def page_gain(
     """
     if fetch_failure is not None or "blank_page" in reasons:
         return 0.0
-    if evidence is None or not evidence["characters"]:
+    if evidence is None or not evidence["characters"] or _mostly_unread(evidence):
         return UNREAD_CHARACTERS
     characters = float(evidence["characters"])
     expected = _known(evidence.get("expected_cer"))
     if expected is not None:
         return characters * expected
     return characters * (1 - (_known(evidence["mean_score"]) or 0.0)) + _missed(evidence)
+
+
+def _mostly_unread(evidence: EvidenceValue) -> bool:
+    shares = (evidence.get("unread_script"), evidence.get("unread_ink"))
+    return any((_known(share) or 0.0) > _MOSTLY for share in shares)
 
 
 def _missed(evidence: EvidenceValue) -> float:

@@ -120,6 +120,9 @@ def evidence(**changes: float | None) -> dict[str, float | None]:
         (evidence(mean_score=None), 100.0),  # no score: nothing is known to be right
         (evidence(ink_covered=None), 10.0),
         (evidence(characters=0), UNREAD_CHARACTERS),
+        (evidence(unread_script=0.9, expected_cer=0.01), UNREAD_CHARACTERS),
+        (evidence(unread_ink=0.9), UNREAD_CHARACTERS),
+        (evidence(unread_script=0.2, unread_ink=None), 10.0),
         (None, UNREAD_CHARACTERS),
     ],
 )
