@@ -8,4 +8,5 @@
 * `bridges`: lines that were joined across a gutter.
 * `skew`: the angle of a page.
 * `vertical`: vertical lines of Han and kana.
+* `from_right`: pages in Arabic and Hebrew.
 """

@@ -12,6 +12,11 @@ from actors.ocr.order.rows import Gap, Row
 #: Rows above and below a joined line in which its gutter must be; least width of the gutter, and of
 #: the text on both sides of it, in line heights.
 _NEAR, _GUTTER, _TEXT = 6, 0.1, 4.0
+#: For a line to be cut into two: rows near it with its gutter, and least width of its parts and of
+#: these rows' lines, in line heights.
+_SHARED, _WIDE = 3, 5.0
+#: A line that is higher, in line heights, is a headline.
+_HIGH = 1.25
 #: A box may also reach into the gutter, and beyond it by this many line heights.
 _OVER = 1.0
 
@@ -36,8 +41,36 @@ def without_bridges(rows: Sequence[Row]) -> list[Row]:
     return found
 
 
-def _gutters(row: Row, height: float) -> list[Gap]:
-    gaps = [(a.x1, b.x0) for a, b in pairwise(row)]
+def joined(rows: Sequence[Row]) -> dict[int, Gap]:
+    """Index and gutter of each joined line between lines of two wide columns.
+
+    Wide means columns of prose: a cell that spans two columns of a table is no joined line.
+    """
+    if not rows:
+        return {}
+    height = median_height([box for row in rows for box in row])
+    gutters = [_gutters(row, height, _WIDE * height) for row in rows]
+    found: dict[int, Gap] = {}
+    for place, row in enumerate(rows):
+        near = [*gutters[max(0, place - _NEAR) : place], *gutters[place + 1 : place + 1 + _NEAR]]
+        for box in row:
+            if box.width < 2 * _WIDE * height or box.height > _HIGH * height:
+                continue
+            inside = [
+                gap
+                for gaps in near
+                for gap in gaps
+                if box.x0 + _WIDE * height < gap[0] and gap[1] < box.x1 - _WIDE * height
+            ]
+            end = min((gap[1] for gap in inside), default=0.0)
+            same = [gap for gap in inside if gap[0] < end]
+            if len(same) >= _SHARED:
+                found[box.index] = max(gap[0] for gap in same), end
+    return found
+
+
+def _gutters(row: Row, height: float, width: float = 0.0) -> list[Gap]:
+    gaps = [(a.x1, b.x0) for a, b in pairwise(row) if min(a.width, b.width) >= width]
     return [gap for gap in gaps if gap[1] - gap[0] >= _GUTTER * height]
 
 

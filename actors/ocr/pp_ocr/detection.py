@@ -166,13 +166,18 @@ def _clockwise(points: MatLike) -> npt.NDArray[np.float32]:
 
 def crop(page: Image, quad: npt.NDArray[np.float32]) -> Image:
     """The upright crop of the line in `quad`, LINE_HEIGHT pixels high; `packing` sets its width."""
-    top, right, bottom, left = (np.linalg.norm(quad - np.roll(quad, -1, axis=0), axis=1)).tolist()
-    width, height = max(1, int(max(top, bottom))), max(1, int(max(right, left)))
-    line = _cut(page, quad, width, height)
+    line = straight_crop(page, quad)
+    height, width = line.shape[:2]
     if height / width >= _VERTICAL:
         line = np.rot90(line)
         width, height = height, width
     return cv2.resize(line, (line_columns(LINE_HEIGHT * width / height), LINE_HEIGHT))
+
+
+def straight_crop(page: Image, quad: npt.NDArray[np.float32]) -> Image:
+    """The upright crop of the line in `quad`, in pixels of the page."""
+    top, right, bottom, left = (np.linalg.norm(quad - np.roll(quad, -1, axis=0), axis=1)).tolist()
+    return _cut(page, quad, max(1, int(max(top, bottom))), max(1, int(max(right, left))))
 
 
 def _cut(page: Image, quad: npt.NDArray[np.float32], width: int, height: int) -> Image:

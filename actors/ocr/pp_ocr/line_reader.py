@@ -34,6 +34,7 @@ from actors.ocr.pp_ocr.detection import (
     detector_input,
 )
 from actors.ocr.pp_ocr.ink import coverage, ink_cells
+from actors.ocr.pp_ocr.joined import parted
 from actors.ocr.pp_ocr.orientation import lines_to_judge, turn_needed
 from actors.ocr.pp_ocr.packing import TAIL, pack
 from actors.ocr.reading_order import reading_order
@@ -170,8 +171,8 @@ class LineReader(Actor[C]):
             if turn:
                 page = turned(page, turn)
                 small, found = self._detected(page)
-        quads = found.quads
         with self.timed("crop"):
+            quads = parted(page, found.quads)
             crops = [crop(page, quad) for quad in quads]
         with self.timed("ink"):
             share, covered = coverage(ink_cells(small), quads, (page.shape[0], page.shape[1]))
