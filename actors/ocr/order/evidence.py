@@ -24,7 +24,7 @@ _ALIGNED = 0.2
 _ALIGNED_SHARE = 0.65
 #: Least width of a column of prose in line heights; about eleven characters.
 _PROSE_WIDTH = 5.0
-#: Half of the lines of a column of numbers are narrower, in line heights.
+#: Most of the lines of a column of numbers are narrower, in line heights.
 _NARROW = 3.5
 #: A full line takes this share of its column's width; share of full lines in prose.
 _FULL, _FULL_SHARE = 0.72, 0.6
@@ -104,8 +104,8 @@ def _labels(lines: Sequence[Box]) -> bool:
 
 
 def _narrow(lines: Sequence[Box]) -> bool:
-    """Whether lines are as short as numbers and labels."""
-    return at_share(0.5, [box.width for box in lines]) < _NARROW * median_height(lines)
+    """Whether most lines are as short as numbers and labels."""
+    return at_share(0.7, [box.width for box in lines]) < _NARROW * median_height(lines)
 
 
 def numeric(lines: Sequence[Box]) -> float:
