@@ -12,10 +12,9 @@ ms for a new input shape. With only 63 pages that start-up cost would be a tenth
 Floor: the same compiled models as ours on inputs that are prepared before the clock starts. With
 these models no reader can be faster on this machine.
 
-CER: the lines of both sides are sorted into rows by their boxes (top to bottom, left to right).
-Spaces and case are ignored, so that order and splitting of lines do not count. Micro average over
-pages. Nightjar keeps lines with a score below 0.5, RapidOCR drops them; `cer_sure` is our CER
-without these lines.
+CER with blanks and without, WER: as `nightjar evaluate` counts them; order and splitting of lines
+do not count. Micro average over pages. Nightjar keeps lines with a score below 0.5, RapidOCR drops
+them; `sure` has our rates without these lines, in brackets in the table.
 """
 
 from __future__ import annotations
@@ -32,12 +31,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import jiwer
 import yaml
 from parts.ocr_worker import Lines, boxed
 from parts.report import head, median_and_spread, result_stem, table, write
+from parts.text_errors import COLUMNS, Truths, cells, counted, legend, names_of, rates, truths_of
 from parts.together import together
 from parts.watch import beside_models, watched
+
+from pipelines.measures.character_errors import TextLine
 
 HERE = Path(__file__).parent
 
@@ -56,6 +57,7 @@ LOOPS = {
 def main() -> None:
     arguments = _arguments()
     pages = pages_of(arguments.pages)
+    truths = truths_of(arguments.truth) if arguments.truth else {}
     with tempfile.TemporaryDirectory() as scratch:
         once = copied(pages, 1, Path(scratch) / "once")
         folder = copied(pages, arguments.copies, Path(scratch) / "pages")
@@ -63,13 +65,13 @@ def main() -> None:
         for repeat in range(arguments.repeats):
             names = arguments.only or list(LOOPS)
             for name, result in _round(once, folder, Path(scratch) / f"run{repeat}", names):
-                result["cer"] = cer(result.pop("texts"), arguments.truth)
+                result["rates"] = errors_of(result.pop("texts"), truths)
                 if "sure" in result:
-                    result["cer_sure"] = cer(result.pop("sure"), arguments.truth)
+                    result["sure"] = errors_of(result["sure"], truths)
                 results.setdefault(name, []).append(result)
                 print(f"{repeat} {name}: {result}", flush=True)
     report = _report(results, arguments, len(pages))
-    _write(report, arguments.out)
+    _write(report, truths, arguments.out)
 
 
 def pages_of(folder: Path) -> list[Path]:
@@ -164,36 +166,21 @@ def _ours(folder: Path, run_dir: Path) -> dict[str, Any]:
     }
 
 
-def cer(pages: Lines, truth: Path | None) -> float | None:
-    """Character error rate (0..1), micro average; the module docstring has the definition."""
-    if truth is None or not pages:
-        return None
-    expected = [in_rows(_truth_lines(truth, name.split("-", 1)[1])) for name in pages]
-    read = [in_rows(lines) for lines in pages.values()]
-    return float(jiwer.cer(expected, read))
-
-
-def in_rows(lines: list[list[Any]]) -> str:
-    """Lines [text, x0, y0, x1, y1] as one string, row by row, without spaces, in upper case."""
-    rows: list[tuple[float, float, list[tuple[float, str]]]] = []
-    for text, x0, y0, _, y1 in sorted(lines, key=lambda line: line[2] + line[4]):
-        centre, height = (y0 + y1) / 2, y1 - y0
-        if rows and abs(centre - rows[-1][0]) < 0.5 * min(height, rows[-1][1]):
-            rows[-1][2].append((x0, text))
-        else:
-            rows.append((centre, height, [(x0, text)]))
-    joined = "".join(text for *_, row in rows for _, text in sorted(row))
-    return "".join(joined.split()).upper()
-
-
-def _truth_lines(truth: Path, page: str) -> list[list[Any]]:
-    lines: list[list[Any]] = []
-    for row in (truth / Path(page).with_suffix(".csv")).read_text(errors="replace").splitlines():
-        *corners, text = row.split(",", 8)
-        if len(corners) == 8:
-            xs, ys = [float(c) for c in corners[::2]], [float(c) for c in corners[1::2]]
-            lines.append([text, min(xs), min(ys), max(xs), max(ys)])
-    return lines
+def errors_of(pages: Lines, truths: Truths) -> dict[str, float]:
+    """The rates of pages named COPY-NAME.SUFFIX; empty without truth."""
+    if not truths:
+        return {}
+    read = {
+        copy: {
+            name.partition("-")[2]: [
+                TextLine(text, (x0, y0, x1, y1)) for text, x0, y0, x1, y1 in lines
+            ]
+            for name, lines in pages.items()
+            if name.partition("-")[0] == copy
+        }
+        for copy in {name.partition("-")[0] for name in pages}
+    }
+    return rates(one for pages in read.values() for one in counted(pages, truths).values())
 
 
 def _report(results: dict[str, list[dict[str, Any]]], arguments: Any, pages: int) -> dict[str, Any]:
@@ -206,8 +193,8 @@ def _report(results: dict[str, list[dict[str, Any]]], arguments: Any, pages: int
             "pages_per_s": median,
             "spread": spread,
             "ours_is": round(ours / statistics.median(rate), 3),
-            "cer": results[name][0]["cer"],
-            "cer_sure": results[name][0].get("cer_sure"),
+            "rates": results[name][0]["rates"],
+            "sure": results[name][0].get("sure"),
             "peak_mb": round(max(r["peak_mb"] for r in results[name])),
         }
     return head() | {
@@ -217,18 +204,22 @@ def _report(results: dict[str, list[dict[str, Any]]], arguments: Any, pages: int
     }
 
 
-def _write(report: dict[str, Any], out: Path) -> None:
+def _write(report: dict[str, Any], truths: Truths, out: Path) -> None:
+    names = names_of(row["rates"] for row in report["contestants"].values())
     rows = []
     for name, row in report["contestants"].items():
-        rate = "" if row["cer"] is None else f"{100 * row['cer']:.2f} %"
-        if row["cer_sure"] is not None:
-            rate += f" ({100 * row['cer_sure']:.2f} %)"
+        found = cells(row["rates"], names)
+        if row["sure"]:
+            found = [f"{a} ({b})" for a, b in zip(found, cells(row["sure"], names), strict=True)]
         spread = f"{row['spread'][0]} .. {row['spread'][1]}"
         ours_is, peak = f"{row['ours_is']:.2f} x", str(row["peak_mb"])
-        rows.append([name, str(row["pages_per_s"]), spread, ours_is, rate, peak])
-    columns = ["contestant", "pages/s (median)", "spread", "ours is", "CER", "peak MB"]
+        rows.append([name, str(row["pages_per_s"]), spread, ours_is, *found, peak])
+    headings = [COLUMNS[name] for name in names]
+    columns = ["contestant", "pages/s (median)", "spread", "ours is", *headings, "peak MB"]
     title = f"# OCR, {report['date']}, {report['machine']}, {report['pages']}"
     lines = [title, "", *table(columns, rows)]
+    if truths:
+        lines += ["", f"{legend(truths)} In brackets: without lines that score below 0.5."]
     if FLOOR in report["contestants"]:
         lines += ["", *_gap_lines(report["raw"])]
     write(result_stem(out, "ocr", report), report, lines)

@@ -4,7 +4,7 @@
 
 One process with one thread each, in turns. Each loads its models and reads one page before its
 clock starts. CPU seconds per page are reported too, because other load on the machine affects them
-less than wall time. CER as in `ocr.py`.
+less than wall time. Error rates as in `ocr.py`.
 """
 
 from __future__ import annotations
@@ -37,9 +37,11 @@ def main() -> None:
     if sys.argv[1] == "--worker":
         _work(sys.argv[2], json.loads(sys.argv[3]), json.loads(sys.argv[4]))
         return
-    from ocr import cer
+    from ocr import errors_of
+    from parts.text_errors import legend, truths_of
 
     arguments = _arguments()
+    truths = truths_of(arguments.truth) if arguments.truth else {}
     pages = sorted(map(str, arguments.pages_dir.iterdir()))
     if arguments.pages:
         pages = pages[:: max(1, len(pages) // arguments.pages)][: arguments.pages]
@@ -47,40 +49,46 @@ def main() -> None:
     for repeat in range(arguments.repeats):
         for name, contestant in CONTESTANTS.items():
             answer = _asked(*contestant, pages)
-            answer["cer"] = cer(answer.pop("texts"), arguments.truth)
+            answer["rates"] = errors_of(answer.pop("texts"), truths)
             results.setdefault(name, []).append(answer)
             print(f"{repeat} {name}: {answer}", flush=True)
     found = {name: _figures(answers, len(pages)) for name, answers in results.items()}
     report = head() | {"pages": len(pages), "repeats": arguments.repeats, "engines": found}
-    write(result_stem(arguments.out, "ocr_engines", report), report, _lines(report))
+    lines = _lines(report)
+    if truths:
+        lines += ["", legend(truths)]
+    write(result_stem(arguments.out, "ocr_engines", report), report, lines)
 
 
 def _figures(answers: list[dict[str, Any]], pages: int) -> dict[str, Any]:
     rate, spread = median_and_spread([pages / one["seconds"] for one in answers])
     cpu, _ = median_and_spread([one["cpu_s"] / pages for one in answers])
-    cer = answers[0]["cer"]
     return {
         "pages_per_s": rate,
         "spread": spread,
         "cpu_s_per_page": cpu,
-        "cer": None if cer is None else round(cer, 5),
+        "rates": answers[0]["rates"],
         "peak_mb": round(max(one["peak_mb"] for one in answers)),
     }
 
 
 def _lines(report: dict[str, Any]) -> list[str]:
+    from parts.text_errors import COLUMNS, cells, names_of
+
+    names = names_of(one["rates"] for one in report["engines"].values())
     rows = [
         [
             name,
             f"{one['pages_per_s']:.2f}",
             spread_text(one["spread"]),
             f"{one['cpu_s_per_page']:.2f}",
-            "" if one["cer"] is None else f"{100 * one['cer']:.2f} %",
+            *cells(one["rates"], names),
             f"{one['peak_mb']:,}",
         ]
         for name, one in report["engines"].items()
     ]
-    columns = ["engine", "pages/s (median)", "spread", "CPU s/page", "CER", "peak MB"]
+    columns = ["engine", "pages/s (median)", "spread", "CPU s/page"]
+    columns += [*(COLUMNS[name] for name in names), "peak MB"]
     title = f"# OCR engines, {report['date']}, {report['machine']}"
     what = f"{report['pages']} pages x {report['repeats']}, one process and one thread each."
     return [title, "", what, "", *table(columns, rows)]

@@ -10,8 +10,9 @@ turns.
 - `reading`: the same without start-up and loading of models. For peers, the time of the same
   command over one page is subtracted. Ours is timed from first to last batch in run.json.
 - `ahead from`: number of pages from which our whole command is faster, computed from these two.
-- CER: `pipelines.measures.character_errors`, micro average. Lines are matched by their boxes, or by
-  the best of three orders if the peer gives no boxes. Order and splitting of lines do not count.
+- CER with blanks and without, WER: as `nightjar evaluate` counts them, micro average. Lines are
+  matched by their boxes, or by their text if the peer gives no boxes. Order and splitting of lines
+  do not count. Beside each rate: ours on the same pages.
 
 Each peer has an environment of its own (`make bench-peers`). The report names missing peers.
 """
@@ -27,7 +28,7 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,10 +37,10 @@ from typing import Any
 import yaml
 from parts.docling_models import lay_out
 from parts.report import head, median_and_spread, result_stem, table, write
+from parts.text_errors import COLUMNS, Truths, cells, counted, legend, names_of, rates, truths_of
 from parts.together import quiet
 
-from pipelines.measures.character_errors import TextLine, compare
-from pipelines.truth.page_files import read_truth
+from pipelines.measures.character_errors import TextLine
 
 HERE = Path(__file__).parent
 RECEIPTS = HERE.parent.parent / "shared/data/receipts"
@@ -63,7 +64,7 @@ def main() -> None:
         p for p in arguments.folder.iterdir() if p.suffix.lower() in (".jpg", ".png")
     )
     pages = everything[:: max(len(everything) // arguments.pages, 1)][: arguments.pages]
-    truths = {one.name: one.lines for one in read_truth(arguments.truth)}
+    truths = truths_of(arguments.truth)
     contestants, absent = [], {}
     for peer in peers(arguments.peers):
         why = peer.missing()
@@ -79,7 +80,8 @@ def main() -> None:
                 results.setdefault(peer.name, []).append(result)
                 print(f"{repeat} {peer.name}: {result}", flush=True)
     report = _report(results, absent, len(pages), arguments)
-    write(result_stem(arguments.out, "ocr_peers", report), report, _lines(report))
+    lines = [*_lines(report), "", legend(truths)]
+    write(result_stem(arguments.out, "ocr_peers", report), report, lines)
 
 
 def _arguments() -> argparse.Namespace:
@@ -95,19 +97,19 @@ def _arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def _timed(peer: Peer, pages: list[Path], truths: Any, scratch: Path) -> dict[str, Any]:
+def _timed(peer: Peer, pages: list[Path], truths: Truths, scratch: Path) -> dict[str, Any]:
     pages = pages[: peer.pages]
     one, _, _ = _run(peer, pages[:1], scratch.with_name(scratch.name + "-one"))
     seconds, read, inner = _run(peer, pages, scratch)
     reading = inner or (seconds - one) * len(pages) / max(len(pages) - 1, 1)
-    errors = {p.stem: compare(read.get(p.name, []), truths[p.stem]) for p in pages}
+    errors = counted({page.name: read.get(page.name, []) for page in pages}, truths)
     return {
         "pages": len(pages),
         "seconds": round(seconds, 2),
         "one_page_s": round(one, 2),
         "all_in": len(pages) / seconds,
         "reading": len(pages) / max(reading, 1e-3),
-        "errors": {name: [one.errors, one.characters] for name, one in errors.items()},
+        "errors": errors,
     }
 
 
@@ -285,8 +287,9 @@ def _report(
     rows = {}
     for name, found in results.items():
         row: dict[str, Any] = {"pages": found[0]["pages"]}
-        row["cer"] = _cer(found[0], found[0]["errors"])
-        row["cer_ours_there"] = _cer(results["nightjar run"][0], found[0]["errors"])
+        ours_there = results["nightjar run"][0]["errors"]
+        row["rates"] = rates(found[0]["errors"].values())
+        row["rates_ours_there"] = rates(ours_there[page] for page in found[0]["errors"])
         for key in ("all_in", "reading"):
             row[key], row[f"{key}_spread"] = median_and_spread([one[key] for one in found])
             row[f"{key}_ours_is"] = round(ours[key] / _median(found, key), 3)
@@ -294,11 +297,6 @@ def _report(
         rows[name] = row
     what = f"{pages} pages, {arguments.repeats} repeats, {CORES} cores"
     return head() | {"pages": what, "contestants": rows, "left_out": absent, "raw": results}
-
-
-def _cer(result: dict[str, Any], pages: Iterable[str]) -> float:
-    errors, characters = zip(*(result["errors"][page] for page in pages), strict=True)
-    return float(sum(errors) / sum(characters))
 
 
 def _ahead_from(ours: list[dict[str, Any]], theirs: list[dict[str, Any]]) -> int | None:
@@ -320,6 +318,7 @@ def _median(found: list[dict[str, Any]], key: str) -> float:
 
 
 def _lines(report: dict[str, Any]) -> list[str]:
+    names = names_of(row["rates"] for row in report["contestants"].values())
     rows = [
         [
             name,
@@ -328,16 +327,20 @@ def _lines(report: dict[str, Any]) -> list[str]:
             f"{row['all_in']:.2f}",
             f"{row['all_in_ours_is']:.2f} x",
             f"{row['ahead_from'] or '-'}",
-            f"{100 * row['cer']:.2f} %",
-            f"{100 * row['cer_ours_there']:.2f} %",
+            *_beside(row, names),
         ]
         for name, row in report["contestants"].items()
     ]
     columns = ["contestant", "reading, pages/s (spread)", "ours is", "all in", "ours is"]
-    columns += ["ahead from (pages)", "CER", "our CER on these pages"]
+    columns += ["ahead from (pages)", *(f"{COLUMNS[name]} (ours there)" for name in names)]
     title = f"# OCR peers as commands, {report['date']}, {report['machine']}, {report['pages']}"
     gone = [f"Left out: {name}: {why}." for name, why in report["left_out"].items()]
     return [title, "", *table(columns, rows), "", *gone]
+
+
+def _beside(row: dict[str, Any], names: list[str]) -> list[str]:
+    both = cells(row["rates"], names), cells(row["rates_ours_there"], names)
+    return [f"{theirs} ({ours})" for theirs, ours in zip(*both, strict=True)]
 
 
 if __name__ == "__main__":

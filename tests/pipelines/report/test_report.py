@@ -177,7 +177,7 @@ def test_nothing_of_a_run_becomes_markup(tmp_path: Path) -> None:
     for folder in ("calibration", "evaluation"):
         (run.path / folder).mkdir()
     (run.path / "calibration" / "x.json").write_text(json.dumps({"version": HOSTILE}))
-    evaluation = {HOSTILE: {HOSTILE: {"a": HOSTILE}, "b": {"a": 1}}}
+    evaluation = {HOSTILE: {HOSTILE: {"a": HOSTILE}, "b": {"a": 1}}, "legend": {HOSTILE: HOSTILE}}
     (run.path / "evaluation" / "evaluation.json").write_text(json.dumps(evaluation))
     html = report(run)
     _is_inert(html)
