@@ -6,7 +6,7 @@ As light as `jobs.cli`: a command's module is imported when the command is calle
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -102,7 +102,25 @@ def calibrate(
     ],
     target_cer: Annotated[
         float | None,
-        typer.Option(min=0, max=1, help="pages: CER of all accepted pages; default: 0.02"),
+        typer.Option(
+            min=0,
+            max=1,
+            help="pages: CER of all accepted pages together that is promised, with blanks or "
+            "without as --cer says; default: 0.02",
+        ),
+    ] = None,
+    confidence: Annotated[
+        float | None,
+        typer.Option(
+            min=0.5, max=0.999, help="pages: probability that the promise holds; default: 0.9"
+        ),
+    ] = None,
+    cer: Annotated[
+        Literal["auto", "with-blanks", "without-blanks"] | None,
+        typer.Option(
+            help="pages: whether a run of white space counts as a character. auto, the default: it "
+            "does, unless the blanks of some truth are not reliable, such as SROIE's"
+        ),
     ] = None,
     target_precision: Annotated[
         float | None, typer.Option(min=0, max=1, help="labels; default: best F1")
@@ -113,14 +131,16 @@ def calibrate(
     language: Annotated[str | None, typer.Option(help="of the pages, for the record")] = None,
     seed: Annotated[int, typer.Option(min=0, help="of the folds and of the bootstrap")] = 0,
 ) -> None:
-    """Learn from truth how far scores can be trusted, and which floors meet a target.
+    """Learn from truth how far scores can be trusted, and which floors can promise a target.
 
     Pages: writes a calibration file that a config names, and a plot. Labels: prints a threshold
     for each class.
     """
     from jobs.commands import calibrate as job
 
-    asked = job.Asked(truth, target_cer, target_precision, out, language, seed)
+    asked = job.Asked(
+        truth, target_cer, target_precision, out, language, seed, confidence=confidence, cer=cer
+    )
     job.command(Terminal(), run_dir, asked)
 
 

@@ -15,9 +15,10 @@ from rich.table import Table
 from jobs.console.live import SparseLog
 from jobs.console.terminal import begun, marked
 from pipelines.calibration.held_out import Curves, as_the_run_did, curves, routed, with_other_rules
-from pipelines.calibration.pages import Report, calibrate, shown
+from pipelines.calibration.pages import CONFIDENCE, Report, calibrate, shown
 from pipelines.calibration.plot import draw
 from pipelines.calibration.sample import Samples, read_samples
+from pipelines.decisions.error_model import Calibration
 from pipelines.errors import ConfigError
 from pipelines.measures.intervals import Interval
 from pipelines.runs.directory import RunDir
@@ -27,14 +28,21 @@ from pipelines.truth.page_match import PageTruth
 from pipelines.truth.pages import read_truths
 
 _TARGET_CER = 0.02
+#: --cer -> `blanks` of `read_samples`.
+_BLANKS = {None: None, "auto": None, "with-blanks": True, "without-blanks": False}
 #: Shares of escalated pages for which both curves are printed.
 _ESCALATED = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5)
+#: Why white space is left out although nobody asked for it.
+_UNRELIABLE = ", because the blanks of some truth are not reliable"
 _NAMES = 5  #: most file names in a message
 
 
 @dataclass(frozen=True)
 class Asked:
-    """Options of the command; None: not given. `repeats`: of the cross-validation."""
+    """Options of the command; None: not given.
+
+    `repeats`: of the cross-validation. `cer`: a key of `_BLANKS`.
+    """
 
     truth: str
     target_cer: float | None = None
@@ -43,6 +51,8 @@ class Asked:
     language: str | None = None
     seed: int = 0
     repeats: int | None = None
+    confidence: float | None = None
+    cer: str | None = None
 
 
 def command(console: Console, run_dir: str | Path, asked: Asked) -> None:
@@ -50,10 +60,13 @@ def command(console: Console, run_dir: str | Path, asked: Asked) -> None:
     run = RunDir(run_dir)
     job = run.read_record()["job"]
     if job == "autolabel":
-        if asked.target_cer is not None or asked.language is not None:
+        if any(
+            x is not None for x in (asked.target_cer, asked.language, asked.confidence, asked.cer)
+        ):
             raise ConfigError(
                 f"{run_dir} is an autolabel run and has no text",
-                "use --target-precision for labels; --target-cer and --language are for pages",
+                "use --target-precision for labels; --target-cer, --confidence, --cer and "
+                "--language are for pages",
             )
         from jobs.commands.calibrate_labels import labels
 
@@ -69,7 +82,7 @@ def command(console: Console, run_dir: str | Path, asked: Asked) -> None:
 
 def _pages(console: Console, run: RunDir, asked: Asked) -> None:
     truths = read_truths(run, asked.truth)
-    samples = read_samples(run, truths)
+    samples = read_samples(run, truths, blanks=_BLANKS[asked.cer])
     _print_matched(console, samples, truths)
     target = _TARGET_CER if asked.target_cer is None else asked.target_cer
     files = _files(run, asked.out, list(samples.by_engine))
@@ -79,17 +92,18 @@ def _pages(console: Console, run: RunDir, asked: Asked) -> None:
             report = calibrate(
                 sample,
                 target,
+                confidence=CONFIDENCE if asked.confidence is None else asked.confidence,
                 language=asked.language,
                 seed=asked.seed,
                 repeats=asked.repeats,
                 on_fold=on_fold,
             )
         drawn = curves(report)
-        _print_report(console, report, drawn)
+        _print_report(console, report, drawn, asked.cer)
         _write(report, drawn, files[engine])
         console.print(f"written: {files[engine]} and .png", markup=False, soft_wrap=True)
         written.append((report, files[engine]))
-    _print_config(console, written)
+    _print_config(console, written, target)
 
 
 def _files(run: RunDir, out: Path | None, engines: list[str]) -> dict[str, RunPath]:
@@ -134,8 +148,8 @@ def _print_matched(console: Console, samples: Samples, truths: list[PageTruth]) 
         console.print(f"  {blank:,} are empty: counted as blank pages", highlight=False)
 
 
-def _print_report(console: Console, report: Report, drawn: Curves) -> None:
-    made, held = report.calibration, report.calibration.held_out
+def _print_report(console: Console, report: Report, drawn: Curves, cer: str | None) -> None:
+    made = report.calibration
     weighed = [name for name in made.features if made.weighs(name)]
     console.print()
     begun(
@@ -144,6 +158,31 @@ def _print_report(console: Console, report: Report, drawn: Curves) -> None:
         f"  {made.pages:,} pages of {made.files:,} files, {made.characters:,} characters; uses "
         f"{', '.join(weighed) or 'nothing: no score helps'}",
     )
+    _print_promise(console, made, cer)
+    console.print(_held_out(report))
+    _print_curves(console, drawn)
+    for warning in report.warnings:
+        marked(console, "Warning", warning)
+
+
+def _print_promise(console: Console, made: Calibration, cer: str | None) -> None:
+    """Print which CER is meant, and what the floor promises."""
+    kind = made.kind_of_cer()
+    because = "" if made.counts_blanks or cer == "without-blanks" else _UNRELIABLE
+    console.print(f"CER: {kind}{because}", highlight=False)
+    if found := made.promise(made.target_cer):
+        console.print(
+            f"promised with a confidence of {100 * made.confidence:g} %: at most "
+            f"{100 * made.target_cer:g} % CER {kind}\nexpected: {100 * found.expected_cer:.2f} %, "
+            f"with {100 * found.share:.0f} % of the pages accepted; lowest target of this sample: "
+            f"{100 * made.promises[0].promised_cer:.2f} %",
+            highlight=False,
+        )
+
+
+def _held_out(report: Report) -> Table:
+    """Pages accepted and their CER by each rule."""
+    made, held = report.calibration, report.calibration.held_out
     table = _table("on held-out files", "pages accepted", "CER of accepted (95 %)")
     floor = "no floor" if made.floor is None else f"floor {made.floor:g}"
     table.add_row(f"calibrated, {floor}", shown(held.share_accepted), shown(held.cer))
@@ -157,10 +196,7 @@ def _print_report(console: Console, report: Report, drawn: Curves) -> None:
     now = as_the_run_did(report)
     table.add_row("as routed in this run", shown(now.share), shown(now.cer))
     table.add_row("all pages", "100 %", shown(held.cer_of_all))
-    console.print(table)
-    _print_curves(console, drawn)
-    for warning in report.warnings:
-        marked(console, "Warning", warning)
+    return table
 
 
 def _print_curves(console: Console, drawn: Curves) -> None:
@@ -184,24 +220,21 @@ def _table(*headings: str) -> Table:
     return table
 
 
-def _print_config(console: Console, written: list[tuple[Report, RunPath]]) -> None:
+def _print_config(console: Console, written: list[tuple[Report, RunPath]], target: float) -> None:
     """Print the keys for the config of the next run."""
-    good = [(made.calibration.floor, path) for made, path in written if made.calibration.floor]
-    if not good:
-        console.print("\nNothing for a config: no floor meets the target.")
+    paths = [path for made, path in written if made.calibration.floor is not None]
+    if not paths:
+        console.print("\nNothing for a config: no floor promises the target.")
         return
-    floors, paths = zip(*good, strict=True)
     listed = str(paths[0]) if len(paths) == 1 else f"[{', '.join(map(str, paths))}]"
     console.print("\nIn the config of the next run:\n")
     lines = (
         "routing:",
         "  accept:",
-        f"    max_expected_cer: {min(floors):g}",
+        f"    target_cer: {target:g}",
         f"    calibration: {listed}",
     )
     console.print("\n".join(lines), markup=False, highlight=False, soft_wrap=True)
-    if len(set(floors)) > 1:
-        console.print("(the lowest floor: a config has one floor for all engines)")
 
 
 @contextmanager

@@ -58,7 +58,7 @@ def fit_lines(seen: LinesSeen) -> LineModel | None:
     whole = _falling(seen.scores, wrong, seen.characters)
     bands, least = [], 0
     for most in _BANDS:
-        there = (seen.characters > least) & (seen.characters <= most)
+        there = (seen.lengths > least) & (seen.lengths <= most)
         enough = np.count_nonzero(there) >= _LINES_OF_A_BAND
         bands.append(
             _falling(seen.scores[there], wrong[there], seen.characters[there]) if enough else whole

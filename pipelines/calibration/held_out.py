@@ -125,7 +125,7 @@ def as_the_run_did(report: Report) -> Routed:
 def with_other_rules(report: Report) -> Routed:
     """The pages that the calibration accepts and no other rule of this run sends to review.
 
-    The other rules are garbled or unreadable text, and missed text unless the calibration covers it.
+    The other rules are garbled or unreadable text, and missed text if the calibration lacks it.
     """
     stay = {"garbled_text", "script_not_readable", "letters_not_readable", "line_ink_not_read"}
     if not report.calibration.sees_missed_text():

@@ -19,13 +19,13 @@ from pipelines.decisions.error_model import Calibration, HeldOut, PageModel
 from pipelines.decisions.routing import PageOutcome
 from pipelines.errors import ConfigError
 from pipelines.measures.intervals import Bools, Floats, Interval, Ints, ratio
-from pipelines.measures.risk import area, first_pages, floor_for
+from pipelines.measures.promises import Promise, files_needed, promise_for, promises
+from pipelines.measures.risk import area, first_pages
 
 #: Fewest files for a cross-validation, and for figures that mean something.
 FEWEST, ENOUGH = 6, 30
-#: Warn if the upper end of the CER's interval is more than this many times the target. CERs of
-#: receipts spread as far as their mean; then it takes about 70 accepted pages to stay below.
-UNPROVEN = 1.5
+#: Default of the probability with which a promise holds.
+CONFIDENCE = 0.9
 #: Folds of the reported figures. With 10 folds each model has nine tenths of the sample, so it is
 #: close to the final one, and estimates of different folds are comparable. Mean CER along the risk
 #: curve of 63 receipts, ranked by fits to the mean score alone: 1.66 % with 5 folds, 1.62 % with
@@ -38,10 +38,17 @@ _INNER = 3
 
 @dataclass(frozen=True)
 class Chosen:
-    """The model of one training set, and its floor: the highest accepted estimate."""
+    """The model of one training set, and the floors that it can promise something for."""
 
     model: PageModel
-    floor: float | None
+    promises: tuple[Promise, ...]
+    target: float
+
+    @property
+    def floor(self) -> float | None:
+        """The highest accepted estimate for the target; None: no floor promises it."""
+        found = promise_for(self.promises, self.target)
+        return found.floor if found else None
 
     def judge(self, sample: Sample, pages: Ints) -> tuple[Floats, Bools]:
         """(expected error rates, accepted) of pages."""
@@ -58,7 +65,7 @@ class Trial:
         accepted: (R, n) whether the calibration accepts the page.
         naive: (R, n) as many pages in each repeat, those with the highest mean scores.
         naive_floor: (R, n) whether a floor on the mean score accepts the page; the floor is chosen
-            for the same target on the same training files.
+            for the same target, by the same bound, on the same training files.
     """
 
     expected: Floats
@@ -82,6 +89,7 @@ def calibrate(
     sample: Sample,
     target: float,
     *,
+    confidence: float = CONFIDENCE,
     language: str | None = None,
     seed: int = 0,
     repeats: int | None = None,
@@ -92,6 +100,7 @@ def calibrate(
     Args:
         sample: of `FEWEST` files or more.
         target: character error rate, 0..1, of the accepted pages together.
+        confidence: probability, 0..1 exclusive, with which the target is met on other files.
         repeats: number of cross-validations; None: 5, or 2 above 300 pages.
         on_fold: called with (finished folds, all folds).
 
@@ -99,12 +108,16 @@ def calibrate(
     """
     files = len(np.unique(sample.pages.files))
     _refuse_few(files, sample.engine)
-    trial = _trial(sample, target, seed, repeats or (5 if len(sample) <= 300 else 2), on_fold)
-    chosen = choose(sample, np.arange(len(sample)), target, seed)
+    repeats = repeats or (5 if len(sample) <= 300 else 2)
+    trial = _trial(sample, (target, confidence), seed, repeats, on_fold)
+    chosen = choose(sample, np.arange(len(sample)), target, confidence, seed)
     calibration = Calibration(
         **chosen.model.model_dump(),
         engine=sample.engine,
         language=language,
+        counts_blanks=sample.counts_blanks,
+        confidence=confidence,
+        promises=chosen.promises,
         target_cer=target,
         floor=chosen.floor,
         pages=len(sample),
@@ -125,8 +138,8 @@ def _refuse_few(files: int, engine: str) -> None:
         )
 
 
-def choose(sample: Sample, pages: Ints, target: float, seed: int) -> Chosen:
-    """Choose features and floor by cross-validation on these pages, and fit the model to them."""
+def choose(sample: Sample, pages: Ints, target: float, confidence: float, seed: int) -> Chosen:
+    """Choose features and floors by cross-validation on these pages, and fit the model to them."""
     counts = sample.pages.of(pages)
     rounds = [out_of_fold(sample, pages, seed + number) for number in range(_INNER)]
     areas = {
@@ -135,9 +148,9 @@ def choose(sample: Sample, pages: Ints, target: float, seed: int) -> Chosen:
         if all(names in found for found in rounds)
     }
     names = best_of(areas)
-    floor = floor_for(_together([found[names] for found in rounds]), counts, target)
-    model = fit_pages(sample, pages, names)
-    return Chosen(model, None if floor is None else min(_written(floor), 1.0))
+    held_out = _together([found[names] for found in rounds])
+    found = promises(held_out, counts, confidence)
+    return Chosen(fit_pages(sample, pages, names), found, target)
 
 
 def _together(rounds: list[Floats]) -> Floats:
@@ -147,14 +160,14 @@ def _together(rounds: list[Floats]) -> Floats:
     return mean + (worse.mean(axis=0) > 0.5)
 
 
-def _written(floor: float) -> float:
-    """The floor for the config: 6 digits, rounded up so that the page at the floor stays in."""
-    return float(np.ceil(floor * 1e6) / 1e6)
-
-
 def _trial(
-    sample: Sample, target: float, seed: int, repeats: int, on_fold: Callable[[int, int], None]
+    sample: Sample,
+    asked: tuple[float, float],
+    seed: int,
+    repeats: int,
+    on_fold: Callable[[int, int], None],
 ) -> Trial:
+    """`asked`: target and confidence."""
     expected, mean_scores = np.zeros((repeats, len(sample))), sample.mean_scores
     accepted, naive, naive_floor = (np.zeros((repeats, len(sample)), bool) for _ in range(3))
     folds = [
@@ -164,10 +177,11 @@ def _trial(
     ]
     for number, (repeat, train, held) in enumerate(folds):
         on_fold(number, len(folds))
-        chosen = choose(sample, train, target, seed + _INNER * number)
+        chosen = choose(sample, train, *asked, seed + _INNER * number)
         expected[repeat, held], accepted[repeat, held] = chosen.judge(sample, held)
-        floor = floor_for(-mean_scores[train], sample.pages.of(train), target)
-        naive_floor[repeat, held] = False if floor is None else -mean_scores[held] <= floor
+        by_mean = promises(1 - mean_scores[train], sample.pages.of(train), asked[1])
+        floor = promise_for(by_mean, asked[0])
+        naive_floor[repeat, held] = floor is not None and 1 - mean_scores[held] <= floor.floor
     on_fold(len(folds), len(folds))
     for repeat in range(repeats):
         naive[repeat] = first_pages(-mean_scores, int(accepted[repeat].sum()))
@@ -191,7 +205,7 @@ def _held_out(sample: Sample, trial: Trial, seed: int) -> HeldOut:
 
 def _warnings(calibration: Calibration, sample: Sample) -> list[str]:
     """Limits of the figures, for the user."""
-    found, held, target = [], calibration.held_out, f"{100 * calibration.target_cer:.1f} %"
+    found, held = [], calibration.held_out
     if calibration.files < ENOUGH:
         found.append(
             f"{calibration.files} files are a small sample: figures mean something from {ENOUGH} "
@@ -203,15 +217,30 @@ def _warnings(calibration: Calibration, sample: Sample) -> list[str]:
             "truth of accepted pages"
         )
     if calibration.floor is None:
-        found.append(f"no floor brings the CER of the accepted pages to {target}")
-    if held.cer and held.cer.high > UNPROVEN * calibration.target_cer:
-        found.append(
-            f"the sample is too small to prove the target of {target}: the CER of the accepted "
-            f"pages is {shown(held.cer)} (95 %)"
-        )
+        found.append(_out_of_reach(calibration))
     if held.cer and held.naive_cer and held.naive_cer.value <= held.cer.value:
         found.append("a floor on the mean score does as well here: this calibration gains nothing")
     return found
+
+
+def _out_of_reach(made: Calibration) -> str:
+    """What the sample can promise instead, and how many files the target needs."""
+    target, files = f"{100 * made.target_cer:g} %", made.files
+    sure = f"with a confidence of {100 * made.confidence:g} %"
+    if made.promises:
+        lowest = made.promises[0]
+        text = (
+            f"{files} files cannot promise a CER of {target} {sure}: the lowest is "
+            f"{100 * lowest.promised_cer:.2f} %, for {100 * lowest.share:.0f} % of the pages"
+        )
+    else:
+        text = f"{files} files cannot promise any CER {sure}"
+    if needed := files_needed(made.promises, files, made.target_cer):
+        return (
+            f"{text}; {target} for {100 * needed[1]:.0f} % of the pages needs about "
+            f"{needed[0]:,} files"
+        )
+    return f"{text}; a larger sample does not promise {target} either"
 
 
 def shown(figure: Interval | None) -> str:

@@ -20,10 +20,11 @@ from pipelines.decisions.error_model import (
 from pipelines.decisions.evidence import EvidenceValue
 from pipelines.decisions.finished import FinishedPage
 from pipelines.errors import ConfigError
+from pipelines.measures.character_errors import LineErrors, PageErrors
 from pipelines.measures.intervals import Floats, Ints, Pages
 from pipelines.runs.directory import RunDir
 from pipelines.runs.shards import iter_rows, open_shard
-from pipelines.truth.page_match import COLUMNS, Matched, PageTruth, errors_of, match
+from pipelines.truth.page_match import COLUMNS, ROTATION, Matched, PageTruth, errors_of, match
 
 _ALSO = ("outcome", "reasons", "text_source", "evidence")
 #: Reader of `lines`, in runs with a second reader. In other runs it is `text_source`.
@@ -32,17 +33,27 @@ _READER = "lines_source"
 
 @dataclass(frozen=True)
 class LinesSeen:
-    """Lines with known errors. All are (lines,): scores, characters, errors, page of each line."""
+    """Lines with known errors; all are (lines,).
+
+    Attributes:
+        scores: of the lines, 0..1.
+        characters, errors: as counted, with or without blanks.
+        page: page of each line.
+        lengths: characters without white space.
+    """
 
     scores: Floats
     characters: Ints
     errors: Ints
     page: Ints
+    lengths: Ints
 
     def on(self, pages: Ints) -> LinesSeen:
         """The lines on some of the pages."""
         at = np.flatnonzero(np.isin(self.page, pages))
-        return LinesSeen(self.scores[at], self.characters[at], self.errors[at], self.page[at])
+        return LinesSeen(
+            self.scores[at], self.characters[at], self.errors[at], self.page[at], self.lengths[at]
+        )
 
 
 @dataclass
@@ -52,6 +63,7 @@ class Sample:
     Attributes:
         evidence: evidence of each page.
         lines: (scores, characters) of all lines of each page.
+        counts_blanks: whether errors and characters include blanks.
         pages: errors, characters and file of each page.
         seen: the lines with known errors.
         outcomes, reasons: decisions of the run.
@@ -59,6 +71,7 @@ class Sample:
     """
 
     engine: str
+    counts_blanks: bool = False
     evidence: list[EvidenceValue] = field(default_factory=list)
     lines: list[tuple[Floats, Ints]] = field(default_factory=list)
     outcomes: list[str] = field(default_factory=list)
@@ -112,12 +125,18 @@ class Samples:
     left_out: Counter[str]  #: reason -> pages with truth
 
 
-def read_samples(run: RunDir, truths: Sequence[PageTruth]) -> Samples:
+def read_samples(
+    run: RunDir, truths: Sequence[PageTruth], *, blanks: bool | None = None
+) -> Samples:
     """Compare the pages of a run with their truth.
 
     A sample holds the pages that an OCR engine read with a score for every line. Left out are pages
     that scores do not decide (failed pages, empty pages, native text) and pages that a reviewer
     rejected.
+
+    Args:
+        blanks: whether blanks count; pages whose truth has no reliable blanks are then left out.
+            None: they count for an engine if the truth of all its pages has them.
 
     Raises ConfigError if the run holds no pages, no truth matches, or no page is left.
     """
@@ -133,7 +152,7 @@ def read_samples(run: RunDir, truths: Sequence[PageTruth]) -> Samples:
             if row["row_id"] not in wanted:
                 continue
             truth = wanted[row["row_id"]]
-            if why := _unfit(row, truth):
+            if why := _unfit(row, truth, needs_blanks=blanks is True):
                 left_out[why] += 1
             else:
                 kept[_reader(row).split()[0]].append((row, truth))
@@ -143,7 +162,12 @@ def read_samples(run: RunDir, truths: Sequence[PageTruth]) -> Samples:
             f"no page with truth has a reading with scores: {shown}",
             "give truth of pages that the OCR engine has read",
         )
-    samples = {engine: _sample(engine, pairs) for engine, pairs in sorted(kept.items())}
+    samples = {
+        engine: _sample(
+            engine, pairs, all(truth.blanks for _, truth in pairs) if blanks is None else blanks
+        )
+        for engine, pairs in sorted(kept.items())
+    }
     return Samples(samples, matched, left_out)
 
 
@@ -158,7 +182,7 @@ def _columns(run: RunDir) -> tuple[str, ...]:
             f"{run.path} holds no readings: it lacks the columns {', '.join(sorted(lacking))}",
             "use true texts with a run of ocr_backfill, and a COCO JSON with a run of autolabel",
         )
-    return (*COLUMNS, *_ALSO, *({_READER} & there))
+    return (*COLUMNS, *_ALSO, *({_READER, ROTATION} & there))
 
 
 def _reader(row: FinishedPage) -> str:
@@ -166,7 +190,7 @@ def _reader(row: FinishedPage) -> str:
     return row.get("lines_source") or row["text_source"] or ""
 
 
-def _unfit(row: FinishedPage, truth: PageTruth) -> str | None:
+def _unfit(row: FinishedPage, truth: PageTruth, needs_blanks: bool) -> str | None:
     """Why a page is left out of the samples; None: it is in one."""
     evidence = row["evidence"]
     if truth.verdict == "reject":
@@ -177,18 +201,22 @@ def _unfit(row: FinishedPage, truth: PageTruth) -> str | None:
         return "not read by OCR"
     if not evidence["characters"] or evidence["mean_score"] is None:
         return "without text or scores"
+    if needs_blanks and not truth.blanks:
+        return "with a truth whose blanks are not reliable"
     return "with lines without score" if evidence["unscored_lines"] else None
 
 
-def _sample(engine: str, pairs: list[tuple[FinishedPage, PageTruth]]) -> Sample:
-    sample = Sample(engine)
+def _sample(
+    engine: str, pairs: list[tuple[FinishedPage, PageTruth]], counts_blanks: bool
+) -> Sample:
+    sample = Sample(engine, counts_blanks)
     files = {uri: number for number, uri in enumerate(sorted({row["uri"] for row, _ in pairs}))}
     counts, lines = [], []
     for page, (row, truth) in enumerate(pairs):
         found = errors_of(row, truth)
         # The error rate is a share, so at most all characters count as wrong.
-        size = max(found.characters, 1)
-        counts.append((min(found.errors, size), size, files[row["uri"]]))
+        wrong, size = counted(found, counts_blanks)
+        counts.append((min(wrong, max(size, 1)), max(size, 1), files[row["uri"]]))
         evidence = row["evidence"]
         assert evidence is not None  # `_unfit` leaves out pages without evidence
         scores, lengths = scores_and_lengths(row["lines"] or [])
@@ -197,10 +225,18 @@ def _sample(engine: str, pairs: list[tuple[FinishedPage, PageTruth]]) -> Sample:
         sample.outcomes.append(row["outcome"])
         sample.reasons.append(row["reasons"] or [])
         sample.reviewed += truth.verdict is not None
-        lines += [(scores[one.place], one.characters, one.errors, page) for one in found.lines]
+        for one in found.lines:
+            wrong, size = counted(one, counts_blanks)
+            lines.append((scores[one.place], size, wrong, page, one.characters))
     errors, characters, of_file = np.array(counts).T
     sample.pages = Pages(errors.astype(float), characters.astype(float), of_file.astype(np.int64))
-    table = np.array(lines, dtype=float).reshape(-1, 4)
-    whole = table[:, 1:].astype(np.int64)
-    sample.seen = LinesSeen(table[:, 0], whole[:, 0], whole[:, 1], whole[:, 2])
+    table = np.array(lines, dtype=float).reshape(-1, 5)
+    sample.seen = LinesSeen(table[:, 0], *table[:, 1:].astype(np.int64).T)
     return sample
+
+
+def counted(found: PageErrors | LineErrors, blanks: bool) -> tuple[int, int]:
+    """(errors, characters) with or without blanks."""
+    if blanks:
+        return found.spaced_errors, found.spaced_characters
+    return found.errors, found.characters

@@ -33,9 +33,10 @@ from actors.lines import LineValue
 from pipelines.decisions.evidence import EvidenceValue
 from pipelines.errors import RunUnreadable
 from pipelines.measures.intervals import Interval
+from pipelines.measures.promises import Promise, promise_for
 from pipelines.storage.paths import STORAGE_CONTEXT, RunPath, run_path
 
-VERSION = 1  # of the file format; also in `Calibration.version`
+VERSION = 2  # of the file format; also in `Calibration.version`
 
 Floats = npt.NDArray[np.float64]
 Numbers = tuple[FiniteFloat, ...]
@@ -188,14 +189,25 @@ class HeldOut(Settings):
 class Calibration(PageModel):
     """The content of a calibration file, for one engine."""
 
-    version: Literal[1] = Field(1, description="version of the file's format")
+    version: Literal[2] = Field(2, description="version of the file's format")
     engine: str = Field(min_length=1, description="first word of lines_source, such as rapid_ocr")
     language: str | None = Field(None, description="language of the sample; null: not given")
+    counts_blanks: bool = Field(
+        description="whether all CERs count a run of white space as one character; false: white "
+        "space is left out"
+    )
+    confidence: float = Field(
+        gt=0, lt=1, description="probability with which a promise holds for other files"
+    )
+    promises: tuple[Promise, ...] = Field(
+        description="floors and their promises, from strict to loose"
+    )
     target_cer: float = Field(
         ge=0, le=1, description="CER that the accepted pages together should meet"
     )
     floor: float | None = Field(
-        description="max_expected_cer that meets the target; null: no value does"
+        description="highest expected CER of an accepted page for this target; null: no floor "
+        "promises it"
     )
     pages: int = Field(description="pages of the sample")
     files: int = Field(description="files of the sample")
@@ -203,6 +215,27 @@ class Calibration(PageModel):
     characters: int = Field(description="true characters of the sample")
     held_out: HeldOut = Field(description="figures on pages outside the training files")
     created: str = Field(description="when the file was written")
+
+    def kind_of_cer(self) -> str:
+        """Which CER this calibration is about."""
+        return "with blanks" if self.counts_blanks else "without blanks"
+
+    def promise(self, target: float) -> Promise | None:
+        """The loosest floor that promises a CER of at most `target`; None: no floor does."""
+        return promise_for(self.promises, target)
+
+    def floor_for(self, target: float, where: str) -> float:
+        """The floor of a target. Raises ValueError, with the name `where`, if there is none."""
+        if found := self.promise(target):
+            return found.floor
+        asked = f"{where} promises no CER of {100 * target:g} %"
+        if not self.promises:
+            raise ValueError(f"{asked}, nor any other: calibrate with more files")
+        lowest = 100 * self.promises[0].promised_cer
+        raise ValueError(
+            f"{asked}: the lowest is {lowest:.2f} % ({self.files} files, confidence "
+            f"{100 * self.confidence:g} %). Give a higher target_cer, or calibrate with more files"
+        )
 
 
 def scores_and_lengths(
@@ -290,14 +323,20 @@ def load_calibration(path: RunPath) -> Calibration:
 def _inlined(value: Any, info: ValidationInfo) -> Any:
     """Replace paths by the calibrations in their files.
 
-    `info.context` may hold the storage settings for paths in buckets.
+    `info.context` may hold the storage settings for paths in buckets. Raises ValueError with the
+    path if a file has no floor for `target_cer`.
     """
     items = value if isinstance(value, list | tuple) else [value]
     storage = (info.context or {}).get(STORAGE_CONTEXT)
-    return tuple(
-        load_calibration(run_path(item, storage)) if isinstance(item, str | Path) else item
-        for item in items
-    )
+    found = []
+    for item in items:
+        if isinstance(item, str | Path):
+            made = load_calibration(run_path(item, storage))
+            if "target_cer" in info.data:  # it is missing if it is invalid itself
+                made.floor_for(info.data["target_cer"], str(item))
+            item = made
+        found.append(item)
+    return tuple(found)
 
 
 #: One calibration for each engine. A config gives a path or a list of paths.
@@ -308,24 +347,40 @@ Calibrations = Annotated[
 
 
 class Accept(Settings):
-    """Accept readings by their expected error rate instead of raw score floors."""
+    """Accept readings by their expected error rate instead of raw score floors.
 
-    max_expected_cer: float = Field(
+    The floor, the highest expected rate of an accepted page, is the one for `target_cer` in the
+    calibration.
+    """
+
+    target_cer: float = Field(
         gt=0,
         le=1,
-        description="highest expected character error rate of an accepted page; pages above it go "
-        "to review",
+        description="CER of all accepted pages together that the calibration promises, with its "
+        "confidence; whether blanks count is in the calibration",
     )
     calibration: Calibrations = Field(
         description="calibration file of nightjar calibrate, or a list with one file for each "
         "engine"
     )
 
+    @model_validator(mode="before")
+    @classmethod
+    def _says_what_became_of_the_floor(cls, raw: Any) -> Any:
+        if isinstance(raw, dict) and "max_expected_cer" in raw:
+            raise ValueError(
+                "max_expected_cer is gone: give target_cer, the CER of all accepted pages "
+                "together; the floor for it is in the calibration"
+            )
+        return raw
+
     @model_validator(mode="after")
     def _one_of_each_engine(self) -> Self:
         engines = [one.engine for one in self.calibration]
         if not engines or len(set(engines)) < len(engines):
             raise ValueError(f"calibration needs one file for each engine, it has {engines}")
+        for one in self.calibration:
+            one.floor_for(self.target_cer, f"the calibration of {one.engine}")
         return self
 
     def of(self, engine: str) -> Calibration | None:

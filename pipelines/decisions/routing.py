@@ -53,7 +53,11 @@ class Floors(Settings):
         0.15, ge=0, le=1, description="highest share of characters in weak lines"
     )
     min_ink_covered: float = Field(
-        0.8, ge=0, le=1, description="lowest share of the ink inside found lines"
+        0.8,
+        ge=0,
+        le=1,
+        description="lowest share of the ink inside found lines; only for readers without "
+        "text_outside (paddle_ocr, surya)",
     )
     max_text_outside: float = Field(
         0.02,
@@ -124,8 +128,9 @@ def measured_and_doubted(page: ReadingSeen, config: RoutingConfig) -> tuple[Evid
         return evidence, doubts(evidence, floors, config.blank_ink_share)
     expected = calibration.expected_cer(evidence.as_value(), lines)
     evidence = replace(evidence, expected_cer=expected)
+    highest = calibration.floor_for(config.accept.target_cer, "the calibration")
     return evidence, calibrated_doubts(
-        evidence, floors, config.blank_ink_share, config.accept, calibration
+        evidence, floors, config.blank_ink_share, highest, calibration
     )
 
 
@@ -186,16 +191,19 @@ def calibrated_doubts(
     evidence: Evidence,
     floors: Floors,
     blank_ink_share: float,
-    accept: Accept,
+    highest: float,
     calibration: Calibration,
 ) -> list[str]:
-    """Like `doubts`, by the expected error rate; without one: `expected_cer_unknown`."""
+    """Like `doubts`, by the expected error rate; without one: `expected_cer_unknown`.
+
+    `highest`: highest expected error rate of an accepted page.
+    """
     if why := _nothing_read(evidence, blank_ink_share):
         return why + _not_readable(evidence, floors)
     found: list[str] = []
     if evidence.expected_cer is None:
         found.append(PageReason.CER_UNKNOWN)
-    elif evidence.expected_cer > accept.max_expected_cer:
+    elif evidence.expected_cer > highest:
         found.append(PageReason.CER_ABOVE)
     if not calibration.sees_missed_text():
         found += _missed_text(evidence, floors)
@@ -203,14 +211,15 @@ def calibrated_doubts(
 
 
 def _missed_text(evidence: Evidence, floors: Floors) -> list[str]:
-    """Unknown ink fails closed. Unknown `text_outside` does not: some detectors do not give it."""
+    """By `text_outside`, else by the ink outside the lines; if both are unknown, it fails closed.
+
+    Ink is a worse sign: a logo, a stamp or a ruling is ink, too.
+    """
     covered, outside = evidence.ink_covered, evidence.text_outside
-    found: list[str] = []
-    if covered is None or covered < floors.min_ink_covered:
-        found.append(PageReason.INK_NOT_COVERED)
-    if outside is not None and outside > floors.max_text_outside:
-        found.append(PageReason.TEXT_OUTSIDE)
-    return found
+    if outside is not None:
+        return [PageReason.TEXT_OUTSIDE] if outside > floors.max_text_outside else []
+    known = covered is not None and covered >= floors.min_ink_covered
+    return [] if known else [PageReason.INK_NOT_COVERED]
 
 
 def _nothing_read(evidence: Evidence, blank_ink_share: float) -> list[str]:

@@ -52,21 +52,31 @@ def _calibrated(path: RunPath) -> Calibrated:
         made = load_calibration(path)
     except (ValueError, RecursionError) as error:
         return Calibrated(path.name, fault=str(error))
-    floor = "no floor" if made.floor is None else f"floor {made.floor:.4g}"
     return Calibrated(
         path.name,
-        summary=f"{made.engine}: {made.pages:,} pages of {made.files:,} files; target CER "
-        f"{100 * made.target_cer:g} %: {floor}",
-        held_out=_held_out(made.held_out),
+        summary=f"{made.engine}: {made.pages:,} pages of {made.files:,} files; CER "
+        f"{made.kind_of_cer()}; {_promise(made)}",
+        held_out=_held_out(made.held_out, made.kind_of_cer()),
         lines=_lines(made),
         picture=picture(path.with_suffix(".png")),
     )
 
 
-def _held_out(held: HeldOut) -> Table:
+def _promise(made: Calibration) -> str:
+    target = f"{100 * made.target_cer:g} %"
+    found = made.promise(made.target_cer)
+    if found is None:
+        return f"no floor promises {target}"
+    return (
+        f"at most {target} is promised with a confidence of {100 * made.confidence:g} %, "
+        f"{100 * found.expected_cer:.2f} % is expected (floor {found.floor:.4g})"
+    )
+
+
+def _held_out(held: HeldOut, kind: str) -> Table:
     rows = [
         ["pages accepted", _interval(held.share_accepted)],
-        ["CER of accepted pages", _interval(held.cer)],
+        [f"CER of accepted pages, {kind}", _interval(held.cer)],
         ["CER of the same number of pages with the best mean scores", _interval(held.naive_cer)],
         ["CER of all pages", _interval(held.cer_of_all)],
     ]

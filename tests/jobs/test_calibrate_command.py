@@ -45,7 +45,7 @@ def said(folder: Path, **options: object) -> str:
 @pytest.fixture(scope="module")
 def done(finished: Path) -> Ended:
     """What the real command said about it; it wrote into the run."""
-    options = ("--target-cer", "0.015", "--language", "en", "--seed", "3")
+    options = ("--target-cer", "0.025", "--language", "en", "--seed", "3")
     return in_this_process(finished, "calibrate", "run", "--truth", "truth", *options)
 
 
@@ -54,6 +54,9 @@ def test_a_run_and_its_truth_become_a_calibration(done: Ended, finished: Path) -
     for part in (
         "40 of 41 truths match a page with text",
         "1 match no page of the run: truth/nobody.csv",
+        "CER: without blanks, because the blanks of some truth are not reliable",
+        "promised with a confidence of 90 %: at most 2.5 % CER without blanks",
+        "expected: ",
         "calibrated, floor 0.",
         "... with the other review rules",
         "page mean, same number of pages",
@@ -65,13 +68,13 @@ def test_a_run_and_its_truth_become_a_calibration(done: Ended, finished: Path) -
     folder = finished / "run" / "calibration"
     made = load_calibration(folder / "rapid_ocr.json")
     assert (made.engine, made.language, made.pages) == ("rapid_ocr", "en", 40)
-    assert made.target_cer == 0.015
+    assert (made.target_cer, made.confidence, made.counts_blanks) == (0.025, 0.9, False)
     assert Image.open(folder / "rapid_ocr.png").size == (1500, 675)
     assert sorted(path.name for path in folder.iterdir()) == ["rapid_ocr.json", "rapid_ocr.png"]
     snippet = yaml.safe_load(done.out.split("In the config of the next run:")[1])
     accept = snippet["routing"]["accept"]
     assert accept == {
-        "max_expected_cer": made.floor,
+        "target_cer": 0.025,
         "calibration": "run/calibration/rapid_ocr.json",
     }
     accept["calibration"] = str(finished / accept["calibration"])
@@ -94,10 +97,30 @@ def test_a_terminal_gets_a_bar_and_the_same_seed_the_same_calibration(
 
 
 def test_a_target_out_of_reach_gives_nothing_to_write(finished: Path, tmp_path: Path) -> None:
-    text = said(finished, out=tmp_path / "c.json", target_cer=0.0)
-    assert "no floor brings the CER of the accepted pages to 0.0 %" in text
+    text = " ".join(said(finished, out=tmp_path / "c.json", target_cer=0.0).split())
+    assert "40 files cannot promise a CER of 0 % with a confidence of 90 %: the lowest is" in text
+    assert "a larger sample does not promise 0 % either" in text
     assert "Nothing for a config" in text
-    assert load_calibration(tmp_path / "c.json").floor is None
+    made = load_calibration(tmp_path / "c.json")
+    assert made.floor is None
+    accept = {"target_cer": 0.0001, "calibration": str(tmp_path / "c.json")}
+    with pytest.raises(ValueError, match=r"c.json promises no CER of 0.01 %: the lowest is .* %"):
+        RoutingConfig.model_validate({"accept": accept})
+    accept["target_cer"] = made.promises[-1].promised_cer
+    assert RoutingConfig.model_validate({"accept": accept}).accept is not None
+
+
+def test_blanks_count_if_the_truth_has_them_or_if_asked(finished: Path, tmp_path: Path) -> None:
+    for part in ("run", "truth"):
+        shutil.copytree(finished / part, tmp_path / part)
+    (tmp_path / "truth" / "truth.yaml").write_text("blanks: true\n")
+    out = tmp_path / "c.json"
+    assert "CER: with blanks\n" in said(tmp_path, out=out, target_cer=0.03)
+    assert load_calibration(out).counts_blanks
+    assert "CER: without blanks\n" in said(tmp_path, out=out, cer="without-blanks")
+    assert not load_calibration(out).counts_blanks
+    with pytest.raises(ConfigError, match="40 with a truth whose blanks are not reliable"):
+        said(finished, cer="with-blanks")
 
 
 def test_two_engines_get_a_file_each(finished: Path, tmp_path: Path) -> None:

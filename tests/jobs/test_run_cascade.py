@@ -24,7 +24,10 @@ NAMES = (GROCER, CAFE, FADED, BLANK, TYPED, TORN)
 LEAST = 1e-6
 #: What `nightjar calibrate` writes, of one feature: the log odds of an error by the mean score.
 CALIBRATION = {
-    "version": 1,
+    "version": 2,
+    "counts_blanks": True,
+    "confidence": 0.9,
+    "promises": [{"floor": LEAST, "promised_cer": 0.01, "expected_cer": 0.005, "share": 0.5}],
     "features": ["mean_score"],
     "centre": [-4.0],
     "scale": [1.0],
@@ -33,7 +36,7 @@ CALIBRATION = {
     "intercept": -4.2,
     "engine": "rapid_ocr",
     "target_cer": 0.02,
-    "floor": 0.02,
+    "floor": LEAST,
     "pages": 60,
     "files": 60,
     "sample_lines": 0,
@@ -89,7 +92,7 @@ def run(nightjar: Any, folder: Path, base_url: str) -> list[dict[str, Any]]:
     vlm = {"base_url": base_url, "model": "reader", "api_key_env": "READER_KEY"}
     patience = {"attempts": 2, "first_wait_s": 0.05, "give_up_after": 50}
     (folder / "calibration.json").write_text(json.dumps(CALIBRATION))
-    accept = {"max_expected_cer": LEAST, "calibration": str(folder / "calibration.json")}
+    accept = {"target_cer": 0.01, "calibration": str(folder / "calibration.json")}
     strict = {"accept": accept}
     config = write_config(
         folder, folder / "scans", routing=strict, vlm=vlm | patience, vlm_pool={"num_cpus": 0.1}

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipelines.decisions.error_model import Accept, Calibration
+from pipelines.decisions.error_model import Calibration
 from pipelines.decisions.routing import (
     Floors,
     calibrated_doubts,
@@ -57,6 +57,16 @@ def test_each_doubt_has_its_name(lines, ink, covered, reason) -> None:
     assert reason in judged(lines, ink, covered)
 
 
+def test_ink_outside_lines_is_a_doubt_only_if_nothing_better_tells_of_missed_text() -> None:
+    """The ink of forms and logos is no missed text, and the detector sees text as text."""
+    page = [line("INVOICE 2026", 0.99), line("TOTAL 12.50", 0.97)]
+    assert judged(page, 0.1, 0.5, None) == ["ink_not_covered"]
+    assert judged(page, 0.1, 0.5, 0.0) == []
+    assert judged(page, 0.1, 0.5, 0.04) == ["text_outside_lines"]
+    assert judged(page, 0.1, None, 0.0) == []
+    assert judged(page, 0.1, None, None) == ["ink_not_covered"]
+
+
 def test_lines_that_the_detector_half_saw_are_a_doubt_however_much_ink_is_explained() -> None:
     page = [line("INVOICE 2026", 0.99), line("TOTAL 12.50", 0.97)]
     assert judged(page, 0.1, 0.95, 0.019) == []
@@ -85,9 +95,8 @@ def test_text_that_the_reader_cannot_read_is_a_doubt_also_with_a_calibration(
         evidence = measured(lines, FLOORS, whole() | {share: value})
         assert doubts(evidence, FLOORS, 0.002) == expected
         sure = replace(evidence, expected_cer=0.0)
-        accept = Accept.model_construct(max_expected_cer=0.05)
         sees_all = Calibration.model_construct(features=("text_outside",), coefficients=(0.0,))
-        assert calibrated_doubts(sure, FLOORS, 0.002, accept, sees_all) == expected
+        assert calibrated_doubts(sure, FLOORS, 0.002, 0.05, sees_all) == expected
     nothing = measured([line("", None)], FLOORS, whole() | {share: 1.0})
     assert doubts(nothing, FLOORS, 0.002) == ["no_text_found", reason]
 

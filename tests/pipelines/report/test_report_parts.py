@@ -23,6 +23,7 @@ from jobs.commands import evaluate
 from pipelines.decisions.error_model import Calibration, HeldOut, LineModel, Steps
 from pipelines.evaluation.text_figures import LEGEND
 from pipelines.measures.intervals import Interval
+from pipelines.measures.promises import Promise
 from pipelines.report.calibrated import calibrations
 from pipelines.report.charts import histogram
 from pipelines.report.evaluated import evaluation
@@ -166,6 +167,9 @@ def _calibration() -> Calibration:
         intercept=0.0,
         lines=LineModel(up_to=(4, 99), bands=(steps, steps)),
         engine="rapid_ocr",
+        counts_blanks=False,
+        confidence=0.9,
+        promises=(Promise(floor=0.03, promised_cer=0.0195, expected_cer=0.014, share=0.7),),
         target_cer=0.02,
         floor=0.03,
         pages=60,
@@ -185,9 +189,13 @@ def test_calibrations_are_shown_and_broken_ones_named(tmp_path: Path) -> None:
     (folder / "b.json").write_text("{ torn")
     (folder / "a.png").write_bytes(b"no picture")
     good, broken = calibrations(run)
-    assert "60 pages of 50 files" in good.summary
+    assert good.summary == (
+        "rapid_ocr: 60 pages of 50 files; CER without blanks; at most 2 % is promised with a "
+        "confidence of 90 %, 1.40 % is expected (floor 0.03)"
+    )
     assert good.held_out is not None
-    assert good.held_out.rows[1] == ["CER of accepted pages", "2.00 % (1.00 to 3.00)"]
+    kind = "CER of accepted pages, without blanks"
+    assert good.held_out.rows[1] == [kind, "2.00 % (1.00 to 3.00)"]
     assert good.lines is not None
     assert [name for _, name in good.lines.legend] == ["1 to 4 characters", "5 characters or more"]
     assert good.picture is None

@@ -145,7 +145,7 @@ def test_a_calibration_is_read_from_a_bucket_by_the_storage_of_its_config(
 ) -> None:
     uri = bucket.put("calibration/rapid.json", b'{"version": 99}')
     storage = {"endpoint_url": bucket.settings.endpoint_url, "addressing": "path"}
-    accept = {"max_expected_cer": 0.02, "calibration": uri}
+    accept = {"target_cer": 0.02, "calibration": uri}
     path = write_config(tmp_path, tmp_path, storage=storage, routing={"accept": accept})
     with pytest.raises(ConfigError, match="has format version 99"):
         load_job(path)
