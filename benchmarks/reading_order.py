@@ -25,7 +25,8 @@ from typing import Any
 
 import cv2
 import numpy as np
-from parts.ordered_pages import JUDGE_SEED, KINDS, page
+from parts.ordered_pages import KINDS, page
+from parts.page_setter import JUDGE_SEED
 from parts.page_sheet import Sheet
 from parts.report import head, result_stem, table, write
 

@@ -8,130 +8,14 @@ right or left, and a header or footer before or after the page's text.
 from __future__ import annotations
 
 from collections.abc import Callable
-from random import Random
 
-from parts.page_sheet import CJK, Sheet
-from parts.page_texts import Texts
-
-#: Fonts to choose rules with, and fonts of the pages that judge.
-TUNING_FONTS = ("truetype/dejavu/DejaVuSans.ttf", "truetype/dejavu/DejaVuSerif.ttf")
-JUDGE_FONTS = (
-    "truetype/liberation/LiberationSerif-Regular.ttf",
-    "truetype/liberation/LiberationSans-Regular.ttf",
-    "truetype/noto/NotoSerif-Regular.ttf",
-    "truetype/noto/NotoSans-Regular.ttf",
-)
-#: Seeds from here on belong to pages that judge.
-JUDGE_SEED = 10_000
-
-
-class _Setter:
-    """What all kinds of pages share: a sheet, texts, and chance."""
-
-    def __init__(self, seed: int, japanese: bool = False) -> None:
-        self.chance = Random(seed)
-        fonts = JUDGE_FONTS if seed >= JUDGE_SEED else TUNING_FONTS
-        font = CJK if japanese else self.chance.choice(fonts)
-        size = self.chance.randint(20, 28)
-        self.sheet = Sheet(1240, 1754, font, size)
-        language = "japanese" if japanese else self.chance.choice(("english", "english", "german"))
-        self.texts = Texts(self.chance, language)
-        self.step = round(size * self.chance.uniform(1.25, 1.5))
-        self.left, self.right = 100, 1140
-        self.top, self.bottom = 150, 1620
-
-    def header(self) -> None:
-        """A title left, centred or right, or one on each side; or none."""
-        size, y = self.sheet.size - 3, self.top - 60
-        place = self.chance.choice(("left", "centre", "right", "both", "none"))
-        title = self.texts.title(self.chance.randint(2, 4))
-        number = str(self.chance.randint(2, 400))
-        end = self.right - self.sheet.length(title, size)
-        if place == "both":
-            last = self.right - self.sheet.length(number, size)
-            self.sheet.row(y, [(self.left, title), (last, number)], size)
-        elif place != "none":
-            x = {"left": self.left, "right": end, "centre": (self.left + end) / 2}[place]
-            self.sheet.line(x, y, title, size)
-
-    def footer(self) -> None:
-        """A page number left, centred or right, or none."""
-        text = str(self.chance.randint(2, 400))
-        ends = (self.left, 620, self.right - self.sheet.length(text))
-        if self.chance.random() < 0.7:
-            self.sheet.line(self.chance.choice(ends), self.bottom + 90, text)
-
-    def headline(self, y: float) -> float:
-        """A large title across the page, left or centred; the baseline of what follows."""
-        size = round(self.sheet.size * self.chance.uniform(1.4, 2.2))
-        text = self.texts.title(self.chance.randint(3, 6))
-        while self.sheet.length(text, size) > self.right - self.left:
-            text = text.rsplit(" ", 1)[0] if " " in text else text[:-2]
-        free = self.right - self.left - self.sheet.length(text, size)
-        self.sheet.line(self.left + self.chance.choice((0, free / 2)), y + size, text, size)
-        return y + 2 * size + self.step
-
-    def columns(self, count: int, top: float, bottom: float, gutter: float) -> float:
-        """Prose in columns; the lowest baseline."""
-        width = (self.right - self.left - (count - 1) * gutter) / count
-        justified, grid = self.chance.random() < 0.5, self.chance.random() < 0.5
-        apart = self.step * self.chance.choice((0, 0, 0.5, 1))
-        low = top
-        for column in range(count):
-            x = self.left + column * (width + gutter)
-            y = top + (0 if grid else self.chance.uniform(0, 0.9) * self.step)
-            end = (
-                bottom
-                if column < count - 1
-                else bottom - self.chance.uniform(0, 0.4) * (bottom - top)
-            )
-            while y <= end:
-                if self.chance.random() < 0.15:
-                    title = self.texts.title(2)
-                    if self.sheet.length(title) < width:
-                        self.sheet.line(x, y + 0.3 * self.step * (not grid), title)
-                        y += self.step
-                text = self.texts.paragraph(self.chance.randint(2, 6))
-                y = self.sheet.prose((x, y, x + width, end), text, self.step, justified) + apart
-            low = max(low, y)
-        return low
-
-    def table(self, y: float, rows: int, fields: list[Callable[[], str]], align: str) -> float:
-        """Rows of cells in equal columns; `align`: l or r for each. The baseline below."""
-        width = (self.right - self.left) / len(fields)
-        step = self.step * self.chance.choice((1, 1.2, 1.6))
-        for _ in range(rows):
-            cells = []
-            for place, make in enumerate(fields):
-                text = self._fitting(make, width - self.sheet.size)
-                x = self.left + place * width
-                if align[place] == "r":
-                    x += width - self.sheet.size - self.sheet.length(text)
-                if text:
-                    cells.append((x, text))
-            if cells:
-                self.sheet.row(y, cells)
-            y += step
-        return y
-
-    def _fitting(self, make: Callable[[], str], width: float) -> str:
-        for _ in range(50):
-            text = make()
-            if self.sheet.length(text) < width:
-                return text
-        return "-"
-
-    def full(self, y: float, paragraphs: int) -> float:
-        """Paragraphs across the page."""
-        for _ in range(paragraphs):
-            box = (self.left, y, self.right, self.bottom)
-            y = self.sheet.prose(box, self.texts.paragraph(4), self.step) + 0.6 * self.step
-        return y
+from parts.page_setter import Setter
+from parts.page_sheet import Sheet
 
 
 def _columns(count: int, gutter: tuple[float, float]) -> Callable[[int, bool], Sheet]:
     def of(seed: int, japanese: bool = False) -> Sheet:
-        page = _Setter(seed, japanese)
+        page = Setter(seed, japanese)
         page.header()
         y = page.headline(page.top) if page.chance.random() < 0.5 else page.top + page.sheet.size
         space = page.chance.uniform(*gutter) * page.sheet.size
@@ -144,7 +28,7 @@ def _columns(count: int, gutter: tuple[float, float]) -> Callable[[int, bool], S
 
 def _side_notes(seed: int) -> Sheet:
     """One column of prose and notes in a smaller size in its left or right margin."""
-    page = _Setter(seed)
+    page = Setter(seed)
     page.header()
     small = page.sheet.size - 6
     at_left = page.chance.random() < 0.5
@@ -160,7 +44,7 @@ def _side_notes(seed: int) -> Sheet:
     return page.sheet
 
 
-def _notes(page: _Setter, ends: tuple[float, float], size: int) -> None:
+def _notes(page: Setter, ends: tuple[float, float], size: int) -> None:
     y = page.top + page.sheet.size
     for _ in range(page.chance.randint(2, 4)):
         y += page.chance.uniform(0, 250)
@@ -168,7 +52,7 @@ def _notes(page: _Setter, ends: tuple[float, float], size: int) -> None:
         y = page.sheet.prose((ends[0], y, ends[1], page.bottom - 200), text, size * 1.3, size=size)
 
 
-def _paragraphs(page: _Setter, x0: float, x1: float) -> None:
+def _paragraphs(page: Setter, x0: float, x1: float) -> None:
     y = page.top + page.sheet.size
     while y < page.bottom:
         text = page.texts.paragraph(4)
@@ -177,7 +61,7 @@ def _paragraphs(page: _Setter, x0: float, x1: float) -> None:
 
 def _captions(seed: int) -> Sheet:
     """Two columns, each with a picture and its caption, in a smaller size, somewhere in it."""
-    page = _Setter(seed)
+    page = Setter(seed)
     page.header()
     y = page.headline(page.top)
     gutter = page.chance.uniform(1.2, 3) * page.sheet.size
@@ -195,7 +79,7 @@ def _captions(seed: int) -> Sheet:
     return page.sheet
 
 
-def _filled(page: _Setter, x0: float, x1: float, y: float, bottom: float) -> float:
+def _filled(page: Setter, x0: float, x1: float, y: float, bottom: float) -> float:
     while y < bottom:
         y = page.sheet.prose((x0, y, x1, bottom), page.texts.paragraph(3), page.step)
     return y
@@ -203,7 +87,7 @@ def _filled(page: _Setter, x0: float, x1: float, y: float, bottom: float) -> flo
 
 def _tables(seed: int) -> Sheet:
     """A register of two to five equal columns of texts between two paragraphs."""
-    page = _Setter(seed)
+    page = Setter(seed)
     page.header()
     y = page.full(page.top + page.sheet.size, page.chance.randint(0, 2)) + page.step
     count, texts = page.chance.randint(2, 5), page.texts
@@ -218,7 +102,7 @@ def _tables(seed: int) -> Sheet:
 
 def _wrapped(seed: int) -> Sheet:
     """A table of two columns whose cells have one to four lines, read cell by cell."""
-    page = _Setter(seed)
+    page = Setter(seed)
     y = page.headline(page.top)
     width, gutter = (page.right - page.left) / 2, 2 * page.sheet.size
     for _ in range(page.chance.randint(4, 7)):
@@ -234,7 +118,7 @@ def _wrapped(seed: int) -> Sheet:
 
 def _articles(seed: int) -> Sheet:
     """One column of prose beside an article of two columns under a headline of its own."""
-    page = _Setter(seed)
+    page = Setter(seed)
     page.header()
     gutter, top = page.chance.uniform(1.2, 2) * page.sheet.size, page.top + page.sheet.size
     width = (page.right - page.left - 2 * gutter) / 3
@@ -252,7 +136,7 @@ def _articles(seed: int) -> Sheet:
 
 def _columns_and_table(seed: int) -> Sheet:
     """Two columns of prose above or below a table of three."""
-    page = _Setter(seed)
+    page = Setter(seed)
     y = page.headline(page.top)
     texts, gutter = page.texts, page.chance.uniform(1.2, 3) * page.sheet.size
     fields, middle = [texts.name, texts.town, texts.price], page.top + 750
@@ -268,7 +152,7 @@ def _columns_and_table(seed: int) -> Sheet:
 
 def _receipt(seed: int) -> Sheet:
     """Items with one or two prices; 620 pixels wide."""
-    page = _Setter(seed)
+    page = Setter(seed)
     sheet, texts, two = page.sheet, page.texts, page.chance.random() < 0.6
     sheet.width, page.left, page.right = 640, 50, 590
     sheet.height = 1300
@@ -281,7 +165,7 @@ def _receipt(seed: int) -> Sheet:
     y += 2.5 * page.step
     for _ in range(page.chance.randint(6, 18)):
         price, unit = texts.price(), texts.price(9)
-        item = page._fitting(texts.goods, 250)
+        item = page.fitting(texts.goods, 250)
         middle = [(430 - sheet.length(unit), unit)] if two else []
         sheet.row(y, [(50, item), *middle, (590 - sheet.length(price), price)])
         y += page.step
@@ -298,7 +182,7 @@ def _receipt(seed: int) -> Sheet:
 
 def _price_list(seed: int) -> Sheet:
     """Groups of goods with prices, one above the other, headed by a line each."""
-    page = _Setter(seed)
+    page = Setter(seed)
     y = page.headline(page.top)
     for _ in range(page.chance.randint(2, 4)):
         page.sheet.line(page.left, y, page.texts.title(2))
@@ -317,7 +201,7 @@ _LABELS = (
 
 def _form(seed: int) -> Sheet:
     """Labels and values, one or two pairs in a row, some without a value."""
-    page = _Setter(seed)
+    page = Setter(seed)
     y = page.headline(page.top)
     texts, pairs = page.texts, page.chance.randint(1, 2)
 
@@ -337,11 +221,11 @@ def _form(seed: int) -> Sheet:
 
 def _letter(seed: int) -> Sheet:
     """Letterhead, address left, date right, paragraphs, two signatures."""
-    page = _Setter(seed)
+    page = Setter(seed)
     y = page.headline(page.top - 60)
     texts, sheet = page.texts, page.sheet
     for _ in range(page.chance.randint(3, 4)):
-        sheet.line(page.left, y, page._fitting(texts.cell, 500))
+        sheet.line(page.left, y, page.fitting(texts.cell, 500))
         y += page.step
     date = texts.date()
     sheet.line(page.right - sheet.length(date), y + page.step, date)
@@ -356,7 +240,7 @@ def _letter(seed: int) -> Sheet:
 
 def _vertical(seed: int) -> Sheet:
     """Vertical Japanese in one or two tiers."""
-    page = _Setter(seed, japanese=True)
+    page = Setter(seed, japanese=True)
     tiers = page.chance.randint(1, 2)
     height = (page.bottom - page.top - (tiers - 1) * 90) // tiers
     fit = height // page.sheet.size

@@ -11,7 +11,8 @@ import pytest
 sys.path.append(str(Path(__file__).parents[2] / "benchmarks"))
 
 import reading_order
-from parts.ordered_pages import JUDGE_FONTS, JUDGE_SEED, KINDS, page
+from parts.ordered_pages import KINDS, page
+from parts.page_setter import JUDGE_FONTS, JUDGE_SEED
 from parts.page_sheet import CJK, FONTS
 
 pytestmark = pytest.mark.skipif(
