@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from actors.ocr.pp_ocr.detection import LINE_HEIGHT, Image
 from actors.ocr.scripts.classes import CLASSES, NONE, VIETNAMESE, Alphabet
+from actors.ocr.scripts.ink import ink_columns, repeats
 from actors.ocr.scripts.network import Network
 from actors.ocr.scripts.windows import windows
 
@@ -23,6 +24,8 @@ Doubles = npt.NDArray[np.float64]
 _WIDEST, _WINDOWS = 10, 2
 #: Suspect lines that are classified too, with one window each.
 _SUSPECT = 10
+#: Suspect lines of fewer pixels hold two letters or fewer: too little for a judgement.
+_NARROWEST = 96
 #: Lines with a lower score are suspect.
 _SURE = 0.9
 #: Widest character in units of the crop's height; the ink beyond it was not read.
@@ -34,11 +37,9 @@ _ROUNDS = 5
 #: A line with a more probable class is wholly of this class.
 _CERTAIN = 0.5
 #: Log odds by which a good reading speaks for its letters, and the fewest letters that do.
-_TRUST, _FEW = 2.0, 3
+_TRUST, _FEW = 3.0, 3
 #: Of Vietnamese lines, one in three has no mark that PP-OCRv6 reads; of English lines, all.
 _WITHOUT_MARKS = 0.4
-#: Range of gray values below which a column has no ink.
-_FAINTEST = 30
 #: Lines with kana in proportion to lines of Han alone from which a page is Japanese.
 _SOME_KANA = 0.1
 
@@ -84,12 +85,15 @@ class Scripts:
         read = np.array([len("".join(text.split())) for text in texts], np.float64)
         unread = np.maximum(ink - read * _WIDEST_CHARACTER * LINE_HEIGHT, 0)
         suspect = (unread > 0) | np.array([score is None or score < _SURE for score in scores])
+        marks = np.array([one and repeats(crops[i]) for i, one in enumerate(suspect)])
+        unread[marks] = 0
         chosen = _chosen(widths, suspect)
         likelihood = self._classified(crops, chosen)
         for row, place in enumerate(chosen):
             if not suspect[place]:
                 likelihood[row] += _TRUST * _fits_text(texts[place])
         shares = _posterior(likelihood, _proportions(likelihood, widths[chosen]))
+        shares[marks[chosen]] = [name == NONE for name in CLASSES]
         classes = _everywhere(shares, chosen, suspect)
         return self._judged(classes, widths, texts, float(unread.sum() / max(ink.sum(), 1)))
 
@@ -124,6 +128,7 @@ def _chosen(widths: Doubles, suspect: npt.NDArray[np.bool_]) -> npt.NDArray[np.i
     order = np.argsort(-widths, kind="stable")
     widest = order[:_WIDEST]
     others = order[_WIDEST:]
+    others = others[widths[others] >= _NARROWEST]
     return np.concatenate([widest, others[suspect[others]][:_SUSPECT]])
 
 
@@ -158,13 +163,6 @@ def _everywhere(
         found[suspect == kind] = (hard[alike] if alike.any() else hard).mean(axis=0)
     found[chosen] = hard
     return found
-
-
-def ink_columns(crop: Image) -> int:
-    """Columns with ink of a BGR line (48, W, 3)."""
-    gray = crop[::2, :, 1]
-    spread = gray.max(axis=0).astype(np.int16) - gray.min(axis=0)
-    return int((spread > max(_FAINTEST, 0.4 * float(spread.max()))).sum())
 
 
 def _fits_text(text: str) -> Doubles:
