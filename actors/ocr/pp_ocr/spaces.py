@@ -30,7 +30,7 @@ _REMOVE_IN_NUMBER = 2.0
 #: second pattern is a separator with a blank behind it.
 _SEPARATOR = re.compile(r"(?<=\d)(?:[.:/'-](?=\d)|,(?=\d{3}(?!\d)))")
 _PARTED = re.compile(r"(?<=\d)(?:[.:/'-] (?=\d)|, (?=\d{3}(?!\d)))")
-_ADDRESS = re.compile(r"\S*(?:@|www\.|://)\S*", re.IGNORECASE)
+_ADDRESS = re.compile(r"\S*(?:\w@[^\W\d]|www\.|://)\S*", re.IGNORECASE)
 
 #: Kinds of characters, as bits.
 _DIGIT, _SEPARATES, _CLOSES, _QUOTES, _BLANK = 1, 2, 4, 8, 16
