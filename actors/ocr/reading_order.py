@@ -2,6 +2,7 @@
 
 * A skewed page is turned upright by the median angle of its lines.
 * Columns of prose are read one after the other, cells row by row (`actors.ocr.order.columns`).
+* Pages in Arabic or Hebrew are read like their mirror images (`actors.ocr.order.from_right`).
 * Vertical lines of Han and kana are read from right to left (`actors.ocr.order.vertical`): after
   the horizontal lines above them, and on mostly horizontal pages after all of these.
 
@@ -18,6 +19,7 @@ import numpy.typing as npt
 
 from actors.ocr.order.boxes import Box, median_height, upright
 from actors.ocr.order.columns import ordered
+from actors.ocr.order.from_right import from_right, mirrored
 from actors.ocr.order.rows import Cell
 from actors.ocr.order.vertical import is_vertical, turned
 
@@ -33,7 +35,8 @@ class Placed:
     Attributes:
         index: of the line in the input.
         row: number of its row, from 0 in reading order.
-        column: number of its column, from 0 at the left (of vertical lines: at the top).
+        column: number of its column, from 0 at the left; on pages that are read from right to left
+            at the right, of vertical lines at the top.
     """
 
     index: int
@@ -52,6 +55,8 @@ def reading_order(
     """
     if not len(polygons):
         return []
+    if from_right(texts or ()):
+        polygons = mirrored(polygons)
     boxes = upright(polygons, texts)
     vertical = [box for box in boxes if is_vertical(box)]
     level = [box for box in boxes if not is_vertical(box)]
