@@ -27,22 +27,37 @@ def only(name: str, reader: type[Actor[Any]]) -> type[Actor[Any]]:
 
     Its columns have `prefixed` names, because several readers write to the same rows.
     """
-    writes = pa.schema([(prefixed(name, one.name), one.type) for one in reader.writes])
     members = {
         "__doc__": f"{reader.__name__} for the rows whose reader is {name}.",
         "reads": pa.schema([READER, *reader.reads]),
-        "writes": writes,
+        "reader_name": name,
+    }
+    return type(_class_name(name), (_Only,), members | _renamed(name, reader))
+
+
+def first(name: str, reader: type[Actor[Any]]) -> type[Actor[Any]]:
+    """`reader` for all rows, with `prefixed` names: its reading decides who reads a row again."""
+    members = {"__doc__": f"{reader.__name__} for all rows.", "reads": reader.reads}
+    return type(_class_name(name), (_First,), members | _renamed(name, reader))
+
+
+def _class_name(name: str) -> str:
+    """RapidOcr for rapid_ocr: the name of the stage, whichever class reads."""
+    return "".join(part.capitalize() for part in name.split("_"))
+
+
+def _renamed(name: str, reader: type[Actor[Any]]) -> dict[str, Any]:
+    """Members of a class that writes the columns of `reader` under `prefixed` names."""
+    return {
+        "writes": pa.schema([(prefixed(name, one.name), one.type) for one in reader.writes]),
         "failure_column": prefixed(name, reader.failure_column),
         "repeatable": reader.repeatable,
         "reader": reader,
-        "reader_name": name,
     }
-    return type(reader.__name__, (_Only,), members)
 
 
-class _Only(Actor[Settings]):
+class _Renaming(Actor[Settings]):
     reader: ClassVar[type[Actor[Any]]]
-    reader_name: ClassVar[str]
 
     def __init__(self, config: Settings) -> None:
         super().__init__(config)
@@ -51,6 +66,18 @@ class _Only(Actor[Settings]):
 
     def provenance(self) -> dict[str, str]:
         return self._reader.provenance()
+
+
+class _First(_Renaming):
+    def __call__(self, rows: pa.Table) -> pa.Table:
+        read = self._reader(rows)
+        for column, own in zip(self.writes, self.reader.writes, strict=True):
+            rows = rows.append_column(column, read[own.name])
+        return rows
+
+
+class _Only(_Renaming):
+    reader_name: ClassVar[str]
 
     def __call__(self, rows: pa.Table) -> pa.Table:
         mine = np.array([one == self.reader_name for one in rows[READER.name].to_pylist()], bool)

@@ -15,11 +15,13 @@ from actors.escalation.vlm import Vlm, VlmConfig
 from actors.ocr.paddle_ocr import PaddleOcr, PaddleOcrConfig
 from actors.ocr.rapid_ocr import RapidOcr, RapidOcrConfig
 from actors.ocr.surya import Surya, SuryaConfig
+from actors.ocr.tesseract.reader import Tesseract, TesseractByScript, TesseractConfig
 from actors.screens.omniparser import OmniParser
 from actors.screens.settings import OmniParserConfig
 from pipelines.config import JobConfig
 from pipelines.decisions import readers as reading
-from pipelines.decisions.readers import BySurface, OcrReader, Reader, ReaderStage
+from pipelines.decisions.by_script import ByScript, with_languages
+from pipelines.decisions.readers import OcrReader, Reader, Readers, ReaderStage
 from pipelines.decisions.routing import RoutingConfig
 from pipelines.decisions.settling import SEEN, settle, settle_escalated, weigh
 from pipelines.decisions.surfaces import SurfacesConfig, with_surfaces
@@ -39,8 +41,10 @@ class OcrBackfillConfig(JobConfig):
         description="readers in the order they are asked: native_text (limits: fetch.native_text), "
         "OCR engines (limits: routing), vlm (limits: routing.vlm); null: all that are configured",
     )
-    reader: OcrReader | BySurface | None = Field(
-        None, description="OCR engine of all pages, or one for each surface; null: rapid_ocr"
+    reader: Readers | None = Field(
+        None,
+        description="OCR engine of all pages, or one for each surface, or one for each script "
+        "(e.g. {cyrillic: tesseract}); null: rapid_ocr",
     )
     surfaces: SurfacesConfig | None = Field(
         None,
@@ -61,6 +65,12 @@ class OcrBackfillConfig(JobConfig):
         Pool(num_cpus=0.1, concurrency=4),
         description="workers of surya; they wait for Surya's server",
     )
+    tesseract: TesseractConfig | None = Field(
+        None, description="settings of tesseract; null: its defaults"
+    )
+    tesseract_pool: Pool = Field(
+        Pool(num_cpus=0.75, max_size=None), description="workers of tesseract"
+    )
     screens: OmniParserConfig | None = Field(
         None, description="finds the elements of screenshots after OCR; null: off"
     )
@@ -79,6 +89,7 @@ class OcrBackfillConfig(JobConfig):
             raise ValueError("cascade names vlm: set vlm.base_url and vlm.model")
         if "native_text" in self.readers and not self.fetch.native_text.enabled:
             raise ValueError("cascade names native_text, but fetch.native_text.enabled is false")
+        self.reading_tesseract()
         if self.screens and self.surfaces is None:
             raise ValueError("screens needs surfaces, to know which pages are screenshots")
         if self.vlm and self.vlm.budget and self.vlm_pool.max_size != 1:
@@ -93,6 +104,19 @@ class OcrBackfillConfig(JobConfig):
         off = {"vlm": self.vlm is None, "native_text": not self.fetch.native_text.enabled}
         return tuple(one for one in reading.in_order(self.reader) if not off.get(one))
 
+    def reading_tesseract(self) -> ReaderStage:
+        """The stage of tesseract. Raises ValueError if its languages and `reader` do not fit."""
+        config = self.tesseract or TesseractConfig()
+        if isinstance(self.reader, ByScript):
+            resolved = with_languages(config, self.reader)
+            return ReaderStage(TesseractByScript, resolved, self.tesseract_pool)
+        if isinstance(config.languages, dict):
+            raise ValueError(
+                "tesseract.languages by script needs `reader` by script, e.g. "
+                "reader: {cyrillic: tesseract}; else give a list"
+            )
+        return ReaderStage(Tesseract, config, self.tesseract_pool)
+
     @property
     def fetching(self) -> FetchConfig:
         """`fetch`; text layers are off if the cascade leaves them out."""
@@ -106,6 +130,7 @@ def read_pages(flow: Flow, config: OcrBackfillConfig) -> Flow:
         "rapid_ocr": ReaderStage(RapidOcr, config.ocr, config.ocr_pool),
         "paddle_ocr": ReaderStage(PaddleOcr, paddle, config.paddle_ocr_pool),
         "surya": ReaderStage(Surya, surya, config.surya_pool),
+        "tesseract": config.reading_tesseract(),
     }
     return reading.read_by(flow, config.reader, stages)
 

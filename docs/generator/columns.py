@@ -30,7 +30,7 @@ VARIANTS: dict[str, list[tuple[str, dict[str, Any]]]] = {
         ("with `surfaces`", _SURFACES),
         ("with `reader: surya`", {"reader": "surya", "surya": {"base_url": _URL}}),
         ("with `screens`", {**_SURFACES, "screens": {"model": "model"}}),
-        ("with `reader` by surface", {**_SURFACES, "reader": _READERS}),
+        ("with `reader` by surface or script", {**_SURFACES, "reader": _READERS}),
     ],
     "autolabel": [
         ("always", _LABELS),

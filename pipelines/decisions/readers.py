@@ -1,6 +1,7 @@
 """Which readers the cascade has, and which OCR engine reads a page.
 
-One OCR engine reads all pages, or each kind of surface has its own:
+One OCR engine reads all pages, or each script has its own (`pipelines.decisions.by_script`), or
+each kind of surface:
 
     Flow(MANIFEST).through(PageFetcher, ...)     # + image
         .map(surfaces ...)                       # + surface
@@ -18,17 +19,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import pyarrow as pa
-import pyarrow.compute as pc
-from pydantic import Field
+from pydantic import Discriminator, Field, Tag
 
 from actors.contract import Actor, Pool, Settings
-from actors.own_rows import READER, only, prefixed
+from actors.ocr.tesseract.reader import PAGE_LANGUAGES, TesseractConfig
+from actors.own_rows import READER, first, only, prefixed
+from pipelines.decisions.by_script import FIRST, ByScript, Choice, OcrReader, choose_by_script
 from pipelines.flow import Flow, Step, step
 
-OcrReader = Literal["rapid_ocr", "paddle_ocr", "surya"]
+__all__ = ["ByScript", "BySurface", "OcrReader", "Reader", "ReaderStage", "Readers", "read_by"]
+
 Reader = Literal["native_text", OcrReader, "vlm"]
 
 SURFACE = pa.field("surface", pa.string())
@@ -54,12 +57,29 @@ class BySurface(Settings):
         return tuple(dict.fromkeys(named))
 
 
-def in_order(reader: OcrReader | BySurface | None) -> tuple[Reader, ...]:
+def _kind(value: Any) -> str:
+    """Which of the three forms of `Readers` a value has, so that errors are about that one."""
+    keys = set(value) if isinstance(value, dict) else {type(value).__name__}
+    if keys & {ByScript.__name__, *ByScript.model_fields}:
+        return "by script"
+    return "by surface" if isinstance(value, dict | BySurface) else "one"
+
+
+#: The OCR engine of all pages, or that of each surface, or that of each script.
+Readers = Annotated[
+    Annotated[OcrReader, Tag("one")]
+    | Annotated[BySurface, Tag("by surface")]
+    | Annotated[ByScript, Tag("by script")],
+    Discriminator(_kind),
+]
+
+
+def in_order(reader: Readers | None) -> tuple[Reader, ...]:
     """Every reader that a cascade can have, in the order in which they are asked."""
     return ("native_text", *_engines(reader), "vlm")
 
 
-def check_cascade(cascade: Sequence[Reader], reader: OcrReader | BySurface | None) -> None:
+def check_cascade(cascade: Sequence[Reader], reader: Readers | None) -> None:
     """Raise ValueError if `cascade` lacks an engine that `reader` names, or has another order."""
     order, needed = in_order(reader), _engines(reader)
     if list(cascade) != [one for one in order if one in cascade] or set(needed) - set(cascade):
@@ -69,8 +89,10 @@ def check_cascade(cascade: Sequence[Reader], reader: OcrReader | BySurface | Non
         )
 
 
-def _engines(reader: OcrReader | BySurface | None) -> tuple[OcrReader, ...]:
-    return reader.readers if isinstance(reader, BySurface) else (reader or "rapid_ocr",)
+def _engines(reader: Readers | None) -> tuple[OcrReader, ...]:
+    if isinstance(reader, BySurface | ByScript):
+        return reader.readers
+    return (reader or "rapid_ocr",)
 
 
 @dataclass(frozen=True)
@@ -89,14 +111,14 @@ def choose_reader(rows: pa.Table, readers: BySurface) -> pa.Table:
     return rows.append_column(READER, pa.array(named, READER.type))
 
 
-def read_by(
-    flow: Flow, readers: OcrReader | BySurface | None, stages: dict[OcrReader, ReaderStage]
-) -> Flow:
+def read_by(flow: Flow, readers: Readers | None, stages: dict[OcrReader, ReaderStage]) -> Flow:
     """`flow` with each page read by one engine: the same for all, or that of its `surface`.
 
     `stages` has at least the engines that `readers` names. A column that only some of them write
     is null for the pages of the others. Raises SchemaMismatch.
     """
+    if isinstance(readers, ByScript):
+        return _read_by_script(flow, readers, stages)
     if not isinstance(readers, BySurface):
         stage = stages[readers or "rapid_ocr"]
         return flow.through(stage.actor, stage.config, stage.pool)
@@ -104,9 +126,27 @@ def read_by(
     for name in readers.readers:
         stage = stages[name]
         flow = flow.through(only(name, stage.actor), stage.config, stage.pool)
-    written = {name: stages[name].actor.writes for name in readers.readers}
-    joined = _joining(written)
-    return flow.map(joined, _Readings(names=readers.readers)).drop(*joined.reads.names)
+    return _join(flow, readers.readers, stages)
+
+
+def _read_by_script(flow: Flow, readers: ByScript, stages: dict[OcrReader, ReaderStage]) -> Flow:
+    stage = stages[FIRST]
+    flow = flow.through(first(FIRST, stage.actor), stage.config, stage.pool)
+    tesseract = stages["tesseract"].config
+    assert isinstance(tesseract, TesseractConfig)
+    spoken = tesseract.languages if isinstance(tesseract.languages, dict) else {}
+    languages = {script: "+".join(names) for script, names in spoken.items()}
+    flow = flow.map(choose_by_script, Choice(readers=readers, languages=languages))
+    for name in readers.readers[1:]:
+        stage = stages[name]
+        flow = flow.through(only(name, stage.actor), stage.config, stage.pool)
+    return _join(flow, readers.readers, stages).drop(PAGE_LANGUAGES.name)
+
+
+def _join(flow: Flow, names: tuple[OcrReader, ...], stages: dict[OcrReader, ReaderStage]) -> Flow:
+    joined = _joining({name: stages[name].actor.writes for name in names})
+    read = [name for name in joined.reads.names if name != READER.name]
+    return flow.map(joined, _Readings(names=names)).drop(*read)
 
 
 class _Readings(Settings):
@@ -114,25 +154,37 @@ class _Readings(Settings):
 
 
 def _joining(written: dict[OcrReader, pa.Schema]) -> Step:
-    """The step that turns the columns of each reader into those of the page."""
+    """The step that gives each page the columns of its reader."""
     reads = [
         (prefixed(name, column.name), column.type)
         for name, schema in written.items()
         for column in schema
     ]
     writes = {column.name: column for schema in written.values() for column in schema}
-    return Step("join_readings", pa.schema(reads), pa.schema(list(writes.values())), _joined)
+    reading = pa.schema([READER, *reads])
+    return Step("join_readings", reading, pa.schema(list(writes.values())), _joined)
 
 
 def _joined(rows: pa.Table, readings: _Readings) -> pa.Table:
+    readers = rows[READER.name].to_pylist()
     for column in _shared(rows, readings.names):
-        found = [
-            rows[prefixed(name, column)]
-            for name in readings.names
-            if prefixed(name, column) in rows.column_names
+        found = [n for n in readings.names if prefixed(n, column) in rows.column_names]
+        # Row i of the reader at place p is value p * rows + i of all readers' columns together.
+        parts = [rows[prefixed(name, column)].combine_chunks() for name in found]
+        places = [
+            found.index(reader) * rows.num_rows + i if reader in found else None
+            for i, reader in enumerate(readers)
         ]
-        rows = rows.append_column(column, pc.coalesce(*found) if len(found) > 1 else found[0])
+        values = pa.concat_arrays([_whole(part) for part in parts])
+        rows = rows.append_column(column, values.take(pa.array(places, pa.int64())))
     return rows
+
+
+def _whole(part: pa.Array | pa.ChunkedArray) -> pa.Array:
+    """One array; `combine_chunks` of an empty column is still in chunks."""
+    if isinstance(part, pa.ChunkedArray):
+        return pa.concat_arrays(part.chunks) if part.num_chunks else pa.array([], part.type)
+    return part
 
 
 def _shared(rows: pa.Table, names: Sequence[str]) -> list[str]:

@@ -14,8 +14,8 @@ from jobs.commands.engines.weights import checkpoints
 from pipelines.engine import environments
 
 NAMES = [
-    *("rapid_ocr", "paddle_ocr", "surya", "omniparser", "grounding_dino"),
-    *("sam2", "sam3", "yolo", "vlm", "embedder"),
+    *("rapid_ocr", "paddle_ocr", "surya", "tesseract"),
+    *("omniparser", "grounding_dino", "sam2", "sam3", "yolo", "vlm", "embedder"),
 ]
 
 
@@ -33,6 +33,9 @@ def test_every_engine_is_listed_with_its_state(nightjar: Any) -> None:
     assert rapid["installed"] == f"rapidocr {version('rapidocr')}"
     assert rapid["importable"] == "yes"
     assert "wheel" in rapid["weights"]
+    tesseract = states["tesseract"]
+    assert tesseract["installed"] == "no" or tesseract["installed"].startswith("tesserocr 2.")
+    assert "/tessdata" in tesseract["weights"] or "apt-get install" in tesseract["weights"]
     assert "pocket detector" in states["grounding_dino"]["weights"]
     assert states["sam3"]["weights"] == "not found"
     assert states["yolo"]["code_licence"] == "AGPL-3.0"

@@ -10,6 +10,7 @@ from jobs.commands.engines.weights import (
     in_config,
     pp_ocr,
     server,
+    tessdata,
     timm_checkpoints,
 )
 
@@ -60,6 +61,14 @@ ENGINES = (
         server("SURYA_INFERENCE_URL"),
         "Apache-2.0 (its server)",
         "OpenRAIL-M, conditions for companies",
+    ),
+    Engine(
+        "tesseract",
+        "tesserocr",
+        ("tesserocr", "openvino", "actors.ocr.tesseract.reader"),
+        tessdata,
+        "Apache-2.0; tesserocr: MIT",
+        "Apache-2.0",
     ),
     Engine(
         "omniparser",

@@ -38,6 +38,18 @@ def server(variable: str) -> Look:
     return lambda _: f"at {variable}" if variable in os.environ else f"at a server: set {variable}"
 
 
+def tessdata(_: Path | None) -> str:
+    """The languages whose data Tesseract finds without `tesseract.tessdata`."""
+    from actors.failures import SetupError
+    from actors.ocr.tesseract.language_data import data_folder, installed
+
+    try:
+        folder = data_folder(None)
+    except SetupError as error:
+        return f"none: {error.remedy.split(',')[0]}"
+    return f"{', '.join(installed(folder)) or 'none'} in {folder}"
+
+
 def in_config(where: str) -> Look:
     """Weights that only a config can name."""
     return lambda _: where
