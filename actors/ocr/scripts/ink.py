@@ -16,8 +16,8 @@ _STEP, _DISTANCES, _ALIKE = 2, np.arange(5, 31), 0.75
 
 def ink_columns(crop: Image) -> int:
     """Columns with ink of a BGR line (48, W, 3)."""
-    gray = crop[::2, :, 1]
-    spread = gray.max(axis=0).astype(np.int16) - gray.min(axis=0)
+    rows = crop[::2].reshape(-1, 3 * crop.shape[1])  # whole rows: three times as fast
+    spread = (rows.max(axis=0) - rows.min(axis=0))[1::3]
     return int((spread > max(_FAINTEST, _SHARE * float(spread.max()))).sum())
 
 

@@ -10,7 +10,6 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-from numpy.lib.stride_tricks import sliding_window_view
 from safetensors.numpy import load_file
 
 Floats = npt.NDArray[np.float32]
@@ -26,7 +25,10 @@ class Network:
     def __init__(self, weights: Path = WEIGHTS) -> None:
         stored = load_file(str(weights))
         arrays = {key: values.astype(np.float32) for key, values in stored.items()}
-        self._kernels = [arrays[f"kernel{i}"] for i in range(len(LAYERS))]
+        self._kernels = [
+            np.ascontiguousarray(arrays[f"kernel{i}"].transpose(1, 2, 0, 3))
+            for i in range(len(LAYERS))
+        ]
         self._biases = [arrays[f"bias{i}"] for i in range(len(LAYERS))]
         self._head, self._head_bias = arrays["head"], arrays["head_bias"]
 
@@ -44,11 +46,17 @@ class Network:
 
 
 def _convolved(maps: Floats, kernel: Floats, stride: int, padding: int) -> Floats:
-    """Maps (n, h, w, in) convolved with a kernel (in, rows, columns, out)."""
+    """Maps (n, h, w, in) convolved with a kernel (rows, columns, in, out), as one product."""
+    rows, columns, channels, _ = kernel.shape
     pad = ((0, 0), (padding, padding), (padding, padding), (0, 0))
-    patches = sliding_window_view(np.pad(maps, pad), kernel.shape[1:3], axis=(1, 2))
-    patches = patches[:, ::stride, ::stride]
-    shape = patches.shape[:3]
-    flat = patches.reshape(-1, kernel.shape[0] * kernel.shape[1] * kernel.shape[2])
-    found: Floats = (flat @ kernel.reshape(flat.shape[1], -1)).reshape(*shape, -1)
+    padded = np.pad(maps, pad) if padding else maps
+    height = (padded.shape[1] - rows) // stride + 1
+    width = (padded.shape[2] - columns) // stride + 1
+    patches = np.empty((len(maps), height, width, rows, columns, channels), np.float32)
+    for row in range(rows):
+        for column in range(columns):
+            taken = padded[:, row : row + stride * height : stride]
+            patches[:, :, :, row, column] = taken[:, :, column : column + stride * width : stride]
+    flat = patches.reshape(-1, rows * columns * channels)
+    found: Floats = (flat @ kernel.reshape(flat.shape[1], -1)).reshape(*patches.shape[:3], -1)
     return found

@@ -21,9 +21,9 @@ from actors.ocr.scripts.windows import windows
 Doubles = npt.NDArray[np.float64]
 
 #: Widest lines of a page that are classified, with up to `_WINDOWS` windows each.
-_WIDEST, _WINDOWS = 10, 2
+_WIDEST, _WINDOWS = 8, 2
 #: Suspect lines that are classified too, with one window each.
-_SUSPECT = 10
+_SUSPECT = 8
 #: Suspect lines of fewer pixels hold two letters or fewer: too little for a judgement.
 _NARROWEST = 96
 #: Lines with a lower score are suspect.
@@ -34,7 +34,7 @@ _WIDEST_CHARACTER = 1.25
 _PRIOR, _RARE = 1.0, 0.01
 _USUAL = {"Latn": 0.5, "Hani": 0.1, NONE: 0.1}
 _ROUNDS = 5
-#: A line with a more probable class is wholly of this class.
+#: A line with a more probable class is wholly of this class; without one, it is of none.
 _CERTAIN = 0.5
 #: Log odds by which a good reading speaks for its letters, and the fewest letters that do.
 _TRUST, _FEW = 3.0, 3
@@ -155,8 +155,7 @@ def _everywhere(
     shares: Doubles, chosen: npt.NDArray[np.int64], suspect: npt.NDArray[np.bool_]
 ) -> Doubles:
     """Shares of all lines: those not chosen are as the chosen ones that are suspect, or not."""
-    sure = shares >= _CERTAIN
-    hard = np.where(sure.any(axis=1, keepdims=True), sure, shares).astype(np.float64)
+    hard = (shares > _CERTAIN).astype(np.float64)
     found = np.zeros((len(suspect), len(CLASSES)))
     for kind in (False, True):
         alike = suspect[chosen] == kind
