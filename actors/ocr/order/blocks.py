@@ -55,11 +55,10 @@ class _Edges:
         return any(abs(box.x0 - start) < _FLUSH * self.height for start in starts)
 
 
-def columns_in(rows: Sequence[Row], gap: Gap) -> list[Columns]:
+def columns_in(rows: Sequence[Row], bounds: Sequence[tuple[int, int]], gap: Gap) -> list[Columns]:
     """The first rows that are columns on both sides of a gap, as one block, but each row of wrapped
-    cells as a block of its own."""
+    cells as a block of its own. `bounds`: `cut(rows)`."""
     gutter = (gap[0] + gap[1]) / 2
-    bounds = _cut(rows)
     verdicts = [_verdict(rows[a:b], gutter) for a, b in bounds]
 
     def together(first: int, end: int) -> Sides:
@@ -117,7 +116,7 @@ def upwards(rows: Sequence[Row], block: Columns) -> Columns:
     return Columns(start, block.end, block.gutter)
 
 
-def _cut(rows: Sequence[Row]) -> list[tuple[int, int]]:
+def cut(rows: Sequence[Row]) -> list[tuple[int, int]]:
     """Ranges of rows between horizontal strips without text."""
     if len(rows) < 2:
         return [(0, len(rows))]

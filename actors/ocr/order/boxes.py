@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -27,22 +28,22 @@ class Box:
     y1: float
     text: str | None = None
 
-    @property
+    @cached_property
     def x(self) -> float:
         """Its middle."""
         return (self.x0 + self.x1) / 2
 
-    @property
+    @cached_property
     def y(self) -> float:
         """Its middle."""
         return (self.y0 + self.y1) / 2
 
-    @property
+    @cached_property
     def height(self) -> float:
         """Pixels, at least 1."""
         return max(self.y1 - self.y0, 1.0)
 
-    @property
+    @cached_property
     def width(self) -> float:
         """Pixels, at least 1."""
         return max(self.x1 - self.x0, 1.0)

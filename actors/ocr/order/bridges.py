@@ -81,7 +81,12 @@ def _space(above: Row, below: Row) -> float:
 def _cut_back(
     box: Box, near: tuple[Sequence[Sequence[Gap]], Sequence[Sequence[Gap]]], height: float
 ) -> Box:
-    above, below = ([gap for row in side for gap in row] for side in near)
+    if box.width < _TEXT * height:
+        return box
+    x0, x1 = box.x0 - height, box.x1 + height
+    above, below = (
+        [gap for row in side for gap in row if gap[0] < x1 and gap[1] > x0] for side in near
+    )
     for high in above:
         for low in below:
             start, end = max(high[0], low[0]), min(high[1], low[1])

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from actors.ocr.order.blocks import Columns, columns_in, upwards
+from actors.ocr.order.blocks import Columns, columns_in, cut, upwards
 from actors.ocr.order.boxes import Box, median_height
 from actors.ocr.order.bridges import without_bridges
 from actors.ocr.order.rows import Cell, Gap, Row, celled, rows_of
@@ -45,7 +45,9 @@ def _blocks(rows: Sequence[Row]) -> list[Columns]:
     least = _GUTTER * median_height([box for row in rows for box in row])
     for first in range(len(rows) - 1):
         for end, gaps in _gutters(rows, first, least):
-            found = [columns_in(rows[first:end], gap) for gap in gaps]
+            run = rows[first:end]
+            bounds = cut(run)
+            found = [columns_in(run, bounds, gap) for gap in gaps]
             best = max(found, key=lambda blocks: blocks[-1].end - blocks[0].start if blocks else 0)
             if best:
                 blocks = [Columns(first + one.start, first + one.end, one.gutter) for one in best]
@@ -74,5 +76,7 @@ def _gutters(rows: Sequence[Row], first: int, least: float) -> list[tuple[int, l
 
 def _without(gaps: Sequence[Gap], box: Box, least: float) -> list[Gap]:
     x0, x1 = box.x0 + _MARGIN * box.height, box.x1 - _MARGIN * box.height
+    if not any(a < x1 and b > x0 for a, b in gaps):
+        return list(gaps)
     pieces = [p for a, b in gaps for p in ((a, min(b, x0)), (max(a, x1), b))]
     return [(a, b) for a, b in pieces if b - a >= least]
