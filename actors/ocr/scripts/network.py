@@ -10,11 +10,10 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-from safetensors.numpy import load_file
 
 Floats = npt.NDArray[np.float32]
 
-WEIGHTS = Path(__file__).with_name("weights.safetensors")
+WEIGHTS = Path(__file__).with_name("weights.npz")
 #: (stride, padding) of each convolution.
 LAYERS = ((2, 2), (2, 1), (2, 1), (1, 0))
 
@@ -23,8 +22,8 @@ class Network:
     """Four convolutions with ReLU, mean and maximum over the columns, and one linear layer."""
 
     def __init__(self, weights: Path = WEIGHTS) -> None:
-        stored = load_file(str(weights))
-        arrays = {key: values.astype(np.float32) for key, values in stored.items()}
+        with np.load(weights, allow_pickle=False) as stored:
+            arrays = {key: stored[key].astype(np.float32) for key in stored.files}
         self._kernels = [
             np.ascontiguousarray(arrays[f"kernel{i}"].transpose(1, 2, 0, 3))
             for i in range(len(LAYERS))

@@ -17,7 +17,6 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import torch
-from safetensors.numpy import save_file
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -126,7 +125,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     chosen = parser.parse_args(arguments)
     torch.manual_seed(0)
     network = trained(*rendered(chosen.lines, seed=2), chosen.epochs)
-    save_file(network.stored(), str(chosen.out))
+    np.savez(chosen.out, **network.stored())
 
 
 if __name__ == "__main__":

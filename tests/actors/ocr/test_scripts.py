@@ -1,0 +1,180 @@
+"""The script of lines and pages, and what of it the reader cannot read."""
+
+from __future__ import annotations
+
+import random
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from conftest import REPOSITORY
+
+from actors.ocr.rapid_ocr import RapidOcr, RapidOcrConfig
+from actors.ocr.scripts.classes import CLASSES, VIETNAMESE, Alphabet
+from actors.ocr.scripts.network import WEIGHTS, Network
+from actors.ocr.scripts.page import Scripts, ink_columns
+from actors.ocr.scripts.recipe import alphabets, rendering
+from actors.ocr.scripts.recipe.rendering import page_crops
+from actors.ocr.scripts.recipe.training import Trained, rendered
+from actors.ocr.scripts.windows import HEIGHT, WIDTH, windows
+from pipelines.decisions.routing import RoutingConfig, measured_and_doubted
+
+RESOURCES = REPOSITORY / "tests/resources/words"
+RECEIPTS = REPOSITORY.parent / "shared/data/receipts/images"
+PP_OCR = Alphabet(frozenset({"Latn", "Hani"}))
+MAIN = CLASSES[1:11]
+
+has_fonts = pytest.mark.skipif(
+    not all(
+        [shutil.which("fc-list"), shutil.which("dawg2wordlist"), alphabets.DATA.is_dir()]
+        + [Path(f"{alphabets.DATA}/{name}.traineddata").exists() for name in ("hin", "tha", "vie")]
+    ),
+    reason="needs Debian's fonts-noto*, tesseract-ocr and its language data",
+)
+
+
+@pytest.fixture(scope="module")
+def scripts() -> Scripts:
+    return Scripts(PP_OCR)
+
+
+@pytest.fixture(scope="module")
+def reader() -> RapidOcr:
+    return RapidOcr(RapidOcrConfig())
+
+
+def read(reader: RapidOcr, *pages: bytes) -> list[dict[str, Any]]:
+    return reader(pa.table({"image": pages})).to_pylist()
+
+
+def unclear(crops: list[Any]) -> tuple[list[str], list[float | None]]:
+    """Readings that say nothing about the script."""
+    return ["ψ" * (crop.shape[1] // 24) for crop in crops], [0.99] * len(crops)
+
+
+def test_weights_are_small_and_of_the_classes() -> None:
+    assert WEIGHTS.stat().st_size < 300_000
+    blank = np.zeros((2, HEIGHT, WIDTH), np.float32)
+    assert Network().logits(blank).shape == (2, len(CLASSES))
+
+
+def test_the_stored_network_is_the_trained_one(tmp_path: Path) -> None:
+    from torch import inference_mode, rand
+
+    trained = Trained().eval()
+    np.savez(tmp_path / "weights.npz", **trained.stored())
+    pixels = rand(3, 1, HEIGHT, WIDTH)
+    with inference_mode():
+        expected = trained(pixels).numpy()
+    found = Network(tmp_path / "weights.npz").logits(pixels[:, 0].numpy())
+    np.testing.assert_allclose(found, expected, atol=0.02)
+
+
+def test_windows_show_ink_as_one_on_light_and_on_dark_paper() -> None:
+    crop = np.full((48, 400, 3), 230, np.uint8)
+    crop[20:30, ::8] = 20
+    for picture in (crop, 255 - crop):
+        cut = windows(picture, 2)
+        assert cut.shape == (2, HEIGHT, WIDTH)
+        assert cut.max() > 0.4
+        assert abs(float(np.median(cut))) < 0.05
+    assert windows(crop[:, :90], 2).shape == (1, HEIGHT, WIDTH)
+
+
+def test_alphabets_follow_from_the_characters() -> None:
+    latin = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+    assert Alphabet.of_characters(latin).classes == {"Latn"}
+    assert Alphabet.of_characters(latin + "αβγδεζηθικλμνξοπρστυφχψω").classes == {"Latn"}
+    russian = Alphabet.of_characters("абвгдежзийклмнопрстуфхцчшщьыъэюя")
+    assert russian.reads("Cyrl")
+    assert russian.reads("Zyyy")
+    assert not russian.reads("Latn")
+
+
+def test_a_page_without_lines_has_no_script(scripts: Scripts) -> None:
+    nothing = scripts.of_page([], [], [])
+    assert nothing.lines == []
+    assert (nothing.page, nothing.unread_script, nothing.unread_ink) == (None, None, None)
+
+
+@has_fonts
+@pytest.mark.parametrize("name", MAIN)
+def test_pages_of_ten_scripts_in_fonts_that_the_training_did_not_see(
+    scripts: Scripts, name: str
+) -> None:
+    chance = random.Random(f"test {name}")
+    for _ in range(4):
+        crops = page_crops(name, chance, 12, held_out=True)
+        found = scripts.of_page(crops, *unclear(crops))
+        assert found.page == {VIETNAMESE: "Latn"}.get(name, name)
+        assert found.unread_script is not None
+        assert found.unread_letters is not None
+        readable = name in ("Latn", "Hani", VIETNAMESE)
+        assert (found.unread_script > 0.5) == (not readable)
+        assert (found.unread_letters > 0.5) == (name == VIETNAMESE)
+
+
+@has_fonts
+@pytest.mark.parametrize("name", ["Cyrl", "Arab", "Hebr", "Deva"])
+def test_a_few_lines_of_another_script_are_noticed(scripts: Scripts, name: str) -> None:
+    chance = random.Random(f"mixed {name}")
+    crops = page_crops("Latn", chance, 10, held_out=True) + page_crops(name, chance, 3, True)
+    found = scripts.of_page(crops, *unclear(crops))
+    assert found.page == "Latn"
+    assert found.lines[-3:].count(name) >= 2
+    assert found.unread_script is not None
+    assert found.unread_script > 0.05
+
+
+def test_a_reader_of_the_script_has_nothing_unread(reader: RapidOcr) -> None:
+    page = (RESOURCES / "vertical_japanese.png").read_bytes()
+    (found,) = read(reader, page)
+    assert found["script"] == "Jpan"
+    assert found["unread_script"] == 0
+    assert found["unread_ink"] == 0
+
+
+@pytest.mark.parametrize(
+    ("name", "script", "reason"),
+    [
+        ("cyrillic_page.png", "Cyrl", "script_not_readable"),
+        ("vietnamese_page.png", "Latn", "letters_not_readable"),
+    ],
+)
+def test_pages_that_the_reader_cannot_read_are_never_accepted(
+    reader: RapidOcr, name: str, script: str, reason: str
+) -> None:
+    (found,) = read(reader, (RESOURCES / name).read_bytes())
+    assert found["script"] == script
+    _, doubts = measured_and_doubted(found, RoutingConfig())
+    assert reason in doubts
+
+
+@pytest.mark.skipif(not RECEIPTS.is_dir(), reason="needs ../shared/data/receipts")
+@pytest.mark.parametrize("count", [3, pytest.param(63, marks=pytest.mark.long)])
+def test_real_receipts_stay_latin(reader: RapidOcr, count: int) -> None:
+    files = sorted(RECEIPTS.iterdir())[:count]
+    for file in files:
+        (found,) = read(reader, file.read_bytes())
+        assert found["script"] == "Latn", file.name
+        assert found["unread_script"] <= 0.05, file.name
+        assert found["unread_letters"] <= 0.05, file.name
+
+
+def test_columns_without_ink_do_not_count() -> None:
+    crop = np.full((48, 200, 3), 255, np.uint8)
+    assert ink_columns(crop) == 0
+    crop[10:40, 50:80] = 0
+    assert ink_columns(crop) == 30
+
+
+@has_fonts
+def test_the_recipe_renders_windows_of_every_class() -> None:
+    cut, classes = rendered(1, seed=5)
+    assert cut.shape[1:] == (HEIGHT, WIDTH)
+    assert set(classes.tolist()) == set(range(len(CLASSES)))
+    assert rendering.fonts("Latn", True)
+    assert not set(rendering.fonts("Latn", True)) & set(rendering.fonts("Latn", False))
