@@ -16,7 +16,7 @@ from actors.ocr.order.rows import Gap, Row
 
 #: Height of a strip between two blocks, in line heights, and in strips between lines: a typescript
 #: may be set with double spacing. A strip of the last height always parts blocks.
-_BLOCK_GAP, _BLOCK_STEP, _BLOCK_MOST = 0.35, 1.5, 1.8
+_BLOCK_GAP, _BLOCK_STEP, _BLOCK_MOST = 0.28, 1.5, 1.8
 #: Blocks of this many rows at an end of a column block may be headers, footers or headings.
 _FEW_ROWS = 2
 #: Headings above columns begin where their columns begin, to this many line heights.
