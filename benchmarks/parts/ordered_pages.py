@@ -185,6 +185,8 @@ def _price_list(seed: int) -> Sheet:
     page = Setter(seed)
     y = page.headline(page.top)
     for _ in range(page.chance.randint(2, 4)):
+        if y > page.bottom:
+            break
         page.sheet.line(page.left, y, page.texts.title(2))
         rows = page.chance.randint(3, 9)
         y = page.table(y + page.step, rows, [page.texts.goods, page.texts.price], "lr")

@@ -96,6 +96,8 @@ class Setter:
         width = (self.right - self.left) / len(fields)
         step = self.step * self.chance.choice((1, 1.2, 1.6))
         for _ in range(rows):
+            if y > self.bottom:
+                break
             cells = []
             for place, make in enumerate(fields):
                 text = self.fitting(make, width - self.sheet.size)
