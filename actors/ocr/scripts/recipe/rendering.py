@@ -195,7 +195,7 @@ def worn(page: Pixels, chance: random.Random) -> Pixels:
     return np.asarray(cv2.cvtColor(gray, cv2.COLOR_GRAY2BGR), np.uint8)
 
 
-def _slanted(page: Pixels, chance: random.Random) -> Pixels:
+def _slanted(page: MatLike, chance: random.Random) -> Pixels:
     """Sheared like italics, and turned by up to 1.5 degrees."""
     height, width = page.shape
     shear, rise = chance.uniform(-0.15, 0.25), chance.uniform(-0.026, 0.026)

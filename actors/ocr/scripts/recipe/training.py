@@ -13,6 +13,7 @@ import argparse
 import random
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -125,7 +126,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     chosen = parser.parse_args(arguments)
     torch.manual_seed(0)
     network = trained(*rendered(chosen.lines, seed=2), chosen.epochs)
-    np.savez(chosen.out, **network.stored())
+    arrays: dict[str, Any] = {**network.stored()}
+    np.savez(chosen.out, **arrays)
 
 
 if __name__ == "__main__":
