@@ -5,5 +5,6 @@ detection.py, ink.py            lines from a probability map; ink outside the li
 orientation.py                  the direction of a turned page
 packing.py, shapes.py           batches of line crops with little padding and few sizes
 engines.py, openvino_graphs.py  OpenVINO and ONNX Runtime behind one interface
+latin.py                        the characters of `alphabet: latin`
 paddle_models.py                the networks of rapidocr's wheel in PaddleOCR's layout
 """
