@@ -221,4 +221,6 @@ def test_provenance_names_engine_and_digests(reader: RapidOcr) -> None:
 def test_the_time_table_knows_the_steps(reader: RapidOcr) -> None:
     reader.seconds.clear()
     read(reader, [encoded(drawn(TEXTS[0]))])
-    assert set(reader.seconds) == {"decode", "detect", "crop", "ink", "recognise", "order"}
+    assert set(reader.seconds) == {
+        *("decode", "detect", "turn", "crop", "ink", "recognise", "scripts", "order")
+    }
