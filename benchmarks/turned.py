@@ -1,6 +1,6 @@
 """Turned pages: how many are found, how well they are read, and what looking for them costs.
 
-    python benchmarks/turned.py [PAGES_DIR] [--seed 500] [--out DIR]
+    python benchmarks/turned.py [PAGES_DIR] [--seed 500] [--every 1] [--out DIR]
 
 Input: pages of several kinds, rendered with Debian's fonts, and the images of PAGES_DIR, all
 upright. Each is turned by 0, 90, 180 and 270 degrees and read by `rapid_ocr`.
@@ -53,6 +53,7 @@ def main() -> None:
     arguments = _arguments()
     pages = [Page(page.kind, _file(page.pixels)) for page in rendered_pages(arguments.seed)]
     pages += [Page("real receipt", file.read_bytes()) for file in _images(arguments.pages)]
+    pages = pages[:: arguments.every]
     on, off = RapidOcr(RapidOcrConfig()), RapidOcr(RapidOcrConfig(turn_pages=False))
     found: list[dict[str, Any]] = []
     for page, row in zip(pages, _read(on, [page.file for page in pages]), strict=True):
@@ -73,6 +74,7 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("pages", type=Path, nargs="?")
     parser.add_argument("--seed", type=int, default=500)
+    parser.add_argument("--every", type=int, default=1, help="take every n-th page")
     parser.add_argument("--out", type=Path, default=HERE / "results")
     return parser.parse_args()
 
