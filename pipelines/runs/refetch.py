@@ -6,7 +6,7 @@ version does not have.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TypedDict
 
 import pyarrow as pa
@@ -23,13 +23,11 @@ from pipelines.sources.manifest import MANIFEST, ManifestRow
 class RowToFetch(ManifestRow, total=False):
     """The part of a finished row that names the page.
 
-    `width`, `height`: its size in the run. `rotation`: degrees clockwise by which its reader turned
-    it upright; None or missing: not at all.
+    `width`, `height`: its size in the run. Rows of pages may also have `rotation`, see `_turn_of`.
     """
 
     width: int | None
     height: int | None
-    rotation: int | None
 
 
 class RefetchedPage(TypedDict):
@@ -83,7 +81,7 @@ def _checked(page: PageFetched, row: RowToFetch) -> RefetchedPage:
     image, fault = page["image"], page["fetch_failure"]
     if image is None and fault is None:
         fault = failure(FailureKind.ENGINE_FAULT, "the renderer returned no image")
-    turn = row.get("rotation") or 0
+    turn = _turn_of(row)
     before = (row.get("width"), row.get("height"))
     now = turned_size((page["width"], page["height"]), turn)
     if fault is None and None not in before and before != now:
@@ -102,3 +100,9 @@ def _checked(page: PageFetched, row: RowToFetch) -> RefetchedPage:
         "height": now[1],
         "fetch_failure": fault,
     }
+
+
+def _turn_of(row: Mapping[str, object]) -> int:
+    """Degrees clockwise by which the page's reader turned it; images and older runs have none."""
+    turn = row.get("rotation")
+    return turn if isinstance(turn, int) else 0
