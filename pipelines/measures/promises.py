@@ -117,7 +117,8 @@ def _places(ordered: Floats, files: Ints) -> Ints:
 def _by_file(pages: Pages) -> tuple[Floats, Floats]:
     """(errors, characters) of each file, (files,) each."""
     _, file = np.unique(pages.files, return_inverse=True)
-    return np.bincount(file, pages.errors), np.bincount(file, pages.characters)
+    errors, characters = np.bincount(file, pages.errors), np.bincount(file, pages.characters)
+    return errors.astype(np.float64), characters.astype(np.float64)
 
 
 def promise_for(found: Sequence[Promise], target: float) -> Promise | None:
