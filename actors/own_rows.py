@@ -32,18 +32,13 @@ def only(name: str, reader: type[Actor[Any]]) -> type[Actor[Any]]:
         "reads": pa.schema([READER, *reader.reads]),
         "reader_name": name,
     }
-    return type(_class_name(name), (_Only,), members | _renamed(name, reader))
+    return type(reader.__name__, (_Only,), members | _renamed(name, reader))
 
 
 def first(name: str, reader: type[Actor[Any]]) -> type[Actor[Any]]:
     """`reader` for all rows, with `prefixed` names: its reading decides who reads a row again."""
     members = {"__doc__": f"{reader.__name__} for all rows.", "reads": reader.reads}
-    return type(_class_name(name), (_First,), members | _renamed(name, reader))
-
-
-def _class_name(name: str) -> str:
-    """RapidOcr for rapid_ocr: the name of the stage, whichever class reads."""
-    return "".join(part.capitalize() for part in name.split("_"))
+    return type(reader.__name__, (_First,), members | _renamed(name, reader))
 
 
 def _renamed(name: str, reader: type[Actor[Any]]) -> dict[str, Any]:

@@ -178,7 +178,9 @@ def finished(
         path = folder / f"{name}.png"
         path.write_bytes(one.png)
         rows.append({"row_id": number, "uri": str(path), "page": 1, "pages": 1, "kind": "png"})
-    chosen = config(reader=ROUTED, fetch={"check_version": False})
+    floors = {"tesseract": {"mean_score": 0.85}}  # as in configs/ocr_backfill/scripts.yaml
+    routing = {"floors": floors}
+    chosen = config(reader=ROUTED, fetch={"check_version": False}, routing=routing)
     table = pa.Table.from_pylist(rows, MANIFEST)
     out = ocr_backfill(chosen).run_here(table).to_pylist()
     return {Path(row["uri"]).stem: row for row in out}
