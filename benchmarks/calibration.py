@@ -1,7 +1,8 @@
 """Calibrated routing against a floor on the page's mean score, on held-out files.
 
     python benchmarks/calibration.py [--run DIR] [--pages DIR] [--truth DIR]
-        [--targets 0.01 0.02 0.03] [--repeats 20] [--seed 0] [--out DIR]
+        [--targets 0.01 0.02 0.03] [--confidence 0.9] [--splits 200] [--repeats 20] [--seed 0]
+        [--out DIR]
 
 Uses a finished OCR run, or runs OCR over --pages. Cross-validation by file: features, fit and floor
 are chosen on the training files of each fold, and its other files are judged. Intervals are 95 %,
@@ -9,7 +10,10 @@ from a bootstrap over files; a difference uses the same draws on both sides. Thr
 
 * at the same share of escalated pages: CER of the accepted pages, along both curves;
 * at the same CER: the largest accepted share of each curve, with its best floor;
-* as in use: both floors are chosen for a target on the training files.
+* as in use: both floors are chosen for a target on the training files, by the same upper bound.
+
+And whether promises hold: a calibration of a part of the files is judged on the others, in 200
+splits of the run's files into halves, and on simulated pages, whose law is known.
 """
 
 from __future__ import annotations
@@ -22,6 +26,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from parts.promises_kept import on_halves, on_simulated, promise_lines
 from parts.report import head, result_stem, table, write
 
 from pipelines.calibration.held_out import (
@@ -34,7 +39,7 @@ from pipelines.calibration.held_out import (
     shares,
     with_other_rules,
 )
-from pipelines.calibration.pages import FOLDS, Report, calibrate, shown
+from pipelines.calibration.pages import CONFIDENCE, FOLDS, Report, calibrate, shown
 from pipelines.calibration.plot import draw
 from pipelines.calibration.sample import Sample, read_samples
 from pipelines.measures.intervals import Interval
@@ -44,6 +49,7 @@ from pipelines.truth.page_files import read_truth
 
 HERE = Path(__file__).parent
 RECEIPTS = HERE.parent.parent / "shared/data/receipts"
+SIMULATED_FILES = (60, 200)  #: files of the simulated samples
 #: Cross-validation does not correct for choices that were made on the whole sample.
 TRIED = (
     "Caution: features, penalty, folds and model were chosen on these very receipts, by curve mean "
@@ -61,7 +67,13 @@ def main() -> None:
     (engine,) = samples.by_engine
     sample = samples.by_engine[engine]
     reports = [
-        calibrate(sample, target, seed=arguments.seed, repeats=arguments.repeats)
+        calibrate(
+            sample,
+            target,
+            confidence=arguments.confidence,
+            seed=arguments.seed,
+            repeats=arguments.repeats,
+        )
         for target in arguments.targets
     ]
     drawn = curves(reports[0])  # estimates do not depend on the target
@@ -80,6 +92,8 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--pages", type=Path, default=RECEIPTS / "images")
     parser.add_argument("--truth", type=Path, default=RECEIPTS / "truth")
     parser.add_argument("--targets", type=float, nargs="+", default=[0.01, 0.02, 0.03])
+    parser.add_argument("--confidence", type=float, default=CONFIDENCE)
+    parser.add_argument("--splits", type=int, default=200, help="splits that judge promises")
     parser.add_argument("--repeats", type=int, default=20, help="repeats of the cross-validation")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, default=HERE / "results")
@@ -117,12 +131,25 @@ def _report(
             }
             for share in SHARES[::-1]
         ],
+        "confidence": arguments.confidence,
+        "cer": made.kind_of_cer(),
+        "promises": [one.model_dump() for one in made.promises],
+        "kept": _kept(sample, arguments),
         "at_cer": [_at_cer(one) for one in reports],
         "floors": [_floors(one) for one in reports],
         "reliability": [
             {"expected": round(one.expected, 5), "true": _figure(one.observed), "pages": one.pages}
             for one in reliability(reports[0])
         ],
+    }
+
+
+def _kept(sample: Sample, arguments: argparse.Namespace) -> dict[str, list[dict[str, Any]]]:
+    """How often promises hold on files that did not calibrate them."""
+    asked = (arguments.targets, arguments.confidence, arguments.splits, arguments.seed)
+    return {
+        "this sample": on_halves(sample, *asked),
+        "simulated": [row for files in SIMULATED_FILES for row in on_simulated(files, *asked)],
     }
 
 
@@ -181,6 +208,10 @@ def _lines(report: dict[str, Any], stem: str) -> list[str]:
         "## Pages accepted at the same CER",
         "",
         *_by_cer(report["at_cer"]),
+        "",
+        "## Promises",
+        "",
+        *promise_lines(report),
         "",
         "## Floors chosen for a target on other files",
         "",

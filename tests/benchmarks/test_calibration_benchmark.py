@@ -17,7 +17,7 @@ def test_both_curves_and_all_three_comparisons_are_written(tmp_path: Path) -> No
     labelled_run(tmp_path, 30)
     script = ROOT / "benchmarks/calibration.py"
     inputs = ["--run", "run", "--truth", "truth", "--out", "."]
-    options = ["--targets", "0.01", "0.02", "--repeats", "1"]
+    options = ["--targets", "0.01", "0.02", "--repeats", "1", "--splits", "2"]
     argv = [sys.executable, str(script), *inputs, *options]
     done = subprocess.run(argv, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
@@ -29,7 +29,10 @@ def test_both_curves_and_all_three_comparisons_are_written(tmp_path: Path) -> No
         assert abs(naive - ours - saved) < 2e-5
         assert one["saved"][1] <= saved <= one["saved"][2]
     assert [one["cer"] for one in report["at_cer"]] == [0.01, 0.02]
-    assert report["floors"][1]["calibrated"]["share"][0] > 0.3
+    rows = report["kept"]["this sample"] + report["kept"]["simulated"]
+    assert [one["files"] for one in rows] == [15, 15, 60, 60, 200, 200]
+    promised = [one["promised_cer"] for one in report["promises"]]
+    assert promised == sorted(promised)
     assert Image.open(written.with_suffix(".png")).size == (1500, 675)
     text = written.with_suffix(".md").read_text()
     assert "## Pages accepted at the same CER" in text
