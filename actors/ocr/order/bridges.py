@@ -12,9 +12,9 @@ from actors.ocr.order.rows import Gap, Row
 #: Rows above and below a joined line in which its gutter must be; least width of the gutter, and of
 #: the text on both sides of it, in line heights.
 _NEAR, _GUTTER, _TEXT = 6, 0.1, 4.0
-#: For a line to be cut into two: rows near it with its gutter, and least width of its parts and of
-#: these rows' lines, in line heights.
-_SHARED, _WIDE = 3, 5.0
+#: For lines to be cut into two: rows whose right lines begin at the same place, to `_SAME` line
+#: heights; width of the strip that is searched for the gutter, and of the parts of a line.
+_SHARED, _SAME, _STRIP, _WIDE = 4, 0.25, 0.7, 5.0
 #: A line that is higher, in line heights, is a headline.
 _HIGH = 1.25
 #: A box may also reach into the gutter, and beyond it by this many line heights.
@@ -42,35 +42,32 @@ def without_bridges(rows: Sequence[Row]) -> list[Row]:
 
 
 def joined(rows: Sequence[Row]) -> dict[int, Gap]:
-    """Index and gutter of each joined line between lines of two wide columns.
+    """Index and gutter of each line that may be joined, with the gutter that most rows share.
 
-    Wide means columns of prose: a cell that spans two columns of a table is no joined line.
+    Where it ends is where the lines of the right column begin. Its pixels must tell whether a line
+    is joined: it may be a line across the page, or a cell across columns of a table.
     """
     if not rows:
         return {}
     height = median_height([box for row in rows for box in row])
-    gutters = [_gutters(row, height, _WIDE * height) for row in rows]
-    found: dict[int, Gap] = {}
-    for place, row in enumerate(rows):
-        near = [*gutters[max(0, place - _NEAR) : place], *gutters[place + 1 : place + 1 + _NEAR]]
-        for box in row:
-            if box.width < 2 * _WIDE * height or box.height > _HIGH * height:
-                continue
-            inside = [
-                gap
-                for gaps in near
-                for gap in gaps
-                if box.x0 + _WIDE * height < gap[0] and gap[1] < box.x1 - _WIDE * height
-            ]
-            end = min((gap[1] for gap in inside), default=0.0)
-            same = [gap for gap in inside if gap[0] < end]
-            if len(same) >= _SHARED:
-                found[box.index] = max(gap[0] for gap in same), end
-    return found
+    ends = sorted(gap[1] for row in rows for gap in _gutters(row, height))
+    near = [sum(abs(other - end) < _SAME * height for other in ends) for end in ends]
+    if not near or max(near) < _SHARED:
+        return {}
+    end = ends[near.index(max(near))]
+    start = end - _STRIP * height
+    return {
+        box.index: (start, end)
+        for row in rows
+        for box in row
+        if box.height <= _HIGH * height
+        and box.x0 < start - _WIDE * height
+        and box.x1 > end + _WIDE * height
+    }
 
 
-def _gutters(row: Row, height: float, width: float = 0.0) -> list[Gap]:
-    gaps = [(a.x1, b.x0) for a, b in pairwise(row) if min(a.width, b.width) >= width]
+def _gutters(row: Row, height: float) -> list[Gap]:
+    gaps = [(a.x1, b.x0) for a, b in pairwise(row)]
     return [gap for gap in gaps if gap[1] - gap[0] >= _GUTTER * height]
 
 

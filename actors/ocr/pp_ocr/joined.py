@@ -15,20 +15,26 @@ from actors.ocr.pp_ocr.detection import Image, straight_crop
 _BLANK = 0.3
 #: Least width of the blank strip in line heights; blanks between words are about 0.2 wide.
 _LEAST = 0.3
+#: Lines across the gutter that must have the strip: number, and share.
+_FEW, _MOST = 3, 0.7
 
 
 def parted(page: Image, quads: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
     """The quads (N, 4, 2) of a page's lines, two for each joined line.
 
-    A joined line has a blank strip where the rows above and below it have the gutter.
+    Joined lines have a blank strip where other rows have the gutter. If few of the lines across the
+    gutter have one, these are blanks between words, and no line is cut.
     """
     boxes = upright(quads, None)
     gutters = joined(rows_of(boxes))
     if not gutters:
         return quads
+    strips = {i: _strip(page, quads[i], boxes[i], gutter) for i, gutter in gutters.items()}
+    if sum(strip is not None for strip in strips.values()) < max(_FEW, _MOST * len(strips)):
+        return quads
     found = list[npt.NDArray[np.float32]]()
-    for box, quad in zip(boxes, quads, strict=True):
-        strip = _strip(page, quad, box, gutters[box.index]) if box.index in gutters else None
+    for place, quad in enumerate(quads):
+        strip = strips.get(place)
         found += [quad] if strip is None else [_part(quad, 0.0, strip[0]), _part(quad, strip[1], 1)]
     return np.array(found, np.float32)
 
