@@ -40,6 +40,8 @@ _CERTAIN = 0.5
 _TRUST, _FEW = 3.0, 3
 #: Of Vietnamese lines, one in three has no mark that PP-OCRv6 reads; of English lines, all.
 _WITHOUT_MARKS = 0.4
+#: Latin letters that are worth one of Han or kana.
+_LETTERS_OF_HAN = 2
 #: Lines with kana in proportion to lines of Han alone from which a page is Japanese.
 _SOME_KANA = 0.1
 
@@ -95,7 +97,9 @@ class Scripts:
         shares = _posterior(likelihood, _proportions(likelihood, widths[chosen]))
         shares[marks[chosen]] = [name == NONE for name in CLASSES]
         classes = _everywhere(shares, chosen, suspect)
-        return self._judged(classes, widths, texts, float(unread.sum() / max(ink.sum(), 1)))
+        # Han that was read weakly on a Latin page is a damaged letter.
+        trusted = ["" if one else text for one, text in zip(suspect, texts, strict=True)]
+        return self._judged(classes, widths, trusted, float(unread.sum() / max(ink.sum(), 1)))
 
     def _classified(self, crops: Sequence[Image], chosen: npt.NDArray[np.int64]) -> Doubles:
         """Log likelihoods (chosen, CLASSES) of lines, up to a constant of each line."""
@@ -110,7 +114,7 @@ class Scripts:
     def _judged(
         self, classes: Doubles, widths: Doubles, texts: Sequence[str], unread_ink: float
     ) -> PageScripts:
-        """`classes`: shares (lines, CLASSES) of each line's letters."""
+        """`classes`: shares (lines, CLASSES) of each line; `texts`: "" for suspect lines."""
         unread = (widths / widths.sum()) @ classes * self._unreadable
         best = [CLASSES[place] for place in classes.argmax(axis=1)]
         lines = [_code(name, text) for name, text in zip(best, texts, strict=True)]
@@ -188,14 +192,16 @@ def _is_han(char: str) -> bool:
 
 
 def _code(name: str, text: str) -> str | None:
-    """ISO 15924 code of a line of a class, with the text that was read."""
-    if name == NONE or (name in ("Latn", VIETNAMESE) and not any(map(str.isalpha, text))):
-        return None
-    if name == VIETNAMESE:
-        return "Latn"
-    if name == "Hani" and any(_is_kana(char) for char in text):
-        return "Jpan"
-    return name
+    """ISO 15924 code of a line of a class: between Latin and Han, by a well read text.
+
+    A suspect line has the text "", and the script of its class.
+    """
+    if name not in ("Latn", VIETNAMESE, "Hani"):
+        return None if name == NONE else name
+    han, latin = _count(text, _is_han), _count(text, _is_latin)
+    if han * _LETTERS_OF_HAN > latin or (name == "Hani" and not latin):
+        return "Jpan" if any(map(_is_kana, text)) else "Hani"
+    return "Latn" if not text or any(map(str.isalpha, text)) else None
 
 
 def _is_kana(char: str) -> bool:
