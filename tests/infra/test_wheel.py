@@ -40,7 +40,7 @@ def test_every_module_and_template_is_in_it(wheel: Path) -> None:
         str(path.relative_to(REPOSITORY))
         for top in _TOPS
         for path in (REPOSITORY / top).rglob("*")
-        if path.suffix in (".py", ".j2", ".css", ".js") and "__pycache__" not in path.parts
+        if path.suffix in (".py", ".j2", ".css", ".js", ".npz") and "__pycache__" not in path.parts
     }
     assert len(modules) > 300
     assert modules - inside == set()
