@@ -166,7 +166,14 @@ def test_readings_are_joined_whatever_each_reader_writes() -> None:
         if rider.step and rider.step.name == "join_readings"
     ]
     settings = next(r.settings for s in flow.stages for r in s.then if r.step is join)
-    line = {"text": "x", "score": 0.5, "polygon": [0.0] * 8, "row": 1, "column": 0, "script": "Latn"}
+    line = {
+        "text": "x",
+        "score": 0.5,
+        "polygon": [0.0] * 8,
+        "row": 1,
+        "column": 0,
+        "script": "Latn",
+    }
     filled = {"rapid_ocr.ocr_lines": [[line], None, None], "surya.ocr_lines": [None, [], None]}
     fault = {"kind": "CORRUPT_IMAGE", "message": "m"}
     filled["paddle_ocr.ocr_failure"] = [None, None, fault]
