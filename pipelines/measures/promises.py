@@ -24,7 +24,6 @@ from math import ceil, inf
 
 import numpy as np
 from pydantic import Field
-from scipy.stats import t as student
 
 from actors.contract import Settings
 from pipelines.measures.intervals import Floats, Ints, Pages
@@ -56,6 +55,9 @@ def upper_bound(errors: Floats, characters: Floats, confidence: float) -> float:
     """
     if len(errors) < 2:
         return inf
+    # Imported late: workers load calibrations, and the environments of engines have no SciPy.
+    from scipy.stats import t as student
+
     worst = int(np.argmax(errors - errors.sum() / characters.sum() * characters))
     errors, characters = np.append(errors, errors[worst]), np.append(characters, characters[worst])
     count, total = len(errors), characters.sum()

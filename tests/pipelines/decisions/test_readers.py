@@ -177,6 +177,7 @@ def test_readings_are_joined_whatever_each_reader_writes() -> None:
     filled = {"rapid_ocr.ocr_lines": [[line], None, None], "surya.ocr_lines": [None, [], None]}
     fault = {"kind": "CORRUPT_IMAGE", "message": "m"}
     filled["paddle_ocr.ocr_failure"] = [None, None, fault]
+    filled["reader"] = ["rapid_ocr", "surya", "paddle_ocr"]
     columns = {
         field.name: pa.array(filled.get(field.name, [None] * 3), field.type) for field in join.reads
     }
