@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import signal
 import sys
@@ -22,6 +23,7 @@ def interrupt_on_signals() -> None:
     installs its own handlers. Without this function the server would outlive the command and keep
     its port. An ignored SIGHUP stays ignored: `nohup` asks for that.
     """
+    atexit.register(_handle, signal.SIG_IGN)  # called early, so it runs last
     _handle(signal.default_int_handler)
 
 
@@ -46,6 +48,7 @@ def stop_on_signals() -> Stop:
 
 
 def _handle(handler: object) -> None:
+    """Set the handler. Python's end replaces all but SIG_IGN by the default, which kills."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:
             signal.signal(number, handler)  # type: ignore[arg-type]

@@ -174,6 +174,22 @@ def test_a_signal_while_the_source_is_listed(tmp_path: Path, number: int) -> Non
     assert left_of(process.pid, []) == []
 
 
+@pytest.mark.parametrize("number", [INT, TERM, HUP])
+def test_a_signal_while_python_ends_does_not_change_the_exit_code(number: int) -> None:
+    code = (
+        "import os\n"
+        "from jobs.console.signals import end_interrupted, interrupt_on_signals\n"
+        "class Last:\n"
+        "    def __del__(self, kill=os.kill, me=os.getpid()):\n"
+        f"        kill(me, {int(number)})\n"
+        "last = Last()\n"
+        "interrupt_on_signals()\n"
+        "end_interrupted()"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (130, f"{STOPPED_BEFORE}\n")
+
+
 def test_nohup_is_respected_and_a_background_job_hears_ctrl_c() -> None:
     """A shell ignores SIGINT for `COMMAND &`; nohup ignores SIGHUP."""
     probe = (
