@@ -201,7 +201,7 @@ def main() -> None:
     signals.interrupt_on_signals()
     try:
         _reported()
-    except SystemExit as end:
+    except (SystemExit, KeyboardInterrupt) as end:
         signals.end_as(end)
 
 

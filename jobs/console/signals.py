@@ -14,17 +14,33 @@ from pipelines.engine.stopping import EXIT_CODE, Stop, Stopped, end_now
 
 #: Exit code of a command whose output nobody reads any more, as a shell reports SIGPIPE.
 _NO_READER = 141
+_INTERRUPTED = "Stopped. Start the same command again to go on.\n"
+
+#: Whether the message is out. Another signal can come while the first ends the process.
+_said = False
 
 
 def interrupt_on_signals() -> None:
     """SIGINT (Ctrl-C), SIGTERM and SIGHUP raise KeyboardInterrupt in the main thread.
 
+    A second one ends the process, because it may hit code that handles the first.
     A shell starts background commands (`nightjar serve vlm FILE &`) with SIGINT ignored, and Ray
     installs its own handlers. Without this function the server would outlive the command and keep
     its port. An ignored SIGHUP stays ignored: `nohup` asks for that.
     """
+    global _said
+    _said, asked = False, False
+
+    def handle(*_: object) -> None:
+        nonlocal asked
+        if asked:
+            _say(_INTERRUPTED)
+            end_now()
+        asked = True
+        raise KeyboardInterrupt
+
     atexit.register(_handle, signal.SIG_IGN)  # called early, so it runs last
-    _handle(signal.default_int_handler)
+    _handle(handle)
 
 
 def stop_on_signals() -> Stop:
@@ -66,29 +82,39 @@ def leave(name: str | None) -> NoReturn:
 def end_interrupted() -> NoReturn:
     """End a command other than a run after KeyboardInterrupt, with a message."""
     _handle(lambda *_: os._exit(EXIT_CODE))  # another signal must not interrupt Python's end
-    _say("Stopped. Start the same command again to go on.\n")
+    _say(_INTERRUPTED)
     end_flushed(EXIT_CODE)
 
 
 def _say(text: str) -> None:
+    global _said
+    if _said:
+        return
+    _said = True
     with suppress(OSError):  # the terminal is gone
         os.write(sys.stderr.fileno(), text.encode())
 
 
-def end_as(end: SystemExit) -> NoReturn:
+def end_as(end: SystemExit | KeyboardInterrupt) -> NoReturn:
     """End the command as Typer decided, but not in silence after a signal.
 
     Typer turns KeyboardInterrupt into exit code 130; Rich and Typer turn EPIPE into 1.
     """
+    if isinstance(end, KeyboardInterrupt):
+        _end_stopped(end)
     reason = end.__context__
     if isinstance(reason, BrokenPipeError):
         end_flushed(_NO_READER)
     stopped = reason.__cause__ if reason else None
+    if isinstance(stopped, KeyboardInterrupt):
+        _end_stopped(stopped)
+    end_flushed(end.code)
+
+
+def _end_stopped(stopped: KeyboardInterrupt) -> NoReturn:
     if isinstance(stopped, Stopped):
         leave(str(stopped))
-    if isinstance(stopped, KeyboardInterrupt):
-        end_interrupted()
-    end_flushed(end.code)
+    end_interrupted()
 
 
 def end_flushed(code: int | str | None) -> NoReturn:

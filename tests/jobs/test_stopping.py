@@ -190,6 +190,21 @@ def test_a_signal_while_python_ends_does_not_change_the_exit_code(number: int) -
     assert (done.returncode, done.stderr) == (130, f"{STOPPED_BEFORE}\n")
 
 
+@pytest.mark.parametrize("number", [INT, TERM, HUP])
+def test_a_second_signal_ends_a_command_that_handles_the_first(number: int) -> None:
+    code = (
+        "import os, signal\n"
+        "from jobs.console.signals import interrupt_on_signals\n"
+        "interrupt_on_signals()\n"
+        "try:\n"
+        "    os.kill(os.getpid(), signal.SIGINT)\n"
+        "finally:\n"
+        f"    os.kill(os.getpid(), {int(number)})\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (130, f"{STOPPED_BEFORE}\n")
+
+
 def test_nohup_is_respected_and_a_background_job_hears_ctrl_c() -> None:
     """A shell ignores SIGINT for `COMMAND &`; nohup ignores SIGHUP."""
     probe = (
