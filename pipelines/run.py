@@ -11,7 +11,7 @@ import secrets
 import sys
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -29,8 +29,9 @@ from pipelines.runs.damaged import check
 from pipelines.runs.directory import RunDir
 from pipelines.runs.retrying import Retried, owe_again
 from pipelines.runs.session import Session, StageRecord, now
-from pipelines.runs.shards import owed, totals
+from pipelines.runs.shards import open_shard, owed, totals
 from pipelines.runs.store import Record
+from pipelines.runs.versions import changed_columns
 from pipelines.secrets import masked, sealed
 from pipelines.sources.listing import reaches
 from pipelines.sources.manifest import (
@@ -78,6 +79,7 @@ class Run:
             lost = self._set_torn_record_aside()
             begun = self.directory.record.exists() and self._has_begun()
             if begun:
+                self._check_same_columns()
                 self._check_same_results()
             self.directory.create()
             if not begun:
@@ -116,6 +118,19 @@ class Run:
                 f"run_dir {path} is inside source {source}: the next run would read its own output",
                 "set run_dir to a folder outside the source",
             )
+
+    def _check_same_columns(self) -> None:
+        """Shards with different columns cannot be read together. Raises RunConflict."""
+        with suppress(IndexError, RunDamaged):  # no shard; a damaged one is set aside later
+            schema = open_shard(self.directory.shard_files()[0]).schema_arrow
+            changed = list(changed_columns(schema, self.job.flow(self.config).schema))
+            if changed:
+                raise RunConflict(
+                    f"{self.directory.path} has rows of another version, with other columns:\n"
+                    + "\n".join(f"  {line}" for line in changed),
+                    "go on with the version that began it (run.json names it), or start a new run "
+                    "directory with --new",
+                )
 
     def _check_same_results(self) -> None:
         record = self.directory.read_record()

@@ -99,8 +99,8 @@ class RoutingConfig(Settings):
 
     floors: dict[str, Floors] = Field(
         default_factory=dict,
-        description="engine name (rapid_ocr, paddle_ocr, surya, tesseract) -> its floors; an engine that is "
-        "not named has the default floors",
+        description="engine (rapid_ocr, paddle_ocr, surya, tesseract) -> its floors; an engine "
+        "that is not named has the default floors",
     )
     accept: Accept | None = Field(
         None,
