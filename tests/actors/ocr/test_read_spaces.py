@@ -49,7 +49,7 @@ def test_both_engines_give_the_same_evidence() -> None:
     assert len(same) > 0.5 * len(ours)  # OpenVINO rounds to bf16 on some CPUs
     for a, b in same:
         assert spaced(a.read, a.columns, a.odds) == spaced(b.read, b.columns, b.odds)
-        assert np.abs(a.odds - b.odds).mean() < 1
+        assert np.abs(a.odds - b.odds).mean() < 3
 
 
 def test_words_of_the_sample_documents_stand_apart() -> None:
