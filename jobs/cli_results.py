@@ -90,44 +90,53 @@ def export(
     job.command(Terminal(), run_dir, out, asked, everything=everything, candidates=candidates)
 
 
+#: Options of `calibrate`.
+CalibrationTruth = Annotated[
+    str,
+    typer.Option(
+        "--truth",
+        help="pages: true texts, a folder or file; labels: COCO JSON; both: the word reviewed, "
+        "or Parquet of reviewed rows",
+    ),
+]
+TargetCer = Annotated[
+    float | None,
+    typer.Option(
+        min=0,
+        max=1,
+        help="pages: CER of all accepted pages together that is promised, with blanks or "
+        "without as --cer says; default: 0.02",
+    ),
+]
+Confidence = Annotated[
+    float | None,
+    typer.Option(
+        min=0.5, max=0.999, help="pages: probability that the promise holds; default: 0.9"
+    ),
+]
+KindOfCer = Annotated[
+    Literal["auto", "with-blanks", "without-blanks"] | None,
+    typer.Option(
+        help="pages: whether a run of white space counts as a character. auto, the default: it "
+        "does, unless the blanks of some truth are not reliable, such as SROIE's"
+    ),
+]
+TargetPrecision = Annotated[
+    float | None, typer.Option(min=0, max=1, help="labels; default: best F1")
+]
+CalibrationFile = Annotated[
+    Path | None, typer.Option("--out", help="default: RUN/calibration/ENGINE.json")
+]
+
+
 def calibrate(
     run_dir: RunDirectory,
-    truth: Annotated[
-        str,
-        typer.Option(
-            "--truth",
-            help="pages: true texts, a folder or file; labels: COCO JSON; both: the word reviewed, "
-            "or Parquet of reviewed rows",
-        ),
-    ],
-    target_cer: Annotated[
-        float | None,
-        typer.Option(
-            min=0,
-            max=1,
-            help="pages: CER of all accepted pages together that is promised, with blanks or "
-            "without as --cer says; default: 0.02",
-        ),
-    ] = None,
-    confidence: Annotated[
-        float | None,
-        typer.Option(
-            min=0.5, max=0.999, help="pages: probability that the promise holds; default: 0.9"
-        ),
-    ] = None,
-    cer: Annotated[
-        Literal["auto", "with-blanks", "without-blanks"] | None,
-        typer.Option(
-            help="pages: whether a run of white space counts as a character. auto, the default: it "
-            "does, unless the blanks of some truth are not reliable, such as SROIE's"
-        ),
-    ] = None,
-    target_precision: Annotated[
-        float | None, typer.Option(min=0, max=1, help="labels; default: best F1")
-    ] = None,
-    out: Annotated[
-        Path | None, typer.Option("--out", help="default: RUN/calibration/ENGINE.json")
-    ] = None,
+    truth: CalibrationTruth,
+    target_cer: TargetCer = None,
+    confidence: Confidence = None,
+    cer: KindOfCer = None,
+    target_precision: TargetPrecision = None,
+    out: CalibrationFile = None,
     language: Annotated[str | None, typer.Option(help="of the pages, for the record")] = None,
     seed: Annotated[int, typer.Option(min=0, help="of the folds and of the bootstrap")] = 0,
 ) -> None:

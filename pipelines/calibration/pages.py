@@ -106,34 +106,40 @@ def calibrate(
 
     Raises ConfigError with fewer files.
     """
-    files = len(np.unique(sample.pages.files))
-    _refuse_few(files, sample.engine)
+    _refuse_few(sample)
     repeats = repeats or (5 if len(sample) <= 300 else 2)
     trial = _trial(sample, (target, confidence), seed, repeats, on_fold)
     chosen = choose(sample, np.arange(len(sample)), target, confidence, seed)
-    calibration = Calibration(
+    calibration = _calibration(sample, chosen, _held_out(sample, trial, seed), confidence, language)
+    return Report(calibration, sample, trial, seed, tuple(_warnings(calibration, sample)))
+
+
+def _calibration(
+    sample: Sample, chosen: Chosen, held_out: HeldOut, confidence: float, language: str | None
+) -> Calibration:
+    return Calibration(
         **chosen.model.model_dump(),
         engine=sample.engine,
         language=language,
         counts_blanks=sample.counts_blanks,
         confidence=confidence,
         promises=chosen.promises,
-        target_cer=target,
+        target_cer=chosen.target,
         floor=chosen.floor,
         pages=len(sample),
-        files=files,
+        files=sample.files,
         sample_lines=len(sample.seen.scores),
         characters=int(sample.pages.characters.sum()),
-        held_out=_held_out(sample, trial, seed),
+        held_out=held_out,
         created=datetime.now(UTC).isoformat(timespec="seconds"),
     )
-    return Report(calibration, sample, trial, seed, tuple(_warnings(calibration, sample)))
 
 
-def _refuse_few(files: int, engine: str) -> None:
-    if files < FEWEST:
+def _refuse_few(sample: Sample) -> None:
+    if sample.files < FEWEST:
         raise ConfigError(
-            f"{files} files with truth were read by {engine}: too few to cross-validate",
+            f"{sample.files} files with truth were read by {sample.engine}: too few to "
+            "cross-validate",
             f"label {FEWEST} files or more; figures mean something from {ENOUGH} files on",
         )
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -83,6 +83,11 @@ class Sample:
     def __len__(self) -> int:
         return len(self.evidence)
 
+    @property
+    def files(self) -> int:
+        """Number of files."""
+        return len(np.unique(self.pages.files))
+
     def features(self, model: LineModel | None, pages: Ints) -> Floats:
         """Feature values, (pages, len(FEATURES)) float64; NaN: not measured."""
         found = self._without_model[pages]
@@ -144,18 +149,7 @@ def read_samples(
     keys = ("row_id", "uri", "page", "pages")
     matched = match([r for b in iter_rows(run, keys) for r in b.to_pylist()], truths)
     wanted = {row["row_id"]: truth for row, truth in matched.pairs}
-    left_out: Counter[str] = Counter()
-    kept: dict[str, list[tuple[FinishedPage, PageTruth]]] = defaultdict(list)
-    for batch in iter_rows(run, columns):
-        rows: list[FinishedPage] = batch.to_pylist()
-        for row in rows:
-            if row["row_id"] not in wanted:
-                continue
-            truth = wanted[row["row_id"]]
-            if why := _unfit(row, truth, needs_blanks=blanks is True):
-                left_out[why] += 1
-            else:
-                kept[_reader(row).split()[0]].append((row, truth))
+    kept, left_out = _sorted_out(run, columns, wanted, needs_blanks=blanks is True)
     if not kept:
         shown = ", ".join(f"{count} {why}" for why, count in left_out.items())
         raise ConfigError(
@@ -169,6 +163,25 @@ def read_samples(
         for engine, pairs in sorted(kept.items())
     }
     return Samples(samples, matched, left_out)
+
+
+def _sorted_out(
+    run: RunDir, columns: Sequence[str], wanted: Mapping[int, PageTruth], *, needs_blanks: bool
+) -> tuple[dict[str, list[tuple[FinishedPage, PageTruth]]], Counter[str]]:
+    """The pages with truth of each engine, and the reasons of those left out."""
+    left_out: Counter[str] = Counter()
+    kept: dict[str, list[tuple[FinishedPage, PageTruth]]] = defaultdict(list)
+    for batch in iter_rows(run, columns):
+        rows: list[FinishedPage] = batch.to_pylist()
+        for row in rows:
+            if row["row_id"] not in wanted:
+                continue
+            truth = wanted[row["row_id"]]
+            if why := _unfit(row, truth, needs_blanks=needs_blanks):
+                left_out[why] += 1
+            else:
+                kept[_reader(row).split()[0]].append((row, truth))
+    return kept, left_out
 
 
 def _columns(run: RunDir) -> tuple[str, ...]:

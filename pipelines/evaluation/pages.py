@@ -115,12 +115,7 @@ def evaluate_text(
     check_pages(run)
     slicing = Slicing(run, ("outcome", *slices), metadata)
     truths = _useful(page_truths(run, read_truths(run, truth)), truth)
-    table = _Table()
-    for row in _rows(run, (*text_columns(run), *slicing.columns)):
-        known = truths.by_id.get(row["row_id"])
-        if known is not None:
-            slicing.add(row)
-            table.add(row, found_on(cast(FinishedPage, row), known))
+    table = _compared(run, truths, slicing)
     parts = slicing.slices()
     figures = Figures(table.found, table.uris, seed)
     return TextEvaluation(
@@ -139,6 +134,17 @@ def evaluate_text(
         page_cers_without_blanks=_ascending(one.characters.cer for one in table.found),
         warnings=tuple(_warnings(truths, len(table.uris))),
     )
+
+
+def _compared(run: RunDir, truths: PageTruths, slicing: Slicing) -> _Table:
+    """The pages with truth; adds each of them to the slices."""
+    table = _Table()
+    for row in _rows(run, (*text_columns(run), *slicing.columns)):
+        known = truths.by_id.get(row["row_id"])
+        if known is not None:
+            slicing.add(row)
+            table.add(row, found_on(cast(FinishedPage, row), known))
+    return table
 
 
 def _ascending(rates: Iterable[float | None]) -> tuple[float, ...]:
