@@ -18,8 +18,8 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+from parts.pages.script_pages import LANGUAGES, Language, Page, missing, page
 from parts.report import head, result_stem, table, write
-from parts.script_pages import LANGUAGES, Language, Page, missing, page
 from rapidfuzz.distance import Levenshtein
 
 from actors.ocr.rapid_ocr import RapidOcr, RapidOcrConfig

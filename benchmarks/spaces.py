@@ -2,7 +2,7 @@
 
     python benchmarks/spaces.py [--pages 60] [--first 60] [--out DIR]
 
-The pages are drawn from free fonts (parts/word_pages.py, the half `judge`): the coefficients in
+The pages are drawn from free fonts (parts/pages/word_pages.py, half `judge`): the coefficients in
 actors/ocr/pp_ocr/spaces.py were fitted on other fonts, texts and forms. Lost and invented blanks
 are counted in lines whose letters are right, word errors (jiwer) in all lines. Takes 2 s a page.
 """
@@ -17,9 +17,9 @@ from pathlib import Path
 from typing import Any
 
 import jiwer
+from parts.pages.spaced_lines import ReadLine, blanks, lines_of, networks
+from parts.pages.word_pages import page
 from parts.report import head, result_stem, table, write
-from parts.spaced_lines import ReadLine, blanks, lines_of, networks
-from parts.word_pages import page
 
 from actors.ocr.pp_ocr.spaces import spaced
 

@@ -24,8 +24,8 @@ import cv2
 import numpy as np
 import pyarrow as pa
 from cv2.typing import MatLike
+from parts.pages.turned_pages import rendered_pages
 from parts.report import head, result_stem, table, write
-from parts.turned_pages import rendered_pages
 from rapidfuzz.distance import Levenshtein
 
 from actors.images.turning import turned

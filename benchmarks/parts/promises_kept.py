@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from parts.pages.simulated_pages import simulated
 from parts.report import table
-from parts.simulated_pages import simulated
 from pipelines.calibration.fit import estimates
 from pipelines.calibration.pages import choose
 from pipelines.calibration.sample import Sample

@@ -3,7 +3,7 @@
     python configs/samples/fit_spaces.py [--pages 140]
 
 Logistic regression by Newton's method on all gaps between characters of lines whose letters are
-right. The pages are drawn from free fonts (benchmarks/parts/word_pages.py, the half `choose`);
+right. The pages are drawn from free fonts (benchmarks/parts/pages/word_pages.py, half `choose`);
 benchmarks/spaces.py measures on the other half. Takes 2 s a page.
 """
 
@@ -37,8 +37,8 @@ def fitted(evidence: Floats, blank: npt.NDArray[np.bool_]) -> tuple[Floats, floa
 
 def main(pages: int) -> None:
     """Fit, and print the coefficients for spaces.py."""
-    from parts.spaced_lines import blanks, lines_of, networks
-    from parts.word_pages import page
+    from parts.pages.spaced_lines import blanks, lines_of, networks
+    from parts.pages.word_pages import page
 
     from actors.ocr.pp_ocr.spaces import NAMES, gaps_of
 

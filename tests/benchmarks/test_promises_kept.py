@@ -7,8 +7,8 @@ from pathlib import Path
 
 sys.path.append(str(Path(__file__).parents[2] / "benchmarks"))
 
+from parts.pages.simulated_pages import simulated
 from parts.promises_kept import on_halves, on_simulated
-from parts.simulated_pages import simulated
 
 
 def test_promises_of_small_samples_hold_on_other_files() -> None:

@@ -11,9 +11,9 @@ import pytest
 sys.path.append(str(Path(__file__).parents[2] / "benchmarks"))
 
 import reading_order
-from parts.ordered_pages import KINDS, page
-from parts.page_setter import JUDGE_FONTS, JUDGE_SEED
-from parts.page_sheet import CJK, FONTS
+from parts.pages.ordered_pages import KINDS, page
+from parts.pages.page_setter import JUDGE_FONTS, JUDGE_SEED
+from parts.pages.page_sheet import CJK, FONTS
 
 pytestmark = pytest.mark.skipif(
     not all((FONTS / name).is_file() for name in (CJK, *JUDGE_FONTS)),

@@ -12,8 +12,8 @@ import pytest
 
 sys.path.append(str(Path(__file__).parents[3] / "benchmarks"))
 
-from parts.ordered_pages import page
-from parts.page_sheet import Sheet
+from parts.pages.ordered_pages import page
+from parts.pages.page_sheet import Sheet
 
 from actors.ocr.pp_ocr.joined import parted
 

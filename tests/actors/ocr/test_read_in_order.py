@@ -53,7 +53,7 @@ def test_a_vertical_line_that_leans_is_cut_along_its_long_side(reader: RapidOcr)
 
 
 def test_columns_at_three_degrees(reader: RapidOcr) -> None:
-    from parts.ordered_pages import page
+    from parts.pages.ordered_pages import page
 
     sheet = page("two columns", 3)
     data = cv2.imencode(".png", sheet.image(3.0))[1].tobytes()

@@ -13,8 +13,8 @@ from bad_files import SAMPLES
 sys.path.append(str(Path(__file__).parents[3] / "benchmarks"))
 
 import spaces
-from parts.spaced_lines import lines_of, networks
-from parts.word_pages import faces, page, prose
+from parts.pages.spaced_lines import lines_of, networks
+from parts.pages.word_pages import faces, page, prose
 
 from actors.ocr.pp_ocr.engines import Engine
 from actors.ocr.pp_ocr.spaces import spaced

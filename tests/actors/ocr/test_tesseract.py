@@ -15,7 +15,7 @@ from rapidfuzz.distance import Levenshtein
 
 sys.path.append(str(Path(__file__).parents[3] / "benchmarks"))
 
-from parts.script_pages import LANGUAGES, SIZE, Language, Page, missing, page
+from parts.pages.script_pages import LANGUAGES, SIZE, Language, Page, missing, page
 
 from actors.failures import SetupError
 from actors.ocr.tesseract.language_data import alphabet, data_folder, debian_package, installed

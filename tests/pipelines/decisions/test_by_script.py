@@ -13,7 +13,7 @@ from rapidfuzz.distance import Levenshtein
 
 sys.path.append(str(Path(__file__).parents[3] / "benchmarks"))
 
-from parts.script_pages import LANGUAGES, Page, missing, page
+from parts.pages.script_pages import LANGUAGES, Page, missing, page
 
 from actors.failures import FAILURE, FailureKind, SetupError, failure
 from actors.ocr.tesseract.language_data import data_folder, installed

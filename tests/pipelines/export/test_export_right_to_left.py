@@ -14,7 +14,7 @@ from rapidfuzz.distance import Levenshtein
 
 sys.path.append(str(Path(__file__).parents[3] / "benchmarks"))
 
-from parts.script_pages import LANGUAGES, missing, page
+from parts.pages.script_pages import LANGUAGES, missing, page
 
 from actors.failures import SetupError
 from actors.ocr.tesseract.language_data import data_folder, installed

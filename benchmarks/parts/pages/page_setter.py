@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from random import Random
 
-from parts.page_sheet import CJK, Sheet
-from parts.page_texts import Texts
+from parts.pages.page_sheet import CJK, Sheet
+from parts.pages.page_texts import Texts
 
 #: Fonts to choose rules with, and fonts of the pages that judge.
 TUNING_FONTS = ("truetype/dejavu/DejaVuSans.ttf", "truetype/dejavu/DejaVuSerif.ttf")

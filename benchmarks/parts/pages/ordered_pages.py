@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from parts.page_setter import Setter
-from parts.page_sheet import Sheet
+from parts.pages.page_setter import Setter
+from parts.pages.page_sheet import Sheet
 
 
 def _columns(count: int, gutter: tuple[float, float]) -> Callable[[int, bool], Sheet]:

@@ -12,7 +12,7 @@ from actors.ocr.pp_ocr.detection import DetectionConfig, crop, detector_input, l
 from actors.ocr.pp_ocr.engines import Engine, Networks, load_networks
 from actors.ocr.pp_ocr.line_reader import stacked, wheel_models
 from actors.ocr.pp_ocr.widths import narrowed
-from parts.word_pages import Page, truth_in
+from parts.pages.word_pages import Page, truth_in
 
 
 class ReadLine(NamedTuple):

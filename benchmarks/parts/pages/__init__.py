@@ -1,0 +1,1 @@
+"""Pages and lines with known texts, rendered for measurements and tests."""
