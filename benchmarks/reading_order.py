@@ -3,8 +3,9 @@
     python benchmarks/reading_order.py [--pages 20] [--read 1] [--angles 0 1 3 5 10] [--out DIR]
 
 Pages are those of `parts.pages.ordered_pages`, with fonts of their own. A few of these seeds were
-looked at while the rules were made (10000 to 10003, 10500, 10501). A right successor is a true line that is followed by the true next line; a right break is a pair of lines
-that the text parts as the truth does, by a tab or by a newline.
+looked at while the rules were made (10000 to 10003, 10500, 10501). A right successor is a true line
+that is followed by the true next line; a right break is a pair of lines that the text parts as the
+truth does, by a tab or by a newline.
 
 * Boxes: true boxes of every line, with a detector's margins and noise, and true texts.
 * Reader: `rapid_ocr` reads the picture (`--read` pages of each kind and angle). The successors

@@ -14,7 +14,7 @@ import pyarrow.dataset as ds
 import pytest
 from bad_files import good_page
 from conftest import Ended, in_this_process, write_config
-from hand_made_runs import PAGES, page
+from hand_made_runs import page
 
 from pipelines.errors import RunConflict, RunDamaged
 from pipelines.run import Run
@@ -41,7 +41,7 @@ def planned_and_half_done(folder: Path) -> Path:
     with Run.from_file(config).opened() as run:
         run.plan()
         (part,) = iter_parts(run.directory.manifest)
-        made = {}
+        made, columns = {}, run.job.flow(run.config).schema
         for row in read_part(part).to_pylist():
             name = Path(row["uri"]).stem
             made[name] = page(row["row_id"], Path(row["uri"]), f"made by hand: {name}", 0.99)
@@ -49,7 +49,7 @@ def planned_and_half_done(folder: Path) -> Path:
         made["failed"] = failed(made["failed"], "STORAGE_ERROR")
         made["corrupt"] = failed(made["corrupt"], "CORRUPT_IMAGE")
         for names in (TEXTS[:3], TEXTS[3:]):
-            table = pa.Table.from_pylist([made[name] for name in names], PAGES)
+            table = pa.Table.from_pylist([made[name] for name in names], columns)
             run.directory.commit(
                 stage_shard(run.directory, "part-00000", [table], SinkConfig()).name
             )
