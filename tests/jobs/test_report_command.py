@@ -14,7 +14,7 @@ from hand_made_runs import scan
 from html_tree import parsed
 from reported_runs import images_run
 
-from pipelines.runs.directory import RunDir
+from pipelines.run import Run
 
 Command = Callable[..., Ended]
 
@@ -57,13 +57,12 @@ def done(tmp_path_factory: pytest.TempPathFactory) -> Path:
         scan(folder / "pages" / f"{name}.png", name)
     config = write_config(folder, folder / "pages")
     assert in_this_process(folder, "plan", config, "--sample", "0").code == 0
-    run = RunDir(folder / "run")
-    (part,) = run.manifest.glob("*.parquet")
-    rows = pq.read_table(part)
-    outcomes = pa.array(["ocr"] * rows.num_rows)
-    reasons = pa.array([[]] * rows.num_rows, pa.list_(pa.string()))
-    rows = rows.append_column("outcome", outcomes).append_column("reasons", reasons)
-    pq.write_table(rows, run.shards / f"{part.stem}-0.parquet")
+    run = Run.from_file(config)
+    (part,) = run.directory.path.glob("manifest/*.parquet")
+    settled = {"outcome": "ocr", "reasons": []}
+    rows = [row | settled for row in pq.read_table(part).to_pylist()]
+    table = pa.Table.from_pylist(rows, run.job.flow(run.config).schema)
+    pq.write_table(table, run.directory.path / "shards" / f"{part.stem}-0.parquet")
     return config
 
 
