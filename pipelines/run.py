@@ -79,7 +79,6 @@ class Run:
             lost = self._set_torn_record_aside()
             begun = self.directory.record.exists() and self._has_begun()
             if begun:
-                self._check_same_columns()
                 self._check_same_results()
             self.directory.create()
             if not begun:
@@ -137,6 +136,7 @@ class Run:
         recorded, salt = record["result_keys"], record.get("salt", "")
         changed = changed_keys(recorded, result_keys(self.config), salt)
         if changed:
+            self._check_same_columns()  # then the old values would not help
             raise RunConflict(
                 f"{self.directory.path} holds results of another config:\n"
                 + "\n".join(f"  {line}" for line in changed),
@@ -213,6 +213,7 @@ class Run:
         if not progress.owed:
             self._recount(done)
             return None
+        self._check_same_columns()
         config = self.config.model_copy(update={"ray": joined(self.config.ray)})
         if config.ray.address is None:
             # Ray reads this on import. The cluster that we start then requires its token.
