@@ -11,6 +11,9 @@ import pyarrow as pa
 #: Characters of scripts that put no blanks between words: punctuation, kana, Han, full width.
 _IDEOGRAPHIC = re.compile("[\u3000-\u30ff\u3400-\u9fff\uf900-\ufaff\uff00-\uff9f]")
 
+#: Height / width of a line from which it is vertical.
+VERTICAL = 1.5
+
 #: One text line.
 #:
 #: * `score`: mean probability of its characters, 0..1; null if the engine gives none. Null means

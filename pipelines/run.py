@@ -16,6 +16,8 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
+import pyarrow as pa
+
 from pipelines.config import JobConfig, changed_keys, result_keys
 from pipelines.engine.joined_cluster import joined
 from pipelines.engine.progress import OnProgress, Progress
@@ -118,11 +120,11 @@ class Run:
                 "set run_dir to a folder outside the source",
             )
 
-    def _check_same_columns(self) -> None:
+    def _check_same_columns(self, written: pa.Schema) -> None:
         """Shards with different columns cannot be read together. Raises RunConflict."""
         with suppress(IndexError, RunDamaged):  # no shard; a damaged one is set aside later
-            schema = open_shard(self.directory.shard_files()[0]).schema_arrow
-            changed = list(changed_columns(schema, self.job.flow(self.config).schema))
+            before = open_shard(self.directory.shard_files()[0]).schema_arrow
+            changed = list(changed_columns(before, written))
             if changed:
                 raise RunConflict(
                     f"{self.directory.path} has rows of another version, with other columns:\n"
@@ -136,7 +138,8 @@ class Run:
         recorded, salt = record["result_keys"], record.get("salt", "")
         changed = changed_keys(recorded, result_keys(self.config), salt)
         if changed:
-            self._check_same_columns()  # then the old values would not help
+            # Of a version with other columns, the old values would not help.
+            self._check_same_columns(self.job.flow(self.config).schema)
             raise RunConflict(
                 f"{self.directory.path} holds results of another config:\n"
                 + "\n".join(f"  {line}" for line in changed),
@@ -213,7 +216,7 @@ class Run:
         if not progress.owed:
             self._recount(done)
             return None
-        self._check_same_columns()
+        self._check_same_columns(flow.schema)
         config = self.config.model_copy(update={"ray": joined(self.config.ray)})
         if config.ray.address is None:
             # Ray reads this on import. The cluster that we start then requires its token.

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from actors.failures import FailureKind, ItemFailure
-from actors.lines import LineValue
+from actors.lines import VERTICAL, LineValue
 from actors.ocr.pp_ocr.detection import Image
 from actors.ocr.pp_ocr.line_reader import decoded
 
@@ -19,8 +19,6 @@ _MARGIN = 0.25
 #: Minimum height of a crop; smaller ones are enlarged. Models split images into patches of 28
 #: pixels and more.
 _LINE_PIXELS = 64
-#: Height / width from which a line is vertical and is rotated, as for the first reader.
-_VERTICAL = 1.5
 
 
 @dataclass(frozen=True)
@@ -88,7 +86,7 @@ def _cut(page: Image, quad: npt.NDArray[np.float32]) -> Image:
     line = cv2.warpPerspective(
         page, transform, (columns, rows), flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE
     )
-    return np.rot90(line) if height / width >= _VERTICAL else line
+    return np.rot90(line) if height / width >= VERTICAL else line
 
 
 def _encoded(image: Image, max_side: int, quality: int) -> JpegCrop:

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import Field
 
-from actors.ocr.pp_ocr.detection import FoundLines, Image, line_quads, text_outside
+from actors.ocr.pp_ocr.detection import FoundLines, Image, found_lines
 from actors.ocr.pp_ocr.engines import AlphabetName, Engine, Networks, Precision, load_networks
 from actors.ocr.pp_ocr.line_reader import (
     LineReader,
@@ -75,10 +75,8 @@ class RapidOcr(LineReader[RapidOcrConfig]):
         return {"engine": self.engine, "det": self._files["det"].name} | digests
 
     def find_lines(self, page: Image, small: Image) -> FoundLines:
-        probability = self._networks.detect(small)
         size = (page.shape[0], page.shape[1])
-        quads = line_quads(probability, size, self.config.detection)
-        return FoundLines(quads, text_outside(probability, quads, size))
+        return found_lines(self._networks.detect(small), size, self.config.detection)
 
     def recognise(self, lines: npt.NDArray[np.uint8]) -> list[Reading]:
         """Decode, then mend full-width forms and spaces (`widths`, `spaces`).

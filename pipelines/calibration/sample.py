@@ -20,7 +20,7 @@ from pipelines.decisions.error_model import (
 from pipelines.decisions.evidence import EvidenceValue
 from pipelines.decisions.finished import FinishedPage
 from pipelines.errors import ConfigError
-from pipelines.measures.character_errors import LineErrors, PageErrors
+from pipelines.measures.character_errors import counted
 from pipelines.measures.intervals import Floats, Ints, Pages
 from pipelines.runs.directory import RunDir
 from pipelines.runs.shards import iter_rows, open_shard
@@ -246,10 +246,3 @@ def _sample(
     table = np.array(lines, dtype=float).reshape(-1, 5)
     sample.seen = LinesSeen(table[:, 0], *table[:, 1:].astype(np.int64).T)
     return sample
-
-
-def counted(found: PageErrors | LineErrors, blanks: bool) -> tuple[int, int]:
-    """(errors, characters) with or without blanks."""
-    if blanks:
-        return found.spaced_errors, found.spaced_characters
-    return found.errors, found.characters

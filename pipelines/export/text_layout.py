@@ -14,6 +14,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import accumulate, pairwise
 
+from actors.lines import VERTICAL
+
 Point = tuple[float, float]
 #: Top left, top right, bottom right, bottom left, in reading orientation.
 Quad = tuple[Point, Point, Point, Point]
@@ -27,9 +29,6 @@ _WIDE = frozenset({"W", "F"})
 _BETWEEN = frozenset({"Mn", "Me", "Cf", "Cc"})
 _RIGHT_TO_LEFT = frozenset({"R", "AL"})
 _LEFT_TO_RIGHT = frozenset({"L", "EN", "AN"})
-#: Ratio of height to width from which a line is vertical, as for the readers
-#: (actors/ocr/pp_ocr/detection.py).
-_VERTICAL = 1.5
 
 
 def advance(char: str) -> int:
@@ -153,7 +152,7 @@ def quad_of(polygon: Sequence[float], text: str) -> Quad:
     a, b, c, d = zip(polygon[::2], polygon[1::2], strict=True)
     wide = max(math.dist(a, b), math.dist(d, c))
     high = max(math.dist(a, d), math.dist(b, c))
-    if len(text) > 1 and high >= _VERTICAL * max(wide, 1e-6):
+    if len(text) > 1 and high >= VERTICAL * max(wide, 1e-6):
         return b, c, d, a  # readers rotate such a line to the left: its top is on the right
     return a, b, c, d
 

@@ -102,6 +102,13 @@ class PageErrors:
         return min(1.0, self.spaced_errors / max(self.spaced_characters, 1))
 
 
+def counted(found: PageErrors | LineErrors, blanks: bool) -> tuple[int, int]:
+    """(errors, characters) with or without blanks."""
+    if blanks:
+        return found.spaced_errors, found.spaced_characters
+    return found.errors, found.characters
+
+
 def compare(read: Sequence[TextLine], truth: Sequence[TextLine]) -> PageErrors:
     """Compare the lines of a page in any order; see the docstring of this module."""
     folded = [TextLine(spaced_text(line.text), line.box) for line in read]

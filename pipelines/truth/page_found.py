@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from pipelines.decisions.finished import FinishedPage
-from pipelines.measures.character_errors import PageErrors, compare
+from pipelines.measures.character_errors import PageErrors, compare, counted
 from pipelines.measures.order_errors import OrderErrors, compare_in_order
 from pipelines.measures.word_errors import word_errors
 from pipelines.truth.page_match import PageTruth
@@ -59,10 +59,7 @@ class PageFound:
     @property
     def main_errors(self) -> tuple[int, int]:
         """(wrong characters, characters of the truth), with blanks if they count."""
-        of = self.characters
-        if self.blanks:
-            return of.spaced_errors, of.spaced_characters
-        return of.errors, of.characters
+        return counted(self.characters, self.blanks)
 
     def counts(self) -> dict[str, int]:
         """Numbers whose sums over pages give the rates; 0 where the truth does not tell."""

@@ -6,9 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-import numpy as np
-
-from actors.ocr.order.skew import Quads, page_angle
+from actors.ocr.order.skew import Quads, page_angle, turned_back
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,9 +60,7 @@ def at_share(share: float, values: Sequence[float]) -> float:
 
 def upright(quads: Quads, texts: Sequence[str] | None) -> list[Box]:
     """The boxes of the quads (N, 4, 2), turned about the origin by minus the page's angle."""
-    angle = page_angle(quads)
-    cos, sin = np.cos(angle), np.sin(angle)
-    turned = quads @ np.array([[cos, -sin], [sin, cos]], np.float32)
+    turned = turned_back(quads, page_angle(quads))
     low, high = turned.min(axis=1).tolist(), turned.max(axis=1).tolist()
     known = [None] * len(quads) if texts is None else texts
     return [

@@ -49,6 +49,13 @@ def page_angle(quads: Quads) -> float:
     return angle + _correction(quads, angle, error)
 
 
+def turned_back(quads: Quads, angle: float) -> Quads:
+    """Quads (N, 4, 2), turned about the origin by minus `angle`, radians clockwise."""
+    cos, sin = np.cos(angle), np.sin(angle)
+    turned: Quads = quads @ np.array([[cos, -sin], [sin, cos]], np.float32)
+    return turned
+
+
 def _median(values: Floats, weights: Floats) -> float:
     order = np.argsort(values, kind="stable")
     summed = np.cumsum(weights[order])
@@ -57,8 +64,7 @@ def _median(values: Floats, weights: Floats) -> float:
 
 def _correction(quads: Quads, angle: float, most: float) -> float:
     """The angle of at most `most` that aligns the most lines side by side; the smallest of them."""
-    cos, sin = np.cos(angle), np.sin(angle)
-    boxes = quads @ np.array([[cos, -sin], [sin, cos]], np.float32)
+    boxes = turned_back(quads, angle)
     x0, x1 = boxes[:, :, 0].min(axis=1), boxes[:, :, 0].max(axis=1)
     x, y = boxes.mean(axis=1).T
     height = float(np.median(np.ptp(boxes[:, :, 1], axis=1)))

@@ -5,11 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from actors.lines import is_ideographic
+from actors.lines import VERTICAL, is_ideographic
 from actors.ocr.order.boxes import Box
 
-#: Ratio of height and width from which a line is vertical; as in `actors.ocr.pp_ocr.detection`.
-_VERTICAL = 1.5
 #: Share of Han and kana in its letters from which a tall line is vertical text. A tall box with
 #: other letters is a turned line.
 _IDEOGRAPHIC = 0.5
@@ -18,7 +16,7 @@ _IDEOGRAPHIC = 0.5
 def is_vertical(box: Box) -> bool:
     """Whether a box is a vertical line of two or more Han or kana; its text must be known."""
     letters = [letter for letter in box.text or "" if not letter.isspace()]
-    if len(letters) < 2 or box.height < _VERTICAL * box.width:
+    if len(letters) < 2 or box.height < VERTICAL * box.width:
         return False
     return sum(map(is_ideographic, letters)) >= _IDEOGRAPHIC * len(letters)
 

@@ -16,6 +16,7 @@ from cv2.typing import MatLike
 from pydantic import Field
 
 from actors.contract import Settings
+from actors.lines import VERTICAL
 from actors.ocr.pp_ocr.packing import line_columns
 from actors.ocr.pp_ocr.shapes import PAGE_SIDES
 
@@ -24,7 +25,6 @@ Image = MatLike  # uint8 (H, W, 3), BGR
 LINE_HEIGHT = 48  # input height of the recogniser, pixels
 _MIN_SIDE = 3  # pixels of the map; smaller specks are not text
 _TEXT = 0.05  # text probability; lower values are paper noise
-_VERTICAL = 1.5  # height / width from which a line is vertical and is rotated before recognition
 
 
 class DetectionConfig(Settings):
@@ -82,6 +82,14 @@ def line_quads(
     grown = [_grown(contour, probability, config) for contour in contours]
     quads = np.array([quad for quad in grown if quad is not None], np.float32)
     return on_page(quads, (mask.shape[0], mask.shape[1]), page)
+
+
+def found_lines(
+    probability: npt.NDArray[np.float32], page: tuple[int, int], config: DetectionConfig
+) -> FoundLines:
+    """The lines of a page, and the text outside them; arguments as for `line_quads`."""
+    quads = line_quads(probability, page, config)
+    return FoundLines(quads, text_outside(probability, quads, page))
 
 
 def on_page(
@@ -168,7 +176,7 @@ def crop(page: Image, quad: npt.NDArray[np.float32]) -> Image:
     """The upright crop of the line in `quad`, LINE_HEIGHT pixels high; `packing` sets its width."""
     line = straight_crop(page, quad)
     height, width = line.shape[:2]
-    if height / width >= _VERTICAL:
+    if height / width >= VERTICAL:
         line = np.rot90(line)
         width, height = height, width
     return cv2.resize(line, (line_columns(LINE_HEIGHT * width / height), LINE_HEIGHT))

@@ -7,7 +7,7 @@ and recognised in batches with little padding (`actors.ocr.pp_ocr.packing`).
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from importlib.util import find_spec
@@ -146,9 +146,7 @@ class LineReader(Actor[C]):
         with self.timed("order"):
             for page in pages:
                 if page.quads is not None:
-                    page.columns["ocr_lines"] = _in_order(
-                        page.quads, iter(page.readings), page.scripts
-                    )
+                    page.columns["ocr_lines"] = _in_order(page.quads, page.readings, page.scripts)
         return appended(rows, self.writes, [page.columns for page in pages])
 
     def _found(self, data: bytes | None, turn: int | None = None) -> _Page:
@@ -282,12 +280,12 @@ def wheel_models() -> Path:
 
 
 def _in_order(
-    quads: npt.NDArray[np.float32], readings: Iterator[Reading], scripts: Sequence[str | None]
+    quads: npt.NDArray[np.float32], readings: Sequence[Reading], scripts: Sequence[str | None]
 ) -> list[LineValue]:
-    """The lines of one page in reading order; takes their texts from `readings`."""
+    """The lines of one page in reading order."""
     lines: list[LineValue] = [
         {"text": text, "score": score, "polygon": quad.ravel().tolist(), "script": script}
-        for quad, (text, score), script in zip(quads, readings, scripts, strict=False)
+        for quad, (text, score), script in zip(quads, readings, scripts, strict=True)
     ]
     places = reading_order(quads, [line["text"] for line in lines])
     return [{**lines[p.index], "row": p.row, "column": p.column} for p in places]

@@ -25,6 +25,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from actors.lines import VERTICAL
 from actors.ocr.pp_ocr.detection import LINE_HEIGHT, Image
 from actors.ocr.pp_ocr.packing import line_columns
 
@@ -42,8 +43,6 @@ _SURE = 0.85
 _GAIN = 0.05
 #: Characters below which a page is left as it is.
 _LEAST_CHARACTERS = 8
-#: Height / width from which `crop` rotates a line to the left.
-_VERTICAL = 1.5
 #: Lines whose characters are turned, the fewest and the most characters of each.
 _COLUMNS, _FEWEST, _MOST = 2, 4, 8
 #: Share of equal characters from which a line is a column.
@@ -70,7 +69,7 @@ def lines_to_judge(quads: npt.NDArray[np.float32]) -> LinesToJudge:
     right, down = quads[:, 1] - quads[:, 0], quads[:, 3] - quads[:, 0]
     sides = np.linalg.norm(quads - np.roll(quads, -1, axis=1), axis=2)
     wide, high = sides[:, ::2].max(axis=1), sides[:, 1::2].max(axis=1)
-    along = np.where((high >= _VERTICAL * wide)[:, None], down, right)
+    along = np.where((high >= VERTICAL * wide)[:, None], down, right)
     angles = np.degrees(np.arctan2(along[:, 1], along[:, 0]))
     directions = (np.round(angles / 90).astype(int) * 90) % 360
     lengths = np.maximum(wide, high)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 import numpy.typing as npt
@@ -71,7 +72,7 @@ class Scripts:
 
     def __init__(self, alphabet: Alphabet | None) -> None:
         self._alphabet = alphabet
-        self._network = Network()
+        self._network = _network()
         self._unreadable = np.array(
             [alphabet is not None and not alphabet.reads(name) for name in CLASSES]
         )
@@ -125,6 +126,12 @@ class Scripts:
             unread_letters=float(unread[_LATIN].sum()) if self._alphabet else None,
             unread_ink=unread_ink,
         )
+
+
+@cache
+def _network() -> Network:
+    """One for all readers of a worker: Tesseract has one for each list of languages."""
+    return Network()
 
 
 def _chosen(widths: Doubles, suspect: npt.NDArray[np.bool_]) -> npt.NDArray[np.int64]:

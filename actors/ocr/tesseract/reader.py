@@ -22,7 +22,7 @@ import pyarrow as pa
 from pydantic import Field, StringConstraints
 
 from actors.failures import SetupError
-from actors.ocr.pp_ocr.detection import FoundLines, Image, line_quads, text_outside
+from actors.ocr.pp_ocr.detection import FoundLines, Image, found_lines
 from actors.ocr.pp_ocr.engines import OpenVinoDetector, Precision
 from actors.ocr.pp_ocr.line_reader import LineReader, LineReaderConfig, Reading, wheel_models
 from actors.ocr.scripts.page import Scripts
@@ -136,10 +136,8 @@ class Tesseract(LineReader[TesseractConfig]):
         } | {f"{name}_sha256": digest(path) for name, path in sorted(self._files.items())}
 
     def find_lines(self, page: Image, small: Image) -> FoundLines:
-        probability = self._detector.detect(small)
         size = (page.shape[0], page.shape[1])
-        quads = line_quads(probability, size, self.config.detection)
-        return FoundLines(quads, text_outside(probability, quads, size))
+        return found_lines(self._detector.detect(small), size, self.config.detection)
 
     def read_lines(self, crops: Sequence[Image]) -> list[Reading]:
         """The text of each BGR line (48, W, 3), in input order. Lines are not batched."""
