@@ -75,6 +75,7 @@ def promises(values: Floats, pages: Pages, confidence: float) -> tuple[Promise, 
         pages: the same n pages.
         confidence: of each promise, 0..1, exclusive.
     """
+    values = np.array([_up(value) for value in values])
     order = np.argsort(values, kind="stable")
     found: list[Promise] = []
     bound = 0.0
@@ -84,13 +85,13 @@ def promises(values: Floats, pages: Pages, confidence: float) -> tuple[Promise, 
         bound = max(bound, upper_bound(errors, characters, confidence))
         if bound >= 1:
             break
-        bound = _up(bound)
-        if found and found[-1].promised_cer == bound:  # looser, for the same promise
+        promised = _up(bound)
+        if found and found[-1].promised_cer == promised:  # looser, for the same promise
             found.pop()
         found.append(
             Promise(
-                floor=min(_up(values[order[place]]), 1.0),
-                promised_cer=bound,
+                floor=float(values[order[place]]),
+                promised_cer=promised,
                 expected_cer=round(float(errors.sum() / characters.sum()), 6),
                 share=round(len(taken) / len(pages), 6),
             )
@@ -99,8 +100,13 @@ def promises(values: Floats, pages: Pages, confidence: float) -> tuple[Promise, 
 
 
 def _up(value: float) -> float:
-    """6 digits, rounded up: the page at the floor stays in, and no promise gets smaller."""
-    return ceil(value * 1e6) / 1e6
+    """6 digits, rounded up: the page at the floor stays in, and no promise gets smaller.
+
+    `ceil(value * 1e6) / 1e6` would be wrong: of 6 digits it makes a value larger by 1e-6 or, by the
+    last bit, smaller.
+    """
+    rounded = round(value, 6)
+    return rounded if rounded >= value else round(rounded + 1e-6, 6)
 
 
 def _places(ordered: Floats, files: Ints) -> Ints:

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipelines.measures.intervals import Pages
-from pipelines.measures.promises import Promise, files_needed, promise_for, promises, upper_bound
+from pipelines.measures.promises import Promise, _up, files_needed, promise_for, promises, upper_bound
 
 
 def pages_of(rates: list[float], files: list[int] | None = None) -> Pages:
@@ -64,6 +64,24 @@ def test_pages_worse_than_the_sample_are_in_no_floor_and_few_files_promise_nothi
     (only,) = promises(values, pages_of([0.0] * 40), 0.9)
     assert (only.floor, only.share) == (0.01, 0.5)
     assert promises(values[:7], pages_of([0.0] * 7), 0.9) == ()
+
+
+def test_floors_that_round_to_the_same_are_one() -> None:
+    """The first is the failing case of CI: estimates of 1e-134 and 7e-18 both round up to 1e-6."""
+    values = np.array([0.0] * 8 + [7.355018593937362e-18, 1.791323218737991e-134])
+    found = promises(values, pages_of([0.0] * 8 + [0.25, 0.0]), 0.9)
+    assert [one.floor for one in found] == [0.0, 1e-6]
+    assert found[-1].share == 1.0
+
+
+def test_rounding_up_keeps_the_page_and_does_not_creep() -> None:
+    values = np.arange(2000) / 1e6 + np.array([[0.0], [1e-19], [1e-8]])
+    (found,) = promises(np.full(40, 0.019381), pages_of([0.0] * 40), 0.9)
+    assert found.floor == 0.019381
+    for value in values.ravel():
+        up = _up(value)
+        assert value <= up < value + 1.001e-6
+        assert _up(up) == up
 
 
 @settings(max_examples=40, deadline=None)
