@@ -63,6 +63,8 @@ class LineValue(TypedDict):
 #: * `unread_script`, `unread_letters`, `unread_ink`: shares (0..1) of the lines' width; null:
 #:   unknown. In scripts that the reader cannot read; of lines in a script that it reads, but with
 #:   letters outside its alphabet (Vietnamese); of ink that is too wide for the characters read.
+#: * `order_doubt`: share (0..1) of the lines whose next line changes when their boxes change by a
+#:   few pixels; null with fewer than two lines, or if the reader does not tell.
 READING = (
     ("ocr_lines", LINES),
     ("ink_share", pa.float32()),
@@ -73,6 +75,7 @@ READING = (
     ("unread_script", pa.float32()),
     ("unread_letters", pa.float32()),
     ("unread_ink", pa.float32()),
+    ("order_doubt", pa.float32()),
     ("ocr_engine", pa.string()),
 )
 
@@ -89,6 +92,7 @@ class ReadingValue(TypedDict, total=False):
     unread_script: float | None
     unread_letters: float | None
     unread_ink: float | None
+    order_doubt: float | None
     ocr_engine: str | None
 
 

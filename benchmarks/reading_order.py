@@ -8,6 +8,9 @@ that is followed by the true next line; a right break is a pair of lines that th
 truth does, by a tab or by a newline.
 
 * Boxes: true boxes of every line, with a detector's margins and noise, and true texts.
+* Stresses: the same boxes, changed as in `parts.pages.bent_pages`. A page is doubted if its
+  `order_doubt` is above the default floor. Pages with a share of right successors below 0.8 should
+  be doubted, pages of at least 0.95 should not.
 * Reader: `rapid_ocr` reads the picture (`--read` pages of each kind and angle). The successors
   count only lines that were read; NED is the edit distance of the whole text in order. A page is
   accepted by the default floors.
@@ -26,16 +29,20 @@ from typing import Any
 
 import cv2
 import numpy as np
+from parts.pages.bent_pages import STRESSES, stressed
 from parts.pages.ordered_pages import KINDS, page
 from parts.pages.page_setter import JUDGE_SEED
 from parts.pages.page_sheet import Sheet
 from parts.report import head, result_stem, table, write
 
-from actors.ocr.reading_order import reading_order
+from actors.ocr.reading_order import judged_order
+from pipelines.decisions.routing import Floors
 
 HERE = Path(__file__).parent
 #: Share of right successors below which a page must not be accepted.
 LEAST = 0.8
+#: Share from which the order of a page counts as right.
+RIGHT = 0.95
 Counts = dict[str, float]
 
 
@@ -44,6 +51,12 @@ def main() -> None:
     boxes, reader = defaultdict[str, Counts](_none), defaultdict[str, Counts](_none)
     for kind, angle, seed, sheet in _pages(arguments.pages, arguments.angles):
         _add(boxes, kind, angle, judged(sheet, _lean(angle, seed), seed))
+    stresses = defaultdict[str, Counts](_none)
+    for _, angle, seed, sheet in _pages(arguments.pages, arguments.angles[:2]):
+        for stress in STRESSES:
+            counts = judged(sheet, _lean(angle, seed), seed, stress)
+            for name in (stress, "all"):
+                _sum(stresses[name], counts)
     if arguments.read:
         read = _reader()
         for kind, angle, seed, sheet in _pages(arguments.read, arguments.angles):
@@ -55,27 +68,34 @@ def main() -> None:
         "read": arguments.read,
         "angles": arguments.angles,
         "boxes": boxes,
+        "stresses": stresses,
         "reader": reader,
     }
     write(result_stem(arguments.out, "reading_order", report), report, _lines(report))
 
 
-def judged(sheet: Sheet, angle: float, seed: int) -> Counts:
+def judged(sheet: Sheet, angle: float, seed: int, stress: str = "flat") -> Counts:
     """Count the right successors and breaks of a page whose boxes and texts are known."""
     mixed = np.random.default_rng(seed).permutation(len(sheet.lines))
     texts = [sheet.lines[i].text for i in mixed]
-    places = reading_order(sheet.quads(angle, seed)[mixed], texts)
+    quads = stressed(stress, sheet.quads(angle, seed), sheet.width, sheet.height, seed)
+    places, doubt = judged_order(quads[mixed], texts)
     order = [int(mixed[place.index]) for place in places]
     rows = {int(mixed[place.index]): place.row for place in places}
     right = sum(after == before + 1 for before, after in pairwise(order))
     pairs = list(pairwise(range(len(order))))
+    low, doubted = right < LEAST * len(pairs), (doubt or 0) > Floors().max_order_doubt
+    good = right >= RIGHT * len(pairs)
     breaks = [(sheet.lines[a].row == sheet.lines[b].row) == (rows[a] == rows[b]) for a, b in pairs]
     return {
         "pages": 1,
         "right": right,
         "successors": len(pairs),
         "breaks": sum(breaks),
-        "low": right < LEAST * len(pairs),
+        "low": low,
+        "low_doubted": low and doubted,
+        "good": good,
+        "good_doubted": good and doubted,
     }
 
 
@@ -136,8 +156,12 @@ def _none() -> Counts:
 
 def _add(table: dict[str, Counts], kind: str, angle: float, counts: Counts) -> None:
     for name in (f"{kind} | {angle:g}", f"{kind} | all", f"all | {angle:g}", "all | all"):
-        for key, value in counts.items():
-            table[name][key] += float(value)
+        _sum(table[name], counts)
+
+
+def _sum(total: Counts, counts: Counts) -> None:
+    for key, value in counts.items():
+        total[key] += float(value)
 
 
 def _lines(report: dict[str, Any]) -> list[str]:
@@ -168,10 +192,30 @@ def _lines(report: dict[str, Any]) -> list[str]:
         f"{report['pages']} pages of each kind and skew.",
         "",
         *table(columns, rows),
+        "",
+        "Doubted orders under stresses (`order_uncertain`).",
+        "",
+        *_stress_lines(report["stresses"]),
     ]
     if report["read"]:
         lines += ["", *_read_lines(report, angles)]
     return lines
+
+
+def _stress_lines(stresses: dict[str, Counts]) -> list[str]:
+    rows = [
+        [
+            name,
+            f"{counts['pages']:.0f}",
+            _share(counts, "right", "successors"),
+            f"{counts['low_doubted']:.0f} of {counts['low']:.0f}",
+            f"{counts['good_doubted']:.0f} of {counts['good']:.0f}",
+        ]
+        for name, counts in stresses.items()
+        if name != "all"
+    ]
+    columns = ["boxes", "pages", "right successors", f"below {LEAST} and doubted"]
+    return table([*columns, f"at least {RIGHT} and doubted"], rows)
 
 
 def _read_lines(report: dict[str, Any], angles: list[str]) -> list[str]:

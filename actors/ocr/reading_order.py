@@ -19,6 +19,7 @@ import numpy.typing as npt
 
 from actors.ocr.order.boxes import Box, median_height, upright
 from actors.ocr.order.columns import ordered
+from actors.ocr.order.doubt import order_doubt, variants
 from actors.ocr.order.from_right import from_right, mirrored
 from actors.ocr.order.rows import Cell
 from actors.ocr.order.vertical import is_vertical, turned
@@ -53,11 +54,26 @@ def reading_order(
         polygons: (N, 4, 2), clockwise from the top left, pixels.
         texts: of the N lines, as further evidence; None: unknown.
     """
+    return _placed(_boxes(polygons, texts))
+
+
+def judged_order(
+    polygons: npt.NDArray[np.float32], texts: Sequence[str] | None = None
+) -> tuple[list[Placed], float | None]:
+    """The lines in reading order, and the doubt about it: see `actors.ocr.order.doubt`."""
+    boxes = _boxes(polygons, texts)
+    places = _placed(boxes)
+    changed = ([place.index for place in _placed(variant)] for variant in variants(boxes))
+    return places, order_doubt([place.index for place in places], changed)
+
+
+def _boxes(polygons: npt.NDArray[np.float32], texts: Sequence[str] | None) -> list[Box]:
     if not len(polygons):
         return []
-    if from_right(texts or ()):
-        polygons = mirrored(polygons)
-    boxes = upright(polygons, texts)
+    return upright(mirrored(polygons) if from_right(texts or ()) else polygons, texts)
+
+
+def _placed(boxes: Sequence[Box]) -> list[Placed]:
     vertical = [box for box in boxes if is_vertical(box)]
     level = [box for box in boxes if not is_vertical(box)]
     top = min((box.y0 for box in vertical), default=np.inf)

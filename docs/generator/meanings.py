@@ -62,6 +62,8 @@ _PAGES = {
     "alphabet, such as Vietnamese, 0 to 1; null: unknown",
     "evidence.unread_ink": "share of the lines' ink that is too wide for the characters read, 0 to "
     "1; null: unknown",
+    "evidence.order_doubt": "share of the lines whose place in the reading order depends on a few "
+    "pixels, 0 to 1; null: unknown",
     "evidence.expected_cer": "expected share of wrong characters, 0 to 1; null without a "
     "calibration, and for pages worse than its sample",
     "vlm_text": "answer of the fallback reader, accepted or not; null: it was not asked, or gave "

@@ -21,6 +21,7 @@ class ReadingSeen(TypedDict, total=False):
     unread_script: float | None
     unread_letters: float | None
     unread_ink: float | None
+    order_doubt: float | None
 
 
 @dataclass(frozen=True)
@@ -28,7 +29,8 @@ class Evidence:
     """Measurements of one reading of a page; None: it could not be measured.
 
     Scores and shares are 0..1. `expected_cer`: expected share of wrong characters; None without a
-    calibration. `unread_script`, `unread_letters`, `unread_ink`: see `actors.lines.READING`.
+    calibration. `unread_script`, `unread_letters`, `unread_ink`, `order_doubt`: see
+    `actors.lines.READING`.
     """
 
     lines: int
@@ -45,6 +47,7 @@ class Evidence:
     unread_script: float | None = None
     unread_letters: float | None = None
     unread_ink: float | None = None
+    order_doubt: float | None = None
     expected_cer: float | None = None
 
     def as_value(self) -> EvidenceValue:
@@ -78,4 +81,5 @@ class EvidenceValue(TypedDict):
     unread_script: float | None
     unread_letters: float | None
     unread_ink: float | None
+    order_doubt: float | None
     expected_cer: float | None

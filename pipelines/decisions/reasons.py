@@ -34,6 +34,7 @@ class PageReason(StrEnum):
     LETTERS = "letters_not_readable"  # letters outside the reader's alphabet, such as Vietnamese
     LINE_INK = "line_ink_not_read"  # the lines' ink is too wide for the characters read
     # always
+    ORDER = "order_uncertain"  # the order of many lines depends on a few pixels
     UNSCORED_LINES = "lines_without_score"
     GARBLED = "garbled_text"
 

@@ -86,6 +86,12 @@ class Floors(Settings):
         le=1,
         description="highest share of the lines' ink that is too wide for the characters read",
     )
+    max_order_doubt: float = Field(
+        0.15,
+        ge=0,
+        le=1,
+        description="highest share of the lines whose place in the order depends on a few pixels",
+    )
 
 
 class RoutingConfig(Settings):
@@ -168,6 +174,7 @@ def measured(lines: Sequence[LineValue], floors: Floors, page: ReadingSeen) -> E
         unread_script=page.get("unread_script"),
         unread_letters=page.get("unread_letters"),
         unread_ink=page.get("unread_ink"),
+        order_doubt=page.get("order_doubt"),
     )
 
 
@@ -245,6 +252,8 @@ def _not_readable(evidence: Evidence, floors: Floors) -> list[str]:
 def _not_about_scores(evidence: Evidence, floors: Floors) -> list[str]:
     found = _not_readable(evidence, floors)
     found += [PageReason.UNSCORED_LINES] if evidence.unscored_lines else []
+    if evidence.order_doubt is not None and evidence.order_doubt > floors.max_order_doubt:
+        found.append(PageReason.ORDER)
     return [*found, PageReason.GARBLED] if evidence.garbled > floors.max_garbled else found
 
 

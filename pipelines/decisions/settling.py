@@ -48,7 +48,7 @@ SEEN = pa.schema(
         (name, pa.float32())
         for name in (
             *("ink_share", "ink_covered", "text_outside"),
-            *("unread_script", "unread_letters", "unread_ink"),
+            *("unread_script", "unread_letters", "unread_ink", "order_doubt"),
         )
     ]
 )
@@ -93,6 +93,7 @@ class PageToWeigh(PageRead, total=False):
     unread_script: float | None
     unread_letters: float | None
     unread_ink: float | None
+    order_doubt: float | None
 
 
 class PageWeighed(TypedDict, total=False):

@@ -44,6 +44,7 @@ _EVIDENCE = {
     "unread_script": "lines in unreadable scripts",
     "unread_letters": "lines with unreadable letters",
     "unread_ink": "line ink not read",
+    "order_doubt": "lines in an uncertain order",
     "garbled": "garbled characters",
     "expected_cer": "expected CER",
 }

@@ -37,7 +37,7 @@ from actors.ocr.pp_ocr.ink import coverage, ink_cells
 from actors.ocr.pp_ocr.joined import parted
 from actors.ocr.pp_ocr.orientation import lines_to_judge, turn_needed
 from actors.ocr.pp_ocr.packing import TAIL, pack
-from actors.ocr.reading_order import reading_order
+from actors.ocr.reading_order import judged_order
 from actors.ocr.scripts.classes import Alphabet
 from actors.ocr.scripts.page import Scripts
 
@@ -108,6 +108,7 @@ class LineReader(Actor[C]):
     * `rotation`: degrees clockwise by which the page was turned (`actors.ocr.pp_ocr.orientation`);
       null without `turn_pages`.
     * `script`, `unread_script`, `unread_letters`, `unread_ink`: see `actors.ocr.scripts.page`.
+    * `order_doubt`: see `actors.ocr.order.doubt`.
     * `ocr_failure`: CORRUPT_IMAGE.
     """
 
@@ -146,7 +147,7 @@ class LineReader(Actor[C]):
         with self.timed("order"):
             for page in pages:
                 if page.quads is not None:
-                    page.columns["ocr_lines"] = _in_order(page.quads, page.readings, page.scripts)
+                    page.columns |= _in_order(page.quads, page.readings, page.scripts)
         return appended(rows, self.writes, [page.columns for page in pages])
 
     def _found(self, data: bytes | None, turn: int | None = None) -> _Page:
@@ -281,11 +282,14 @@ def wheel_models() -> Path:
 
 def _in_order(
     quads: npt.NDArray[np.float32], readings: Sequence[Reading], scripts: Sequence[str | None]
-) -> list[LineValue]:
-    """The lines of one page in reading order."""
+) -> LinesRead:
+    """The lines of one page in reading order, and the doubt about it."""
     lines: list[LineValue] = [
         {"text": text, "score": score, "polygon": quad.ravel().tolist(), "script": script}
         for quad, (text, score), script in zip(quads, readings, scripts, strict=True)
     ]
-    places = reading_order(quads, [line["text"] for line in lines])
-    return [{**lines[p.index], "row": p.row, "column": p.column} for p in places]
+    places, doubt = judged_order(quads, [line["text"] for line in lines])
+    ordered: list[LineValue] = [
+        {**lines[p.index], "row": p.row, "column": p.column} for p in places
+    ]
+    return {"ocr_lines": ordered, "order_doubt": doubt}

@@ -10,7 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from actors.lines import LineValue, page_text
-from actors.ocr.reading_order import reading_order
+from actors.ocr.order.doubt import order_doubt
+from actors.ocr.reading_order import judged_order, reading_order
+from pipelines.decisions.routing import Floors
 
 
 def boxes(*rectangles: tuple[float, float, float, float]) -> np.ndarray:
@@ -220,3 +222,47 @@ def test_a_misread_upright_sign_does_not_part_a_page() -> None:
     quads = boxes(*LEFT, (360.0, 190.0, 15.0, 24.0))
     places = reading_order(quads, [*PROSE, "十"])
     assert [place.index for place in places] == [0, 1, 2, 3, 8, 4, 5, 6, 7]
+
+
+def doubt(*rectangles: tuple[float, float, float, float], degrees: float = 0.0) -> float | None:
+    return judged_order(turned(boxes(*rectangles), degrees))[1]
+
+
+def moved(rectangles: list, dx: float, dy: float) -> list:
+    return [(x + dx, y + dy, w, h) for x, y, w, h in rectangles]
+
+
+@pytest.mark.parametrize("degrees", [0.0, 3.0, -8.0])
+def test_columns_and_rows_that_are_parted_well_are_not_in_doubt(degrees: float) -> None:
+    assert doubt(*LEFT, degrees=degrees) == 0
+    assert doubt(*LEFT, *RIGHT, degrees=degrees) == 0
+    prices = [(600.0, y + 1, 60.0, h) for _, y, _, h in LEFT]
+    assert doubt(*LEFT, *prices, degrees=degrees) == 0
+
+
+def test_columns_that_nearly_touch_are_in_doubt() -> None:
+    """Their gutter is 1 of 20 pixels wide: with wider boxes it is gone."""
+    off = moved(RIGHT, -48.0, 9.0)
+    assert (doubt(*LEFT, *off) or 0) > Floors().max_order_doubt
+
+
+def test_prices_between_two_rows_are_in_doubt() -> None:
+    """They are half a line off: it is as likely that they belong to the row above."""
+    prices = [(600.0, y + 14.5, 60.0, h) for _, y, _, h in LEFT]
+    assert (doubt(*LEFT, *prices) or 0) > Floors().max_order_doubt
+
+
+def test_a_page_with_less_than_two_lines_has_no_order() -> None:
+    assert doubt() is None
+    assert doubt(LEFT[0]) is None
+
+
+def test_the_doubt_is_the_largest_share_of_other_next_lines() -> None:
+    same, swapped = [0, 1, 2, 3, 4], [0, 2, 1, 3, 4]
+    assert order_doubt(same, [same, same]) == 0
+    assert order_doubt(same, [same, swapped]) == 0.75
+
+
+def test_the_order_is_that_of_reading_order() -> None:
+    quads = boxes(*LEFT, *RIGHT)[np.random.default_rng(2).permutation(16)]
+    assert judged_order(quads)[0] == reading_order(quads)

@@ -101,6 +101,17 @@ def test_text_that_the_reader_cannot_read_is_a_doubt_also_with_a_calibration(
     assert doubts(nothing, FLOORS, 0.002) == ["no_text_found", reason]
 
 
+def test_an_uncertain_order_is_a_doubt_also_with_a_calibration() -> None:
+    lines = [line("INVOICE 2026", 0.99), line("TOTAL 12.50", 0.97)]
+    limit = FLOORS.max_order_doubt
+    for value, expected in ((None, []), (limit, []), (limit + 0.01, ["order_uncertain"])):
+        evidence = measured(lines, FLOORS, whole() | {"order_doubt": value})
+        assert doubts(evidence, FLOORS, 0.002) == expected
+        sure = replace(evidence, expected_cer=0.0)
+        sees_all = Calibration.model_construct(features=("text_outside",), coefficients=(0.0,))
+        assert calibrated_doubts(sure, FLOORS, 0.002, 0.05, sees_all) == expected
+
+
 def test_a_good_mean_does_not_hide_weak_lines() -> None:
     page = [line("x" * 60, 0.99)] * 8 + [line("y" * 60, 0.6)] * 2
     evidence = measured(page, FLOORS, whole())
