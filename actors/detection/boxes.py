@@ -5,12 +5,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 from torchvision.ops import batched_nms, box_convert, box_iou
 
 from actors.instances import Conflict, Instance
 from actors.ontology import Ontology
+
+#: Boxes of exclusive classes that are compared with all others in one step. Among 4,500 candidates
+#: a step takes 2.3 MB as float32; all of them at once take 81 MB.
+ROWS = 128
 
 
 @dataclass(frozen=True)
@@ -109,45 +115,79 @@ class Selector:
         order = torch.argsort(found.scores[places] + kept.float(), descending=True, stable=True)
         places, kept = places[order], kept[order]
         found = found[places]
-        winners, losers = self._excluded(found)
-        return [
-            (int(places[i]), self._instance(found, i, bool(kept[i]), losers.get(i), source))
-            for i in winners
-        ]
+        gone, losers = self._excluded(found)
+        winners = (~gone).nonzero()[:, 0]
+        instances = self._instances(found, kept, losers, winners.tolist(), source)
+        return list(zip(places[winners].tolist(), instances, strict=True))
 
-    def _excluded(self, found: Candidates) -> tuple[list[int], dict[int, tuple[int, float]]]:
-        """Indices of the winners, and for each winner its best loser with their IoU."""
+    def _excluded(self, found: Candidates) -> tuple[Tensor, dict[int, tuple[int, float]]]:
+        """Whether each candidate loses, bool (n,), and each winner's best loser with their IoU."""
         classes = self._class_of[found.prompts]
         gone = torch.zeros(len(classes), dtype=torch.bool)
         losers: dict[int, tuple[int, float]] = {}
-        if not self._excludes.any():
-            return list(range(len(classes))), losers
-        for i in range(len(classes)):
-            if gone[i]:
-                continue
-            ious = box_iou(found.boxes[i : i + 1], found.boxes)[0]
-            rivals = self._excludes[classes[i], classes] & (ious >= self._exclusive_iou)
-            beaten = (rivals & ~gone).nonzero()[:, 0]
-            gone[beaten] = True
-            if len(beaten):
-                losers[i] = (int(beaten[0]), float(ious[beaten[0]]))
-        return (~gone).nonzero()[:, 0].tolist(), losers
+        left = self._excludes.any(1)[classes].nonzero()[:, 0]
+        while len(left):
+            rows = left[:ROWS]
+            ious = box_iou(found.boxes[rows], found.boxes[left])
+            rivals = self._excludes[classes[rows]][:, classes[left]] & (ious >= self._exclusive_iou)
+            alive, beaten = _greedy(rivals.numpy())
+            for row, column in beaten.items():
+                losers[int(left[row])] = int(left[column]), float(ious[row, column])
+            lives = torch.from_numpy(alive)
+            gone[left[~lives]] = True
+            left = left[ROWS:][lives[ROWS:]]
+        return gone, losers
 
-    def _instance(
-        self, found: Candidates, i: int, kept: bool, loser: tuple[int, float] | None, source: str
-    ) -> Instance:
-        prompt = int(found.prompts[i])
-        conflict: Conflict | None = None
-        if loser is not None:
-            j, iou = loser
-            other = self._names[int(self._class_of[found.prompts[j]])]
-            conflict = {"class": other, "score": float(found.scores[j]), "iou": iou}
-        return {
-            "class": self._names[int(self._class_of[prompt])],
-            "score": float(found.scores[i]),
-            "box": found.boxes[i].tolist(),
-            "prompt": self._prompts[prompt],
-            "source": source,
-            "kept": kept,
-            "conflict": conflict,
-        }
+    def _instances(
+        self,
+        found: Candidates,
+        kept: Tensor,
+        losers: dict[int, tuple[int, float]],
+        winners: Sequence[int],
+        source: str,
+    ) -> list[Instance]:
+        """The instances of the candidates `winners`."""
+        # Python values of whole columns: 0.3 us an element, where `float(scores[i])` takes 2 us.
+        prompts, scores = found.prompts.tolist(), found.scores.tolist()
+        boxes, marks = found.boxes.tolist(), kept.tolist()
+        names = [self._names[number] for number in self._class_of[found.prompts].tolist()]
+
+        def conflict(i: int) -> Conflict | None:
+            if i not in losers:
+                return None
+            j, iou = losers[i]
+            return {"class": names[j], "score": scores[j], "iou": iou}
+
+        return [
+            {
+                "class": names[i],
+                "score": scores[i],
+                "box": boxes[i],
+                "prompt": self._prompts[prompts[i]],
+                "source": source,
+                "kept": marks[i],
+                "conflict": conflict(i),
+            }
+            for i in winners
+        ]
+
+
+def _greedy(rivals: npt.NDArray[np.bool_]) -> tuple[npt.NDArray[np.bool_], dict[int, int]]:
+    """Remove the rivals of each box in order; a removed box removes none.
+
+    Args:
+        rivals: (rows, n); the rows are the first boxes, and the relation is symmetric.
+
+    Returns:
+        alive: bool (n,).
+        beaten: row -> the first box that it removes.
+    """
+    alive = np.ones(rivals.shape[1], np.bool_)
+    beaten = {}
+    for row in np.flatnonzero(rivals.any(1)).tolist():
+        losing = rivals[row] & alive
+        first = int(losing.argmax())
+        if alive[row] and losing[first]:
+            beaten[row] = first
+            alive &= ~losing
+    return alive, beaten

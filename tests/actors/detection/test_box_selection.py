@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torchvision.ops import box_iou
 
-from actors.detection.boxes import Candidates, Selector, in_view
+from actors.detection.boxes import ROWS, Candidates, Selector, in_view
 from actors.ontology import Ontology
 
 HERE, NEAR, AWAY = [10, 10, 110, 110], [15, 10, 115, 110], [300, 300, 340, 380]  # IoU .90, 0
@@ -134,6 +134,74 @@ def test_no_two_instances_claim_what_the_rules_forbid(rows: list[Any]) -> None:
                 assert ious[i, j] <= 0.7 + 1e-5
     assert [each["score"] for each in out] == sorted((e["score"] for e in out), reverse=True)
     assert bool(out) == bool(rows)
+
+
+def one_by_one(listed: list[dict[str, Any]], excludes: set[tuple[str, str]], iou: float) -> None:
+    """The rule as a plain loop, in place: each box left removes its rivals behind it."""
+    i = 0
+    while i < len(listed):
+        mine, rest = listed[i], listed[i + 1 :]
+        overlaps = box_iou(
+            torch.tensor([mine["box"]]), torch.tensor([o["box"] for o in rest]).reshape(-1, 4)
+        )[0]
+        lost = [
+            (other, float(overlap))
+            for other, overlap in zip(rest, overlaps, strict=True)
+            if (mine["class"], other["class"]) in excludes and overlap >= iou
+        ]
+        if lost:
+            other, overlap = lost[0]
+            mine["conflict"] = {
+                "class": other["class"],
+                "score": other["score"],
+                "iou": overlap,
+            }
+        listed[i + 1 :] = [each for each in rest if not any(each is other for other, _ in lost)]
+        i += 1
+
+
+CLASSES = {"a": {"prompts": ["x", "y"]}, "b": {"threshold": 0.6}, "c": {"min_size": 9}, "d": {}}
+GROUPS = [["a", "b"], ["b", "c"]]  # b excludes a and c, which do not exclude each other
+PAIRS = {("a", "b"), ("b", "a"), ("b", "c"), ("c", "b")}
+
+
+@settings(deadline=None)
+@given(
+    rows=st.lists(st.tuples(boxes, st.floats(0.1, 0.99), st.integers(0, 4)), max_size=40),
+    iou=st.sampled_from([0.05, 0.3, 0.7]),
+)
+def test_exclusion_is_the_rule_one_by_one(rows: list[Any], iou: float) -> None:
+    wanted = chosen(found(*rows), min_score=0.1, classes=CLASSES)
+    one_by_one(wanted, PAIRS, iou)
+    out = chosen(found(*rows), min_score=0.1, classes=CLASSES, exclusive=GROUPS, exclusive_iou=iou)
+    assert out == wanted
+
+
+def test_exclusion_among_many_boxes_is_the_rule_one_by_one() -> None:
+    """More candidates than are compared in one step, with chains of rivals across the steps."""
+    draw = torch.Generator().manual_seed(0)
+    size = 4 * ROWS
+    centres = 400 * torch.rand(60, 2, generator=draw)
+    middle = centres[torch.randint(0, 60, (size,), generator=draw)]
+    middle = middle + 8 * torch.randn(size, 2, generator=draw)
+    half = 20 + 5 * torch.rand(size, 2, generator=draw)
+    candidates = Candidates(
+        torch.cat([middle - half, middle + half], 1),
+        0.1 + 0.9 * torch.rand(size, generator=draw),
+        torch.randint(0, 5, (size,), generator=draw),
+    )
+    rules = {"nms_iou": 0.95, "min_score": 0.1}
+    free = Selector(Ontology.model_validate({"classes": CLASSES}), **rules)
+    bound = Selector(
+        Ontology.model_validate({"classes": CLASSES, "exclusive": GROUPS, "exclusive_iou": 0.4}),
+        **rules,
+    )
+    wanted = free.instances(candidates, "test")
+    assert len(wanted) > 2 * ROWS
+    one_by_one(wanted, PAIRS, 0.4)
+    picked = bound.picked(candidates, "test")
+    assert [instance for _, instance in picked] == wanted
+    assert all(candidates.boxes[place].tolist() == one["box"] for place, one in picked)
 
 
 def test_boxes_of_a_tile_lie_in_the_image_and_cut_ones_are_left_to_other_views() -> None:
