@@ -2,79 +2,19 @@
 
 from __future__ import annotations
 
-import io
 import math
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
-import torch
-from PIL import Image
-from torch import Tensor
 from transformers.image_transforms import get_size_with_aspect_ratio
 
-from actors.failures import FailureKind, ItemFailure
+from actors.images.encoded import Box
 from actors.images.tiles import Tiles
 
 #: The finest feature map has one cell per 8 px. Backbones halve the image five times.
 FINEST_STRIDE, COARSEST_STRIDE = 8, 32
 
-Box = tuple[int, int, int, int]
 Size = tuple[int, int]
-
-
-class EncodedImage:
-    """An encoded upright image. Only the header is read before the first crop.
-
-    The pixels are freed after `crops` crops, so the decoded images of a batch are never in memory
-    together.
-
-    Attributes:
-        width, height: pixels.
-        crops: number of remaining calls of `crop`.
-    """
-
-    def __init__(self, data: bytes) -> None:
-        """Raises ItemFailure(CORRUPT_IMAGE, TOO_MANY_PIXELS)."""
-        with _faults_named():
-            self._file = Image.open(io.BytesIO(data))
-        self.width, self.height = self._file.size
-        self.crops = 1
-        self._pixels: Tensor | None = None
-
-    def crop(self, box: Box) -> Tensor | ItemFailure:
-        """The pixels of a box x0, y0, x1, y1, uint8 (3, height, width), RGB; or CORRUPT_IMAGE."""
-        x0, y0, x1, y1 = box
-        try:
-            pixels = self._decoded()
-        except ItemFailure as fault:
-            return fault
-        self.crops -= 1
-        self._pixels = pixels if self.crops else None
-        return pixels[:, y0:y1, x0:x1]
-
-    def _decoded(self) -> Tensor:
-        if self._pixels is not None:
-            return self._pixels
-        with _faults_named():
-            array = np.array(self._file.convert("RGB"))
-        self._file.close()
-        return torch.from_numpy(array).permute(2, 0, 1)
-
-
-@contextmanager
-def _faults_named() -> Iterator[None]:
-    """Turn Pillow's errors into ItemFailures: OSError, SyntaxError, ValueError, struct.error ..."""
-    try:
-        yield
-    except MemoryError:
-        raise
-    except Image.DecompressionBombError as error:
-        raise ItemFailure(FailureKind.TOO_MANY_PIXELS, str(error)) from error
-    except Exception as error:
-        what = f"{type(error).__name__}: {error}"
-        raise ItemFailure(FailureKind.CORRUPT_IMAGE, what) from error
 
 
 @dataclass(frozen=True)

@@ -16,10 +16,11 @@ from torch import Tensor
 from actors.checkpoints import best_on_cpu, pick_placement
 from actors.failures import FailureKind, ItemFailure
 from actors.images.batches import ahead, halving, in_batches, parts
+from actors.images.kept import KEPT
 from actors.images.mask_logits import encode
 from actors.images.rle import Rle, box_agreement, value_of
-from actors.images.views import EncodedImage
 from actors.instances import MaskValue
+from actors.segmentation.inputs import Inputs
 from actors.segmentation.sam2_checkpoint import load_sam2
 from actors.segmentation.sam2_packed import BoxPrompt, Features, PackedSam2, RawMask
 from actors.segmentation.settings import Sam2Config
@@ -43,7 +44,7 @@ class ToSegment:
 
 @dataclass(frozen=True)
 class Prepared:
-    """An image as the model's input. `pixels`: float32 (3, size, size), normalised."""
+    """An image to segment. `pixels`: uint8 (3, size, size), on the device."""
 
     pixels: Tensor
     height: int
@@ -61,7 +62,8 @@ class Segmenter:
         place = pick_placement(config.device, config.dtype, on_cpu=best_on_cpu())
         loaded = load_sam2(config)
         self._timed = timed
-        self._processor = loaded.processor
+        self._inputs = Inputs(loaded.processor, place.device)
+        KEPT.expect(self)
         self._size = loaded.processor.size["height"]
         self._sam2 = PackedSam2(loaded.model, place.device, place.dtype)
         self._images_at_once = config.images_at_once or IMAGES_AT_ONCE[place.on_gpu]
@@ -77,6 +79,7 @@ class Segmenter:
             ready = [image for image in window if isinstance(image, Prepared)]
             masks = iter(self._window(ready))
             results += [i if isinstance(i, ItemFailure) else next(masks) for i in window]
+        KEPT.clear()  # images without boxes are not taken
         return results
 
     def _prepared(self, requests: Sequence[ToSegment]) -> list[Prepared | ItemFailure]:
@@ -85,21 +88,18 @@ class Segmenter:
             return list(self._threads.map(self._prepare, requests))
 
     def _prepare(self, request: ToSegment) -> Prepared | ItemFailure:
-        try:
-            picture = EncodedImage(request.image)
-        except ItemFailure as fault:
-            return fault
-        rgb = picture.crop((0, 0, picture.width, picture.height))
-        if isinstance(rgb, ItemFailure):
-            return rgb
-        # The layout is given, because the library would take an image of 3 rows for channels first.
-        pixels = self._processor(rgb, input_data_format="channels_first", return_tensors="pt")
-        return Prepared(pixels["pixel_values"][0], picture.height, picture.width, request.boxes)
+        image = self._inputs.read(request.image)
+        if isinstance(image, ItemFailure):
+            return image
+        return Prepared(image.pixels, image.height, image.width, request.boxes)
+
+    def _embed(self, pixels: Sequence[Tensor]) -> list[Features]:
+        return self._sam2.embed(list(self._inputs.normalised(pixels)))
 
     def _window(self, images: Sequence[Prepared]) -> list[list[MaskValue] | ItemFailure]:
         with self._timed("embed"):
             pixels = [image.pixels for image in images]
-            features = in_batches(self._sam2.embed, pixels, self._images_at_once)
+            features = in_batches(self._embed, pixels, self._images_at_once)
         prompts = [
             BoxPrompt(maps, box)
             for image, maps in zip(images, features, strict=True)

@@ -20,8 +20,8 @@ from actors.failures import FailureKind, ItemFailure
 from actors.images.batches import ahead, halving, in_batches, parts
 from actors.images.mask_logits import encode
 from actors.images.rle import unestimated
-from actors.images.views import EncodedImage
 from actors.instances import Instance, MaskValue
+from actors.segmentation.inputs import Inputs, Resized
 from actors.segmentation.sam3_checkpoint import load_sam3
 from actors.segmentation.sam3_packed import Maps, Outline, PackedSam3, Pair, Sighting
 from actors.segmentation.sam3_prompts import tokens_of
@@ -40,15 +40,6 @@ class Finding:
 
     boxes: list[Instance] | ItemFailure | None
     masks: list[MaskValue] | ItemFailure | None
-
-
-@dataclass(frozen=True)
-class Prepared:
-    """An image as the model's input. `pixels`: float32 (3, size, size), normalised."""
-
-    pixels: Tensor
-    height: int
-    width: int
 
 
 @dataclass(frozen=True)
@@ -81,7 +72,7 @@ class Finder:
             limit=text.max_position_embeddings,
         )
         self._timed = timed
-        self._processor = loaded.processor.image_processor
+        self._inputs = Inputs(loaded.processor.image_processor, place.device)
         self._selector = Selector(config.ontology, config.nms_iou, config.min_score)
         self._sam3 = PackedSam3(
             loaded.model, prompts, self._selector.floors.tolist(), place.device, place.dtype
@@ -99,35 +90,24 @@ class Finder:
         encoded = [data for data in images if data is not None]
         findings: list[Finding] = []
         for window in ahead(self._prepared, parts(encoded, self._images_held)):
-            seen = iter(self._window([one for one in window if isinstance(one, Prepared)]))
+            seen = iter(self._window([one for one in window if isinstance(one, Resized)]))
             findings += [
                 Finding(one, None) if isinstance(one, ItemFailure) else next(seen) for one in window
             ]
         rest = iter(findings)
         return [Finding(None, None) if data is None else next(rest) for data in images]
 
-    def _prepared(self, images: Sequence[bytes]) -> list[Prepared | ItemFailure]:
+    def _prepared(self, images: Sequence[bytes]) -> list[Resized | ItemFailure]:
         """Decode images in threads while the model runs."""
         with self._timed("decode"):
-            return list(self._threads.map(self._prepare, images))
+            return list(self._threads.map(self._inputs.read, images))
 
-    def _prepare(self, image: bytes) -> Prepared | ItemFailure:
-        try:
-            picture = EncodedImage(image)
-        except ItemFailure as fault:
-            return fault
-        rgb = picture.crop((0, 0, picture.width, picture.height))
-        if isinstance(rgb, ItemFailure):
-            return rgb
-        # The layout is given, because the library would take an image of 3 rows for channels first.
-        pixels = self._processor(rgb, input_data_format="channels_first", return_tensors="pt")
-        return Prepared(pixels["pixel_values"][0], picture.height, picture.width)
+    def _embed(self, pixels: Sequence[Tensor]) -> list[Maps]:
+        return self._sam3.embed(list(self._inputs.normalised(pixels)))
 
-    def _window(self, images: Sequence[Prepared]) -> list[Finding]:
+    def _window(self, images: Sequence[Resized]) -> list[Finding]:
         with self._timed("embed"):
-            maps = in_batches(
-                self._sam3.embed, [image.pixels for image in images], self._images_at_once
-            )
+            maps = in_batches(self._embed, [image.pixels for image in images], self._images_at_once)
         pairs = [
             Pair(one, concept) for one in maps if one is not None for concept in self._sam3.concepts
         ]
@@ -148,7 +128,7 @@ class Finder:
         ]
 
     def _chosen(
-        self, image: Prepared, maps: Maps | None, sightings: Iterator[Sighting | None]
+        self, image: Resized, maps: Maps | None, sightings: Iterator[Sighting | None]
     ) -> Chosen | ItemFailure:
         """The instances of one image, from the next `sightings`; none if `maps` is None."""
         if maps is None:
@@ -186,7 +166,7 @@ class Finder:
         return outlines
 
     def _masks(
-        self, image: Prepared, chosen: Chosen, drawn: Iterator[Tensor | None]
+        self, image: Resized, chosen: Chosen, drawn: Iterator[Tensor | None]
     ) -> list[MaskValue] | ItemFailure:
         """A mask per instance, in their order, from the next values of `drawn`."""
         answers = [next(drawn) for _ in chosen.outlines]
@@ -215,7 +195,7 @@ class Finder:
         return unestimated(encoded, boxes)
 
 
-def _candidates(sighting: Sighting, number: int, image: Prepared) -> Candidates:
+def _candidates(sighting: Sighting, number: int, image: Resized) -> Candidates:
     """Candidates with boxes in pixels of the upright image. `number`: index of the prompt."""
     edges = torch.tensor([image.width, image.height, image.width, image.height])
     boxes = (sighting.boxes * edges).clamp(torch.zeros(4), edges)

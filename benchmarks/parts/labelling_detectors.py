@@ -12,7 +12,7 @@ from transformers import AutoProcessor, pipeline
 
 from actors.detection.grounding.settings import GroundingDinoConfig
 from actors.detection.grounding_dino import GroundingDino
-from actors.images.views import EncodedImage
+from actors.images.encoded import EncodedImage
 from parts.labelling_judge import (
     NMS_IOU,
     Boxes,

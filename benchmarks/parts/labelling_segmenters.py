@@ -99,7 +99,11 @@ def floor(actor: Sam2, boxes: Sequence[Corners]) -> Contestant:
     def prepare(samples: Sequence[Sample]) -> Callable[[], Any]:
         asked = [ToSegment(s.data, b) for s, b in zip(samples, boxes, strict=False) if b]
         ready = [segmenter._prepare(request) for request in asked]
-        inputs = [(one.pixels, segmenter._boxes(one)) for one in ready if isinstance(one, Prepared)]
+        inputs = [
+            (segmenter._inputs.normalised([one.pixels])[0], segmenter._boxes(one))
+            for one in ready
+            if isinstance(one, Prepared)
+        ]
 
         def run() -> None:
             for start in range(0, len(inputs), WINDOW):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
@@ -20,9 +21,11 @@ from actors.detection.closed_set.names import matched
 from actors.detection.closed_set.settings import YoloConfig
 from actors.failures import FailureKind, ItemFailure, SetupError
 from actors.images.batches import ahead, halving
+from actors.images.encoded import EncodedImage
+from actors.images.kept import KEPT
 from actors.images.letterbox import Letterbox
 from actors.images.rle import unestimated
-from actors.images.views import EncodedImage, View, grouped
+from actors.images.views import View, grouped
 from actors.instances import Instance, MaskValue
 
 #: Maximum pixels per forward pass on a CPU, with grey borders; a larger image goes alone. Time per
@@ -65,16 +68,18 @@ class Detector:
         self._longest, self._stride = config.image_size, loaded.stride
         default_pixels = UNLIMITED if place.on_gpu else CPU_FORWARD_PIXELS
         self._forward_pixels = config.forward_pixels or default_pixels
+        self._threads = ThreadPoolExecutor(config.decode_threads)
         self.provenance = loaded.provenance | place.provenance()
 
     def find(self, images: Sequence[bytes | None]) -> list[Finding]:
         """The instances and masks of each image, or its failure; None for None."""
+        KEPT.clear()
         findings = [Finding(None, None) for _ in images]
         pictures: dict[int, EncodedImage] = {}
         for row, data in enumerate(images):
             try:
                 if data is not None:
-                    pictures[row] = EncodedImage(data)
+                    pictures[row] = EncodedImage(data, keep=True)
             except ItemFailure as fault:
                 findings[row] = Finding(fault, None)
         frames = {
@@ -95,14 +100,14 @@ class Detector:
     def _filled(
         self, group: Sequence[View], pictures: dict[int, EncodedImage], frames: dict[int, Letterbox]
     ) -> tuple[list[int], list[Canvas | ItemFailure]]:
-        """Rows and their model inputs, uint8 (height, width, 3). It runs in a thread."""
+        """Rows and their model inputs, uint8 (height, width, 3), while the model runs."""
+
+        def canvas(view: View) -> Canvas | ItemFailure:
+            crop = pictures[view.row].crop(view.box)
+            return frames[view.row].filled(crop) if isinstance(crop, Tensor) else crop
+
         with self._timed("decode"):
-            rows = [view.row for view in group]
-            crops = ((view.row, pictures[view.row].crop(view.box)) for view in group)
-            return rows, [
-                frames[row].filled(crop) if isinstance(crop, Tensor) else crop
-                for row, crop in crops
-            ]
+            return [view.row for view in group], list(self._threads.map(canvas, group))
 
     def _answers(self, canvases: Sequence[Canvas]) -> list[ModelOutput | None]:
         with self._timed("forward"):

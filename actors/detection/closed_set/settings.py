@@ -17,7 +17,9 @@ class YoloConfig(Settings):
     product's code under the same terms, or buy a licence from Ultralytics.
     """
 
-    operational: ClassVar[frozenset[str]] = frozenset({"device", "forward_pixels"})
+    operational: ClassVar[frozenset[str]] = frozenset(
+        {"device", "forward_pixels", "decode_threads"}
+    )
 
     engine: Literal["yolo"] = "yolo"
     model: str = Field(description="an ultralytics checkpoint, a local .pt file; never downloaded")
@@ -54,4 +56,7 @@ class YoloConfig(Settings):
         gt=0,
         description="maximum pixels per forward pass, at the model's input size; null: 409,600 on "
         "cpu (640 x 640; more gains at most 7 %), the whole batch on cuda",
+    )
+    decode_threads: int = Field(
+        2, ge=1, description="threads that decode images while the model runs"
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 
 import torch
@@ -17,7 +18,9 @@ from actors.detection.grounding.settings import GroundingDinoConfig
 from actors.detection.grounding.weights import Loaded, load_grounding_dino
 from actors.failures import FailureKind, ItemFailure
 from actors.images.batches import ahead, halving
-from actors.images.views import EncodedImage, SizeRule, View, grouped, views_of
+from actors.images.encoded import EncodedImage
+from actors.images.kept import KEPT
+from actors.images.views import SizeRule, View, grouped, views_of
 from actors.instances import Instance
 
 log = logging.getLogger(__name__)
@@ -52,17 +55,19 @@ class Detector:
         )
         default_pixels = UNLIMITED if loaded.device.type == "cuda" else CPU_FORWARD_PIXELS
         self._forward_pixels = config.forward_pixels or default_pixels
+        self._threads = ThreadPoolExecutor(config.decode_threads)
         self.provenance = loaded.provenance | {"forwards_per_image": str(len(chunks))}
 
     @torch.inference_mode()
     def find(self, images: Sequence[bytes | None]) -> list[list[Instance] | ItemFailure | None]:
         """The instances of each image, or its failure; None for None."""
+        KEPT.clear()
         pictures: dict[int, EncodedImage] = {}
         failed: dict[int, ItemFailure] = {}
         for row, data in enumerate(images):
             try:
                 if data is not None:
-                    pictures[row] = EncodedImage(data)
+                    pictures[row] = EncodedImage(data, keep=True)
             except ItemFailure as fault:
                 failed[row] = fault
         found: dict[int, list[Candidates]] = {row: [] for row in pictures}
@@ -88,9 +93,10 @@ class Detector:
         return grouped(views, self._forward_pixels)
 
     def _cropped(self, views: Sequence[View], pictures: dict[int, EncodedImage]) -> list[Crop]:
-        """The pixels of each view, uint8 (3, height, width). It runs in a thread."""
+        """The pixels of each view, uint8 (3, height, width), while the model runs."""
         with self._timed("decode"):
-            return [(view, pictures[view.row].crop(view.box)) for view in views]
+            crops = self._threads.map(lambda view: pictures[view.row].crop(view.box), views)
+            return list(zip(views, crops, strict=True))
 
     def _seen(
         self, group: Sequence[Crop], pictures: dict[int, EncodedImage]

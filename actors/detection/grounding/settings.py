@@ -15,7 +15,10 @@ from actors.ontology import Ontology, Score
 class GroundingDinoConfig(HubModel):
     """The checkpoint, the ontology and the thresholds of a Grounding DINO."""
 
-    operational: ClassVar[frozenset[str]] = HubModel.operational | {"forward_pixels"}
+    operational: ClassVar[frozenset[str]] = HubModel.operational | {
+        "forward_pixels",
+        "decode_threads",
+    }
 
     engine: Literal["grounding_dino"] = "grounding_dino"
     dtype: Dtype = Field(
@@ -48,4 +51,7 @@ class GroundingDinoConfig(HubModel):
         gt=0,
         description="maximum pixels per forward pass, at the model's input size; null: 163,840 on "
         "cpu, the whole batch on cuda",
+    )
+    decode_threads: int = Field(
+        2, ge=1, description="threads that decode images while the model runs"
     )

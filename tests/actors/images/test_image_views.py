@@ -13,8 +13,9 @@ from pydantic import ValidationError
 from tiny_grounding_dino import processor
 
 from actors.failures import ItemFailure
+from actors.images.encoded import EncodedImage
 from actors.images.tiles import Tiles
-from actors.images.views import EncodedImage, SizeRule, grouped, views_of
+from actors.images.views import SizeRule, grouped, views_of
 
 RULE = SizeRule(shortest=800, longest=1333, queries=900)
 side = st.integers(1, 20_000)

@@ -1,0 +1,65 @@
+"""An encoded image that is decoded when the first model needs its pixels."""
+
+from __future__ import annotations
+
+from threading import Lock
+
+import torch
+from torch import Tensor
+
+from actors.failures import ItemFailure
+from actors.images.decoding import decoded, opened
+from actors.images.kept import KEPT
+
+#: x0, y0, x1, y1, pixels of the upright image.
+Box = tuple[int, int, int, int]
+
+
+class EncodedImage:
+    """An encoded upright image. Only the header is read before the first crop.
+
+    The pixels are freed after `crops` crops, so the decoded images of a batch are never in memory
+    together, except those that `KEPT` holds for the next model. Crops may run in several threads.
+
+    Attributes:
+        width, height: pixels.
+        crops: number of remaining calls of `crop`.
+    """
+
+    def __init__(self, data: bytes, keep: bool = False) -> None:
+        """`keep`: offer the pixels to a later model of this process, in `KEPT`.
+
+        Raises ItemFailure(CORRUPT_IMAGE, TOO_MANY_PIXELS).
+        """
+        self._file, self._data, self._keep = opened(data), data, keep
+        self.width, self.height = self._file.size
+        self.crops = 1
+        self._pixels: Tensor | None = None
+        self._lock = Lock()
+
+    def crop(self, box: Box) -> Tensor | ItemFailure:
+        """The pixels of a box x0, y0, x1, y1, uint8 (3, height, width), RGB; or CORRUPT_IMAGE."""
+        x0, y0, x1, y1 = box
+        with self._lock:
+            try:
+                pixels = self._decoded()
+            except ItemFailure as fault:
+                return fault
+            self.crops -= 1
+            self._pixels = pixels if self.crops else None
+        return pixels[:, y0:y1, x0:x1]
+
+    def whole(self) -> Tensor | ItemFailure:
+        """The pixels of the full image, uint8 (3, height, width), RGB; or CORRUPT_IMAGE."""
+        return self.crop((0, 0, self.width, self.height))
+
+    def _decoded(self) -> Tensor:
+        if self._pixels is not None:
+            return self._pixels
+        pixels = KEPT.take(self._data)
+        if pixels is None:
+            pixels = torch.from_numpy(decoded(self._file, self._data)).permute(2, 0, 1)
+        self._file.close()
+        if self._keep:
+            KEPT.keep(self._data, pixels)
+        return pixels
