@@ -59,14 +59,13 @@ def from_lengths(lengths: Sequence[int] | Ints, height: int, width: int) -> Rle:
     return rle
 
 
-def from_edges(edges: Ints, starts_inside: bool, height: int, width: int) -> Rle:
-    """The mask with run starts `edges`, as pixel numbers in column-major order.
+def from_edges(edges: Ints, height: int, width: int) -> Rle:
+    """The mask with run starts `edges`, ascending pixel numbers in column-major order.
 
-    numpy finds the edges of 1080 x 1920 pixels in 0.5 ms; pycocotools' encoder takes 1.3 ms. The
-    counts are still compressed by pycocotools, so the bytes are equal.
+    Before pixel 0 is outside. numpy finds the edges of 1080 x 1920 pixels in 0.5 ms; pycocotools'
+    encoder takes 1.3 ms. The counts are still compressed by pycocotools, so the bytes are equal.
     """
-    lengths = np.diff(edges, prepend=0, append=height * width)
-    return from_lengths(np.concatenate([[0], lengths]) if starts_inside else lengths, height, width)
+    return from_lengths(np.diff(edges, prepend=0, append=height * width), height, width)
 
 
 def lengths_of(counts: str) -> Ints:

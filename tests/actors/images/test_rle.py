@@ -74,8 +74,8 @@ def test_lengths_are_those_of_the_pixels(mask: Bits) -> None:
 def test_lengths_and_edges_make_the_same_mask(mask: Bits) -> None:
     flat = mask.ravel(order="F")
     wanted = coco.encode(np.asfortranarray(mask, np.uint8))
-    edges = np.flatnonzero(flat[1:] != flat[:-1]) + 1
-    assert from_edges(edges, bool(flat[0]), HEIGHT, WIDTH) == wanted
+    edges = np.flatnonzero(np.diff(flat, prepend=False))
+    assert from_edges(edges, HEIGHT, WIDTH) == wanted
     assert from_lengths(runs_of(mask), HEIGHT, WIDTH) == wanted
 
 
