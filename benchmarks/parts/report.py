@@ -15,11 +15,12 @@ from typing import Any
 _UNITS = ("amx_bf16", "amx_int8", "avx512_bf16", "avx512_vnni", "avx_vnni")
 
 
-def head() -> dict[str, str]:
-    """Date and machine, the first two keys of every report."""
+def head(gpu: str | None = None) -> dict[str, str]:
+    """Date and machine, the first two keys of every report. `gpu`: named before the processor."""
+    machine = f"{_processor()}, {os.cpu_count()} cores"
     return {
         "date": datetime.now(UTC).date().isoformat(),
-        "machine": f"{_processor()}, {os.cpu_count()} cores",
+        "machine": f"{gpu}, {machine}" if gpu else machine,
     }
 
 
@@ -57,8 +58,9 @@ def result_stem(folder: Path, name: str, report: dict[str, Any]) -> Path:
     return folder / f"{name}-{machine}-{os.cpu_count()}c-{report['date']}"
 
 
-def write(stem: Path, report: dict[str, Any], lines: Sequence[str]) -> None:
-    """Write the report as `stem`.json and the lines as `stem`.md; print the lines."""
+def write(stem: Path, report: dict[str, Any], lines: Sequence[str], show: bool = True) -> None:
+    """Write the report as `stem`.json and the lines as `stem`.md; `show`: print the lines."""
     stem.with_suffix(".json").write_text(json.dumps(report, indent=1) + "\n")
     stem.with_suffix(".md").write_text("\n".join(lines) + "\n")
-    print("\n".join(lines))
+    if show:
+        print("\n".join(lines))

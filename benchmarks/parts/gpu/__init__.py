@@ -1,0 +1,1 @@
+"""Parts of `benchmarks/gpu.py`: checkpoints, pictures, contestants, meters, and the wheels."""
