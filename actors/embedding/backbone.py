@@ -25,7 +25,7 @@ from actors.checkpoints import (
 from actors.contract import Timed
 from actors.embedding.settings import TimmConfig, Vector
 from actors.failures import FailureKind, ItemFailure, SetupError
-from actors.images.batches import ahead, in_batches, parts
+from actors.images.batches import Fitting, ahead, parts
 from actors.images.decoding import rgb
 
 #: Images decoded ahead, while the model runs.
@@ -53,7 +53,8 @@ class Backbone:
         self._model = model.eval().to(self._device, self._dtype)
         settings = timm.data.resolve_data_config(model=model)
         self._transform = timm.data.create_transform(**settings, is_training=False)
-        self._images_at_once = config.images_at_once or IMAGES_AT_ONCE[place.on_gpu]
+        images_at_once = config.images_at_once or IMAGES_AT_ONCE[place.on_gpu]
+        self._embedded = Fitting(self._forward, images_at_once)
         self._threads = ThreadPoolExecutor(config.decode_threads)
         length = self._tried(settings["input_size"], config.model)
         self.provenance = {
@@ -70,7 +71,7 @@ class Backbone:
         for window in ahead(self._decoded, parts(images, WINDOW)):
             ready = [one for one in window if isinstance(one, Tensor)]
             with self._timed("embed"):
-                found = iter(in_batches(self._forward, ready, self._images_at_once))
+                found = iter(self._embedded(ready))
             results += [
                 one if isinstance(one, ItemFailure) else _answer(next(found)) for one in window
             ]

@@ -14,7 +14,7 @@ from PIL import Image
 
 from actors.checkpoints import hub_revision, pick_device
 from actors.failures import FailureKind, ItemFailure
-from actors.images.batches import in_batches
+from actors.images.batches import Fitting
 from actors.images.decoding import rgb
 from actors.images.letterbox import Letterbox
 from actors.lines import LineValue
@@ -69,8 +69,9 @@ class ScreenParser:
             self._captioner = Captioner(
                 captioner, config.tokenizer, *sizes, device, config.local_files_only
             )
-        self._images_at_once = config.images_at_once or IMAGES_AT_ONCE[on_gpu]
-        self._captions_at_once = config.captions_at_once or CAPTIONS_AT_ONCE[on_gpu]
+        self._found = Fitting(self._icons, config.images_at_once or IMAGES_AT_ONCE[on_gpu])
+        captions_at_once = config.captions_at_once or CAPTIONS_AT_ONCE[on_gpu]
+        self._captions = Fitting(self._captioner, captions_at_once) if self._captioner else None
         self.provenance = {
             "model": config.model,
             "revision": hub_revision(folder),
@@ -89,9 +90,9 @@ class ScreenParser:
                 self._decode(screen, data)
         with self._timed("detect"):
             self._detect([screen for screen in screens if screen.canvas is not None])
-        if self._captioner:
+        if self._captions:
             with self._timed("caption"):
-                self._describe(screens, self._captioner)
+                self._describe(screens, self._captions)
         return [screen.fault or screen.elements for screen in screens]
 
     def _decode(self, screen: _Screen, data: bytes) -> None:
@@ -110,7 +111,7 @@ class ScreenParser:
                 alike.setdefault(screen.canvas.shape, []).append(screen)
         for same in alike.values():
             canvases = [screen.canvas for screen in same if screen.canvas is not None]
-            answers = in_batches(self._icons, canvases, self._images_at_once)
+            answers = self._found(canvases, canvases[0].size)
             for screen, found in zip(same, answers, strict=True):
                 self._merge(screen, found)
 
@@ -126,7 +127,9 @@ class ScreenParser:
             boxes, scores = strongest(found, frame, config.nms_iou, config.max_icons)
             screen.elements = merged(boxes, scores, screen.lines, config.max_overlap)
 
-    def _describe(self, screens: Sequence[_Screen], captioner: Captioner) -> None:
+    def _describe(
+        self, screens: Sequence[_Screen], captions: Fitting[Canvas, tuple[str, float | None]]
+    ) -> None:
         """Caption the icons without text, in batches over all screenshots."""
         silent = [
             (screen, one)
@@ -135,7 +138,7 @@ class ScreenParser:
             if one["type"] == "icon" and one["text"] is None
         ]
         crops = [_crop(screen, one["box"]) for screen, one in silent]
-        answers = in_batches(captioner, crops, self._captions_at_once)
+        answers = captions(crops)
         for (screen, one), answer in zip(silent, answers, strict=True):
             if answer is None:
                 what = "an icon does not fit into the captioner's memory, even in a batch of one"

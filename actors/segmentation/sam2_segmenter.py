@@ -15,7 +15,7 @@ from torch import Tensor
 
 from actors.checkpoints import best_on_cpu, pick_placement
 from actors.failures import FailureKind, ItemFailure
-from actors.images.batches import ahead, halving, in_batches, parts
+from actors.images.batches import Fitting, ahead, halving, parts
 from actors.images.kept import KEPT
 from actors.images.mask_logits import encode
 from actors.images.rle import Rle, box_agreement, value_of
@@ -66,8 +66,10 @@ class Segmenter:
         KEPT.expect(self)
         self._size = loaded.processor.size["height"]
         self._sam2 = PackedSam2(loaded.model, place.device, place.dtype)
-        self._images_at_once = config.images_at_once or IMAGES_AT_ONCE[place.on_gpu]
-        self._boxes_at_once = config.boxes_at_once or BOXES_AT_ONCE[place.on_gpu]
+        images_at_once = config.images_at_once or IMAGES_AT_ONCE[place.on_gpu]
+        self._embedded = Fitting(self._embed, images_at_once)
+        boxes_at_once = config.boxes_at_once or BOXES_AT_ONCE[place.on_gpu]
+        self._decoded = Fitting(self._sam2.decode, boxes_at_once)
         self._threads = ThreadPoolExecutor(config.decode_threads)
         self.provenance = loaded.provenance | place.provenance(transformers)
 
@@ -99,7 +101,7 @@ class Segmenter:
     def _window(self, images: Sequence[Prepared]) -> list[list[MaskValue] | ItemFailure]:
         with self._timed("embed"):
             pixels = [image.pixels for image in images]
-            features = in_batches(self._embed, pixels, self._images_at_once)
+            features = self._embedded(pixels)
         prompts = [
             BoxPrompt(maps, box)
             for image, maps in zip(images, features, strict=True)
@@ -107,7 +109,7 @@ class Segmenter:
             for box in self._boxes(image)
         ]
         with self._timed("decode_boxes"):
-            raw = iter(in_batches(self._sam2.decode, prompts, self._boxes_at_once))
+            raw = iter(self._decoded(prompts))
         return [self._masks(image, maps, raw) for image, maps in zip(images, features, strict=True)]
 
     def _boxes(self, image: Prepared) -> Tensor:

@@ -17,7 +17,7 @@ from torch import Tensor
 from actors.checkpoints import best_on_cpu, pick_placement
 from actors.detection.boxes import Candidates, Selector
 from actors.failures import FailureKind, ItemFailure
-from actors.images.batches import ahead, halving, in_batches, parts
+from actors.images.batches import Fitting, ahead, halving, parts
 from actors.images.mask_logits import encode
 from actors.images.rle import unestimated
 from actors.instances import Instance, MaskValue
@@ -77,11 +77,14 @@ class Finder:
         self._sam3 = PackedSam3(
             loaded.model, prompts, self._selector.floors.tolist(), place.device, place.dtype
         )
-        self._images_at_once = config.images_at_once or IMAGES_AT_ONCE[place.on_gpu]
-        self._prompts_at_once = config.prompts_at_once or PROMPTS_AT_ONCE[place.on_gpu]
+        images_at_once = config.images_at_once or IMAGES_AT_ONCE[place.on_gpu]
+        prompts_at_once = config.prompts_at_once or PROMPTS_AT_ONCE[place.on_gpu]
+        self._embedded = Fitting(self._embed, images_at_once)
+        self._looked = Fitting(self._sam3.look, prompts_at_once)
+        self._drawn = Fitting(self._sam3.masks, prompts_at_once)
         # Maximum images with maps on the device: enough to fill a batch with pairs.
-        packed = math.ceil(self._prompts_at_once / len(prompts))
-        self._images_held = max(self._images_at_once, packed)
+        packed = math.ceil(prompts_at_once / len(prompts))
+        self._images_held = max(images_at_once, packed)
         self._threads = ThreadPoolExecutor(config.decode_threads)
         self.provenance = loaded.provenance | place.provenance(transformers)
 
@@ -107,19 +110,19 @@ class Finder:
 
     def _window(self, images: Sequence[Resized]) -> list[Finding]:
         with self._timed("embed"):
-            maps = in_batches(self._embed, [image.pixels for image in images], self._images_at_once)
+            maps = self._embedded([image.pixels for image in images])
         pairs = [
             Pair(one, concept) for one in maps if one is not None for concept in self._sam3.concepts
         ]
         with self._timed("look"):
-            sightings = iter(in_batches(self._sam3.look, pairs, self._prompts_at_once))
+            sightings = iter(self._looked(pairs))
         with self._timed("select"):
             chosen = [
                 self._chosen(image, one, sightings) for image, one in zip(images, maps, strict=True)
             ]
         outlines = [o for one in chosen if isinstance(one, Chosen) for o in one.outlines]
         with self._timed("draw"):
-            drawn = iter(in_batches(self._sam3.masks, outlines, self._prompts_at_once))
+            drawn = iter(self._drawn(outlines))
         return [
             Finding(one, None)
             if isinstance(one, ItemFailure)

@@ -14,7 +14,7 @@ from transformers import AutoModel, AutoProcessor
 from actors.checkpoints import load_faults, pick_placement
 from actors.contract import Timed
 from actors.failures import FailureKind, ItemFailure
-from actors.images.batches import in_batches, parts
+from actors.images.batches import Fitting, parts
 from actors.images.decoding import rgb
 from actors.loading import Family
 from actors.surfaces.settings import SURFACES, Guess, SurfaceZeroShot
@@ -46,7 +46,8 @@ class ZeroShot:
             self._model = loaded.model.to(place.device, place.dtype)
             self._owners = [i for i, name in enumerate(SURFACES) for _ in config.prompts[name]]
             self._words = self._sentences([p for name in SURFACES for p in config.prompts[name]])
-        self._at_once = config.images_at_once or IMAGES_AT_ONCE[place.on_gpu]
+        images_at_once = config.images_at_once or IMAGES_AT_ONCE[place.on_gpu]
+        self._classified = Fitting(self._forward, images_at_once)
         self.provenance = loaded.provenance | place.provenance(transformers)
 
     def guesses(self, images: Sequence[bytes]) -> list[Guess | ItemFailure]:
@@ -57,7 +58,7 @@ class ZeroShot:
                 pictures = [_picture(image) for image in window]
             ready = [one for one in pictures if isinstance(one, Image.Image)]
             with self._timed("classify"):
-                found = iter(in_batches(self._forward, ready, self._at_once))
+                found = iter(self._classified(ready))
             results += [
                 one if isinstance(one, ItemFailure) else _guess(next(found)) for one in pictures
             ]

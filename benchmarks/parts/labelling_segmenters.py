@@ -109,13 +109,13 @@ def floor(actor: Sam2, boxes: Sequence[Corners]) -> Contestant:
             for start in range(0, len(inputs), WINDOW):
                 window = inputs[start : start + WINDOW]
                 pixels = [one for one, _ in window]
-                features = _all(sam2.embed, pixels, segmenter._images_at_once)
+                features = _all(sam2.embed, pixels, segmenter._embedded.size)
                 prompts = [
                     BoxPrompt(maps, box)
                     for maps, (_, corners) in zip(features, window, strict=True)
                     for box in corners
                 ]
-                _all(sam2.decode, prompts, segmenter._boxes_at_once)
+                _all(sam2.decode, prompts, segmenter._decoded.size)
 
         return run
 

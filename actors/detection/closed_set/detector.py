@@ -20,7 +20,7 @@ from actors.detection.closed_set.masks import masks_of
 from actors.detection.closed_set.names import matched
 from actors.detection.closed_set.settings import YoloConfig
 from actors.failures import FailureKind, ItemFailure, SetupError
-from actors.images.batches import ahead, halving
+from actors.images.batches import Fitting, ahead, halving
 from actors.images.encoded import EncodedImage
 from actors.images.kept import KEPT
 from actors.images.letterbox import Letterbox
@@ -65,6 +65,7 @@ class Detector:
         floors = self._selector.floors[self._prompts]
         floors[self._prompts < 0] = torch.inf
         self._forward = Forward(loaded, floors, place.device, place.dtype)
+        self._fitting = Fitting(self._forward)
         self._longest, self._stride = config.image_size, loaded.stride
         default_pixels = UNLIMITED if place.on_gpu else CPU_FORWARD_PIXELS
         self._forward_pixels = config.forward_pixels or default_pixels
@@ -111,7 +112,7 @@ class Detector:
 
     def _answers(self, canvases: Sequence[Canvas]) -> list[ModelOutput | None]:
         with self._timed("forward"):
-            return halving(self._forward, canvases) if canvases else []
+            return self._fitting(canvases, canvases[0].size) if canvases else []
 
     def _finding(self, frame: Letterbox, answer: ModelOutput | None) -> Finding:
         if answer is None:

@@ -17,7 +17,7 @@ from actors.detection.grounding.prompts import PromptChunk, pack
 from actors.detection.grounding.settings import GroundingDinoConfig
 from actors.detection.grounding.weights import Loaded, load_grounding_dino
 from actors.failures import FailureKind, ItemFailure
-from actors.images.batches import ahead, halving
+from actors.images.batches import Fitting, ahead
 from actors.images.encoded import EncodedImage
 from actors.images.kept import KEPT
 from actors.images.views import SizeRule, View, grouped, views_of
@@ -45,6 +45,7 @@ class Detector:
         chunks = _chunks(config, loaded)
         self._timed, self._tiles = timed, config.tiles
         self._forward = Forward(loaded, chunks, loaded.dtype)
+        self._answers = Fitting(self._forward)
         self._selector = Selector(config.ontology, config.nms_iou, config.min_score)
         sides = loaded.processor.image_processor.size
         self._rule = SizeRule(
@@ -104,7 +105,7 @@ class Detector:
         """Candidates of each readable view of one group."""
         ready = [(view, crop) for view, crop in group if isinstance(crop, Tensor)]
         with self._timed("forward"):
-            answers = halving(self._forward, ready) if ready else []
+            answers = self._answers(ready, math.prod(group[0][0].padded))
         return [
             (view, self._candidates(view, pictures[view.row], answer))
             for (view, _), answer in zip(ready, answers, strict=True)

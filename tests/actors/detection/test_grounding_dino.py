@@ -16,7 +16,6 @@ import numpy as np
 import pyarrow as pa
 import pytest
 import torch
-from doubles.runs_out_of_memory_above import RunsOutOfMemoryAbove
 from PIL import Image
 from safetensors.torch import load_file, save_file
 from tiny_grounding_dino import full_model, processor, save, tiny_model
@@ -30,7 +29,6 @@ from actors.detection.grounding.deformable import GatheredAttention, gather_samp
 from actors.detection.grounding.settings import GroundingDinoConfig
 from actors.detection.grounding_dino import GroundingDino
 from actors.failures import SetupError
-from actors.images.batches import halving
 
 ROOT = Path(__file__).parents[3]
 KINDS = ("grounding-dino", "mm-grounding-dino")
@@ -270,13 +268,6 @@ def test_half_precision_keeps_coordinates_whole(checkpoint: Path) -> None:
     boxes = torch.tensor([each["box"] for each in instances])
     assert len(boxes) > 10
     assert (boxes != boxes.bfloat16().float()).float().mean() > 0.5
-
-
-def test_a_batch_that_does_not_fit_is_halved_and_one_image_that_does_not_is_named() -> None:
-    forward = RunsOutOfMemoryAbove(2)
-    assert halving(forward, [1, 2, 3, 4, 5]) == [2, 4, 6, 8, 10]
-    assert forward.sizes == [5, 2, 3, 1, 2]
-    assert halving(RunsOutOfMemoryAbove(0), [1, 2]) == [None, None]
 
 
 def test_provenance_pins_the_weights(one_checkpoint: Path, tmp_path: Path) -> None:
