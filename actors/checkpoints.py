@@ -80,7 +80,7 @@ def pick_device(wanted: Device) -> torch.device:
     elif wanted == "cuda" and not torch.cuda.is_available():
         raise SetupError(
             "the config sets device: cuda, but this worker has no CUDA device",
-            "set num_gpus in the pool's settings, or set device: cpu",
+            "set num_gpus: auto in the pool's settings, or set device: cpu",
         )
     if wanted == "cpu":
         keep_freed_memory()

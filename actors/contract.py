@@ -18,6 +18,16 @@ Device = Annotated[
 ]
 
 
+def device_of(settings: object) -> Device | None:
+    """The `device` of a model's settings; None for a model without one: it never uses a GPU."""
+    named = str(getattr(settings, "device", None))
+    if named.startswith(("cuda", "gpu")):  # PaddleOCR's names are cpu, gpu and gpu:N
+        return "cuda"
+    if named == "auto":
+        return "auto"
+    return "cpu" if named == "cpu" else None
+
+
 Dtype = Literal["auto", "float32", "bfloat16", "float16"]
 
 
@@ -127,6 +137,16 @@ def appended(rows: pa.Table, writes: pa.Schema, values: Sequence[Mapping[str, An
     return rows
 
 
+Gpus = Annotated[
+    Annotated[float, Field(ge=0)] | Literal["auto"],
+    Field(
+        description="GPUs reserved per worker, also a fraction; with 0 a worker sees no GPU. auto: "
+        "an equal part of one GPU for each model pool, if the model can use a GPU and the cluster "
+        "has any, else 0"
+    ),
+]
+
+
 class Pool(Settings):
     """How many workers run a model, and the resources of each."""
 
@@ -144,7 +164,7 @@ class Pool(Settings):
         "for models behind a network",
     )
     num_cpus: float = Field(1.0, ge=0, description="CPU cores reserved per worker")
-    num_gpus: float = Field(0.0, ge=0, description="GPUs reserved per worker; may be a fraction")
+    num_gpus: Gpus = 0.0
     environment: str | None = Field(
         None,
         pattern=r"^[a-z][a-z0-9_]*$",
@@ -168,6 +188,18 @@ class Pool(Settings):
     )
 
     @property
+    def gpus(self) -> float:
+        """`num_gpus`; 0 while it is `auto`."""
+        return 0.0 if self.num_gpus == "auto" else self.num_gpus
+
+    @property
+    def workers(self) -> str:
+        """Number and resources of its workers, for people."""
+        size = "as many as fit" if self.max_size is None else f"{self.max_size}"
+        gpus = "auto" if self.num_gpus == "auto" else f"{self.num_gpus:g}"
+        return f"{size} x {self.num_cpus:g} CPU" + (f" {gpus} GPU" if self.num_gpus else "")
+
+    @property
     def isolated(self) -> bool:
         """Whether its workers run in a different environment from the driver's."""
         return bool(self.environment or self.py_executable or self.uv)
@@ -182,3 +214,9 @@ class Pool(Settings):
                 "between two batches"
             )
         return self
+
+
+class ModelPool(Pool):
+    """The pool of a model that can use a GPU: it gets a share of one where there is one."""
+
+    num_gpus: Gpus = "auto"

@@ -11,7 +11,7 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
-from actors.contract import Pool, Settings
+from actors.contract import ModelPool, Settings
 from actors.detection.closed_set.settings import YoloConfig
 from actors.detection.grounding_dino import GroundingDino
 from actors.detection.yolo import Yolo, YoloSeg
@@ -44,19 +44,21 @@ class AutolabelConfig(JobConfig):
         description="pages of documents are rendered as images; text layers are ignored",
     )
     detector: Detector = Field(description="the model that finds boxes, or boxes and masks")
-    detector_pool: Pool = Field(Pool(num_cpus=0.5), description="workers of the detector")
+    detector_pool: ModelPool = Field(
+        ModelPool(num_cpus=0.75, max_size=None), description="workers of the detector"
+    )
     segmenter: Sam2Config | None = Field(
         None,
         description="turns boxes into masks; null: masks come from the detector, if it has any",
     )
-    segmenter_pool: Pool | None = Field(
-        Pool(num_cpus=0.5),
+    segmenter_pool: ModelPool | None = Field(
+        None,
         description="workers of the segmenter; null: the detector's workers segment as well",
     )
     embedder: Embedder | None = Field(
         None, description="writes a vector for each image, for `nightjar curate --brain`; null: off"
     )
-    embedder_pool: Pool = Field(Pool(num_cpus=0.5), description="workers of the embedder")
+    embedder_pool: ModelPool = Field(ModelPool(num_cpus=0.5), description="workers of the embedder")
     triage: TriageConfig = TriageConfig()
 
     @model_validator(mode="after")

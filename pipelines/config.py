@@ -29,6 +29,12 @@ class RayConfig(Settings):
     num_cpus: int | None = Field(
         None, ge=1, description="cores of the cluster that the run starts; null: all"
     )
+    num_gpus: int | None = Field(
+        None,
+        ge=0,
+        description="GPUs of the cluster that the run starts; null: all. For a joined cluster that "
+        "adds GPU nodes on demand: the GPUs that it may have; null: those that it has",
+    )
     object_store_mb: int | None = Field(
         None, ge=80, description="MiB of shared memory of that cluster; null: Ray's default"
     )

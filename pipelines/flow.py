@@ -179,9 +179,7 @@ class Flow:
         """(stage, reads, writes, pool) of each stage and pure step, as text for a table."""
         for stage in self.stages:
             pool = stage.pool
-            workers = "as many as fit" if pool.max_size is None else f"{pool.max_size}"
-            per = f"{pool.num_cpus:g} CPU" + (f" {pool.num_gpus:g} GPU" if pool.num_gpus else "")
-            own = f"{workers} x {per}, batches of {pool.batch_size}"
+            own = f"{pool.workers}, batches of {pool.batch_size}"
             yield (
                 stage.name,
                 ", ".join(stage.actor.reads.names),

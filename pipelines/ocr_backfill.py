@@ -10,7 +10,7 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
-from actors.contract import Pool
+from actors.contract import ModelPool, Pool
 from actors.escalation.vlm import Vlm, VlmConfig
 from actors.ocr.paddle_ocr import PaddleOcr, PaddleOcrConfig
 from actors.ocr.rapid_ocr import RapidOcr, RapidOcrConfig
@@ -50,14 +50,18 @@ class OcrBackfillConfig(JobConfig):
         None,
         description="how to find each page's surface, which `reader` and `screens` use; null: off",
     )
-    surfaces_pool: Pool = Field(Pool(num_cpus=0.25), description="workers of surfaces.classifier")
+    surfaces_pool: ModelPool = Field(
+        ModelPool(num_cpus=0.25), description="workers of surfaces.classifier"
+    )
     ocr: RapidOcrConfig = Field(RapidOcrConfig(), description="settings of rapid_ocr")
-    ocr_pool: Pool = Field(Pool(num_cpus=0.75, max_size=None), description="workers of rapid_ocr")
+    ocr_pool: ModelPool = Field(
+        ModelPool(num_cpus=0.75, max_size=None), description="workers of rapid_ocr"
+    )
     paddle_ocr: PaddleOcrConfig | None = Field(
         None, description="settings of paddle_ocr; null: its defaults"
     )
-    paddle_ocr_pool: Pool = Field(
-        Pool(num_cpus=0.75, max_size=None, environment="paddle_ocr", recycle_mb=2048),
+    paddle_ocr_pool: ModelPool = Field(
+        ModelPool(num_cpus=0.75, max_size=None, environment="paddle_ocr", recycle_mb=2048),
         description="workers of paddle_ocr",
     )
     surya: SuryaConfig | None = Field(None, description="settings of surya; null: its defaults")
@@ -74,7 +78,7 @@ class OcrBackfillConfig(JobConfig):
     screens: OmniParserConfig | None = Field(
         None, description="finds the elements of screenshots after OCR; null: off"
     )
-    screens_pool: Pool = Field(Pool(num_cpus=1), description="workers of screens")
+    screens_pool: ModelPool = Field(ModelPool(num_cpus=1), description="workers of screens")
     vlm: VlmConfig | None = Field(None, description="the fallback reader; null: none")
     vlm_pool: Pool = Field(
         Pool(num_cpus=0.1, concurrency=16),

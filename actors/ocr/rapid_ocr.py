@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import Field
 
+from actors.contract import Device
 from actors.ocr.pp_ocr.detection import FoundLines, Image, found_lines
 from actors.ocr.pp_ocr.engines import AlphabetName, Engine, Networks, Precision, load_networks
 from actors.ocr.pp_ocr.line_reader import (
@@ -43,6 +44,11 @@ class RapidOcrConfig(LineReaderConfig):
     )
     det_model: Path | None = Field(None, description="ONNX file; null: the one in rapidocr's wheel")
     rec_model: Path | None = Field(None, description="ONNX file; null: the one in rapidocr's wheel")
+
+    @property
+    def device(self) -> Device:
+        """Where the engine runs; pools are sized by it."""
+        return "cuda" if self.engine == "onnxruntime-cuda" else "cpu"
 
 
 class RapidOcr(LineReader[RapidOcrConfig]):

@@ -12,7 +12,9 @@ from rich.console import Console
 from actors.failures import SetupError
 from jobs.console.live import duration
 from pipelines.config import JobConfig
-from pipelines.errors import WeightsMissing, WorkerUnfit
+from pipelines.engine.pools import fitted
+from pipelines.engine.room import of_machine
+from pipelines.errors import NightjarError, WeightsMissing, WorkerUnfit
 from pipelines.flow import Flow
 from pipelines.run import Run
 from pipelines.runs.directory import RunDir
@@ -29,6 +31,14 @@ def print_estimate(console: Console, run: Run, left: int, sample: int) -> None:
             f"no estimate: {', '.join(apart)} cannot be timed here (needs another environment)"
         )
         return
+    if config.ray.address is None:
+        try:
+            flow = fitted(flow, of_machine(config.ray, flow), left, config)
+        except NightjarError as error:  # a run would stop; perhaps it is meant for another machine
+            console.print(f"no estimate: {error.message}")
+            return
+        sizes = (f"{crew[0].name} {crew[0].pool.workers}" for crew in flow.crews())
+        console.print(f"workers on this machine: {', '.join(sizes)}")
     rows = _spread(run.directory, left, sample)
     with console.status(f"timing {rows.num_rows} {unit}s"):
         seconds = _timed(flow, rows)
@@ -41,7 +51,7 @@ def print_estimate(console: Console, run: Run, left: int, sample: int) -> None:
     prices = config.prices
     hourly = sum(
         (s.pool.max_size or workers)
-        * (s.pool.num_cpus * prices.cpu_hour + s.pool.num_gpus * prices.gpu_hour)
+        * (s.pool.num_cpus * prices.cpu_hour + s.pool.gpus * prices.gpu_hour)
         for s, *_ in flow.crews()
     )
     if hourly:

@@ -1,7 +1,8 @@
 """All code that uses Ray.
 
 cluster.py, joined_cluster.py        start a cluster, or join one
-pools.py, environments.py            size of worker pools; isolated Python environments
+pools.py, gpus.py, room.py           size of worker pools, from what a cluster has
+environments.py                      isolated Python environments
 stream.py                            sends rows through a Flow as a Ray Data stream
 workers/                             runs actors on batches, in worker processes; what they report
 waves.py, committer.py               the driver's loop: blocks -> committed shards

@@ -117,6 +117,7 @@ def _own_settings(config: RayConfig) -> dict[str, Any]:
     return {
         "include_dashboard": False,
         "num_cpus": config.num_cpus,
+        "num_gpus": config.num_gpus,
         "object_store_memory": config.object_store_mb * 2**20 if config.object_store_mb else None,
         # By default Ray ends a process that is idle for 1 s. Each shard then needed a new process,
         # which costs 2 to 3 s of CPU for imports.

@@ -23,6 +23,10 @@ VARIABLE = "NIGHTJAR_VENVS"
 #: of the time, full-size detector and segmenter). `actors/heap.py` runs too late for these threads.
 _ONE_HEAP = {"MALLOC_ARENA_MAX": "1"}
 
+#: Ray 2.60 hides GPUs only from workers that asked for some. A model in any other worker would take
+#: the first GPU, which belongs to others.
+_NO_GPU = {"CUDA_VISIBLE_DEVICES": ""}
+
 _REPOSITORY = Path(__file__).resolve().parents[2]
 
 
@@ -53,7 +57,7 @@ def locked(lock: Path) -> list[str]:
 
 def runtime_env(pool: Pool) -> dict[str, Any]:
     """Ray's `runtime_env` for a pool. Raises ConfigError."""
-    return _python(pool) | ({} if pool.num_gpus else {"env_vars": dict(_ONE_HEAP)})
+    return _python(pool) | ({} if pool.gpus else {"env_vars": _ONE_HEAP | _NO_GPU})
 
 
 def _python(pool: Pool) -> dict[str, Any]:

@@ -62,7 +62,7 @@ def stream(flow: Flow, rows: pa.Table, board: Any) -> Iterator[Any]:
                 enable_true_multi_threading=pool.concurrency > 1,
             ),
             num_cpus=pool.num_cpus,
-            num_gpus=pool.num_gpus,
+            num_gpus=pool.gpus,
             runtime_env=runtime_env(pool),
         )
     return dataset.iter_internal_ref_bundles()

@@ -54,7 +54,8 @@ def run_waves(
     with log, ray_runs, closing_with(close):
         if config.ray.address and isinstance(run.path, Path):
             check_reachable(run.path)
-        flow = pools.sized(flow, config.ray, progress.owed)
+        seconds = pools.measured(run.read_record().get("sessions", []))
+        flow = pools.sized(flow, config.ray, progress.owed, config, seconds)
         board = stream.start_board(run.path.name)
         on_progress = _metered(run.path.name, on_progress)
         session.pools = {s.name: s.pool.model_dump() for s in flow.stages}

@@ -29,6 +29,8 @@ from pydantic import ValidationError
 from ray.serve.schema import ServeDeploySchema
 
 from actors.contract import Pool
+from pipelines.engine.pools import fitted
+from pipelines.engine.room import Room
 from pipelines.flow import Flow
 from pipelines.job import load_job
 from pipelines.serving.settings import ServeVlmConfig
@@ -114,7 +116,7 @@ def test_a_command_survives_the_two_shells_it_is_passed_through(variant: str) ->
 
 
 def _needs(pool: Pool, workers: int) -> tuple[float, float]:
-    return pool.num_cpus * workers, pool.num_gpus * workers
+    return pool.num_cpus * workers, pool.gpus * workers
 
 
 def _room(cluster: dict[str, Any], replicas: str) -> tuple[float, float]:
@@ -130,9 +132,10 @@ def _room(cluster: dict[str, Any], replicas: str) -> tuple[float, float]:
 def test_the_pools_of_a_job_fit_its_cluster_at_full_size(variant: str) -> None:
     """An open size is taken from the cluster as it is at the start: that of an unscaled one."""
     for one in objects("RayJob", variant):
-        pools = [stage.pool for stage in planned(one["spec"]["entrypoint"])[0].stages]
-        assert all(pool.max_size is not None for pool in pools), "give the pool a max_size"
         cpus, gpus = _room(one["spec"]["rayClusterSpec"], "maxReplicas")
+        flow = fitted(planned(one["spec"]["entrypoint"])[0], Room(cpus, gpus, grows=True))
+        pools = [crew[0].pool for crew in flow.crews()]
+        assert all(pool.max_size is not None for pool in pools), "give the pool a max_size"
         needs = [_needs(pool, pool.max_size or 0) for pool in pools]
         assert sum(cpu for cpu, _ in needs) <= cpus
         assert sum(gpu for _, gpu in needs) <= gpus

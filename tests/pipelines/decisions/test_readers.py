@@ -31,7 +31,7 @@ SURYA = "datalab-to/surya-ocr-2"
 ROUTED = {"scene": "surya", "screenshot": "paddle_ocr"}
 LOCK = Path(environments.__file__).parents[2] / "infra" / "engines" / "paddle_ocr.lock"
 #: What Ray is told of every pool without a GPU.
-ONE_HEAP = {"env_vars": {"MALLOC_ARENA_MAX": "1"}}
+ONE_HEAP = {"env_vars": {"MALLOC_ARENA_MAX": "1", "CUDA_VISIBLE_DEVICES": ""}}
 CAFE = SAMPLES / "receipt_cafe.jpg"
 isolated = pytest.mark.skipif(
     environments.find("paddle_ocr") is None, reason="no environment paddle_ocr: make engines"
