@@ -58,11 +58,27 @@ def plan(
     overrides: Overrides = None,
     new: New = False,
     sample: Annotated[int, typer.Option(min=0, help="pages to time for the estimate")] = 4,
+    measure: Annotated[
+        bool,
+        typer.Option(
+            "--measure", help="find the models' batch sizes for this machine, on --sample images"
+        ),
+    ] = False,
+    size: Annotated[
+        str | None,
+        typer.Option(metavar="WxH", help="with --measure: rendered images, without the source"),
+    ] = None,
+    seconds: Annotated[
+        float, typer.Option(min=0, help="with --measure: time for each batch size setting")
+    ] = 60,
 ) -> None:
     """List the source, freeze the manifest, and estimate time and price."""
     from jobs.commands import runs
 
-    runs.plan(Terminal(), config, overrides or [], new=new, sample=sample)
+    if measure:
+        runs.measure(Terminal(), config, overrides or [], new, sample, size, seconds)
+    else:
+        runs.plan(Terminal(), config, overrides or [], new=new, sample=sample)
 
 
 def run(

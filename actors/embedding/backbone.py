@@ -68,7 +68,7 @@ class Backbone:
     def vectors(self, images: Sequence[bytes]) -> list[Vector | ItemFailure]:
         """The features, float32 (n,), of each encoded image, or its failure."""
         results: list[Vector | ItemFailure] = []
-        for window in ahead(self._decoded, parts(images, WINDOW)):
+        for window in ahead(self._decoded, parts(images, max(WINDOW, self._embedded.size or 1))):
             ready = [one for one in window if isinstance(one, Tensor)]
             with self._timed("embed"):
                 found = iter(self._embedded(ready))

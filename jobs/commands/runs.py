@@ -17,7 +17,7 @@ from jobs.console.tables import print_run, print_scores, retryable
 from jobs.console.terminal import begun, one_line
 from pipelines.decisions.finished import AnyRow
 from pipelines.errors import ConfigError, NightjarError
-from pipelines.job import find_job
+from pipelines.job import find_job, load_job
 from pipelines.run import Run
 from pipelines.runs.directory import RunDir
 from pipelines.runs.retrying import failure_kinds
@@ -36,6 +36,29 @@ def plan(console: Console, path: Path, overrides: Sequence[str], *, new: bool, s
         console.print(f"{summary.pages - left:,} {unit}s are done, {left:,} to do")
         if left and sample:
             print_estimate(console, run, left, sample)
+
+
+def measure(
+    console: Console,
+    path: Path,
+    overrides: Sequence[str],
+    new: bool,
+    sample: int,
+    size: str | None,
+    seconds: float,
+) -> None:
+    """`nightjar plan --measure`."""
+    from jobs.commands import measure as batches
+
+    if size is not None:
+        job, config = load_job(path, overrides)
+        images = batches.rendered(size, sample)
+        batches.measure(console, job.flow(config), config, images, seconds)
+        return
+    with Run.from_file(path, overrides, new=new).opened() as run:
+        _planned(console, run)
+        images = batches.images_of(run, sample)
+        batches.measure(console, run.flow(), run.config, images, seconds)
 
 
 def run(

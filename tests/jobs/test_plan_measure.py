@@ -1,0 +1,95 @@
+"""`nightjar plan --measure` with the pocket models: tables, and lines that a config accepts."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from conftest import REPOSITORY, Ended, in_this_process
+
+from pipelines.engine.batch_sizes import KNOBS, Growth, Size
+from pipelines.job import load_job
+
+CONFIG = REPOSITORY / "configs" / "autolabel" / "quickstart.yaml"
+
+
+@pytest.fixture(scope="module")
+def measured(tmp_path_factory: pytest.TempPathFactory) -> Ended:
+    run = tmp_path_factory.mktemp("measure") / "run"
+    options = ("--measure", "--seconds", "0", "--sample", "3", "--set", f"run_dir={run}")
+    return in_this_process(REPOSITORY, "plan", CONFIG, *options)
+
+
+def lines_of(printed: str) -> dict[str, Any]:
+    """What is printed for the config."""
+    return yaml.safe_load(printed.partition("In the config:")[2])
+
+
+def test_each_model_gets_a_table_of_batches(measured: Ended) -> None:
+    assert measured.code == 0, measured.err
+    assert "19 files, 19 images" in measured.out
+    for wanted in ("grounding_dino", "sam2", "images/s", "boxes/s"):
+        assert wanted in measured.out
+    rates = re.findall(r"^ +1 +([\d.,]+) +([\d.]+) GB", measured.out, re.MULTILINE)
+    assert len(rates) >= 3
+    assert all(float(rate.replace(",", "")) > 0 and float(memory) > 0 for rate, memory in rates)
+
+
+def test_the_printed_lines_are_settings_of_the_config(measured: Ended) -> None:
+    lines = lines_of(measured.out)
+    pixels = lines["detector"]["forward_pixels"]
+    assert pixels % (320 * 256) == 0 or pixels >= 128 * 160
+    assert lines["segmenter"] == {"images_at_once": 1, "boxes_at_once": 1}
+    changes = [f"{group}.{key}={value}" for group in lines for key, value in lines[group].items()]
+    _, config = load_job(CONFIG, changes)
+    assert config.detector.forward_pixels == pixels
+
+
+def test_rendered_images_stand_for_a_source_that_cannot_be_read(
+    command: Callable[..., Ended], tmp_path: Path
+) -> None:
+    options = ("--measure", "--size", "200x150", "--seconds", "0", "--sample", "1")
+    changes = ("--set", f"source.path={tmp_path / 'nowhere'}", "--set", "segmenter=null")
+    boxes = ("--set", "triage.need_mask=false")
+    pocket = ("--set", f"detector.model={CONFIG.parent / 'pocket' / 'detector'}")
+    done = command("plan", CONFIG, *options, *changes, *boxes, *pocket)
+    assert done.code == 0, done.err
+    assert "images of 200 x 150 px" in done.out
+    assert set(lines_of(done.out)) == {"detector"}
+
+
+def test_what_cannot_be_measured_is_said(command: Callable[..., Ended]) -> None:
+    asked = ("plan", CONFIG, "--measure", "--seconds", "0")
+    wrong = command(*asked, "--size", "large")
+    assert wrong.code == 2
+    assert "--size large" in wrong.err
+    missing = command(*asked, "--size", "64x64", "--set", "detector.model=./nowhere")
+    assert missing.code == 4
+    assert "'./nowhere' is neither an existing directory nor a hub id" in missing.err
+    readers = REPOSITORY / "configs" / "ocr_backfill" / "quickstart.yaml"
+    none = command("plan", readers, "--measure", "--size", "64x64")
+    assert none.code == 2
+    assert "no model of this config has a batch size" in none.err
+
+
+def growth(*rates: float) -> Growth:
+    sizes = [Size(2**n, rate, 10**6, 2**n) for n, rate in enumerate(rates)]
+    return Growth("model", KNOBS[1], sizes)
+
+
+def test_the_smallest_size_that_is_nearly_fastest_is_best() -> None:
+    assert growth().best is None
+    assert growth(10, 18, 30, 31, 29).best == growth(10, 18, 30).sizes[-1]
+    assert growth(10, 10.2).best == growth(10).sizes[0]
+
+
+def test_growth_ends_after_two_sizes_without_gain() -> None:
+    assert not growth(10).flat
+    assert not growth(10, 10).flat
+    assert growth(10, 10, 10.1).flat
+    assert not growth(10, 9, 12).flat
+    assert not growth(10, 12, 12).flat
