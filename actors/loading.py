@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 import transformers
+from torch import nn
 
 from actors.checkpoints import HUB_FILES, checkpoint_folder, load_faults, provenance_of
 from actors.failures import SetupError
@@ -84,3 +85,17 @@ def whole_model(model: Any, name: str, folder: Path, dtype: torch.dtype = torch.
             "download the checkpoint again",
         )
     return loaded
+
+
+def narrow_products(model: nn.Module, dtype: torch.dtype) -> None:
+    """Convert the weights of linear layers and convolutions to autocast's dtype, once.
+
+    Autocast converts them in every forward pass, because it keeps copies only until its context
+    ends. What such a layer returns under autocast stays equal bit by bit. Norms, residuals and
+    coordinates stay float32, and without autocast the model no longer runs.
+    """
+    if dtype == torch.float32:
+        return
+    for module in model.modules():
+        if isinstance(module, nn.Linear | nn.Conv2d | nn.ConvTranspose2d):
+            module.to(dtype)

@@ -12,6 +12,7 @@ from transformers.image_utils import SizeDict
 
 from actors.failures import ItemFailure
 from actors.images.encoded import EncodedImage
+from actors.images.side_stream import SideStream
 
 
 @dataclass(frozen=True)
@@ -38,7 +39,7 @@ class Inputs:
 
     def __init__(self, processor: Any, device: torch.device) -> None:
         """`processor`: a Sam2ImageProcessor or Sam3ImageProcessor; `device`: the model's."""
-        self._rule, self._device = processor, device
+        self._rule, self._beside = processor, SideStream(device)
         self._size = SizeDict(height=processor.size["height"], width=processor.size["width"])
 
     def read(self, data: bytes) -> Resized | ItemFailure:
@@ -58,12 +59,7 @@ class Inputs:
         `pixels`: uint8 (3, height, width), any strides. The resize reads interleaved colours, as
         decoders write them: 12 megapixels take 11 ms; to planes and from planes 115 (one thread).
         """
-        if self._device.type == "cuda":
-            try:
-                return self._at_size(pixels.to(self._device))
-            except torch.OutOfMemoryError:
-                pass  # leaving the handler frees the full image; the small one may fit
-        return self._at_size(pixels).to(self._device)
+        return self._beside(self._at_size, pixels)
 
     def _at_size(self, pixels: Tensor) -> Tensor:
         rule = self._rule

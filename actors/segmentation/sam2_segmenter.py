@@ -25,7 +25,8 @@ from actors.segmentation.sam2_checkpoint import load_sam2
 from actors.segmentation.sam2_packed import BoxPrompt, Features, PackedSam2, RawMask
 from actors.segmentation.settings import Sam2Config
 
-#: Maximum images with features on the device: 16 MB each as float32 for sam2.1-hiera.
+#: Images with features on the device, unless a batch is larger: 16 MB each as float32 for
+#: sam2.1-hiera.
 WINDOW = 16
 #: (cpu, cuda). Larger batches are not faster on one CPU thread: hiera-tiny takes 1.3 s per image at
 #: batch 1 and 4, and 50 ms per box in packs of 4, 8 or 16 (bfloat16). They are slower if freed
@@ -75,7 +76,7 @@ class Segmenter:
 
     def segment(self, requests: Sequence[ToSegment]) -> list[list[MaskValue] | ItemFailure]:
         """One mask per box of each image, or the image's failure."""
-        windows = parts(requests, WINDOW)
+        windows = parts(requests, max(WINDOW, self._embedded.size or 1))
         results: list[list[MaskValue] | ItemFailure] = []
         for window in ahead(self._prepared, windows):
             ready = [image for image in window if isinstance(image, Prepared)]

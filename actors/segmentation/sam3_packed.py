@@ -14,6 +14,7 @@ from transformers import Sam3Model
 from transformers.modeling_outputs import BaseModelOutputWithPooling
 from transformers.models.sam3.modeling_sam3 import Sam3MaskDecoderOutput, Sam3VisionEncoderOutput
 
+from actors.loading import narrow_products
 from actors.segmentation.attention import attend_fast
 from actors.segmentation.sam3_prompts import Tokens
 
@@ -107,8 +108,9 @@ class PackedSam3:
 
         Args:
             prompts, floors: tokens and minimum score of each prompt.
-            dtype: float32, or the dtype of autocast for matrix products. Half-precision weights
-                would also make coordinates bfloat16, with 8 bits: steps of 4 pixels at 1,008.
+            dtype: float32, or the dtype of autocast for matrix products and of their weights. A
+                model wholly in bfloat16 would also have coordinates with 8 bits: steps of 4 pixels
+                at 1,008.
         """
         nn.Module.to(model, device)  # mypy cannot see the arguments of the library's own
         self.device, self._dtype, self._model = device, dtype, model
@@ -118,10 +120,9 @@ class PackedSam3:
         del model.text_encoder
         self._mask_decoder = model.mask_decoder
         model.add_module("mask_decoder", MasksLater())
+        narrow_products(model, dtype)
+        narrow_products(self._mask_decoder, dtype)
         if dtype != torch.float32:
-            for module in model.vision_encoder.modules():
-                if isinstance(module, nn.Linear | nn.Conv2d | nn.ConvTranspose2d):
-                    module.to(dtype)  # once; autocast would convert in every forward
             attend_fast(model.vision_encoder, device, dtype)
 
     @torch.inference_mode()

@@ -94,10 +94,14 @@ class Detector:
         return grouped(views, self._forward_pixels)
 
     def _cropped(self, views: Sequence[View], pictures: dict[int, EncodedImage]) -> list[Crop]:
-        """The pixels of each view, uint8 (3, height, width), while the model runs."""
+        """The pixels of each view at its input size, while the model runs."""
+
+        def resized(view: View) -> Tensor | ItemFailure:
+            crop = pictures[view.row].crop(view.box)
+            return self._forward.resized(view, crop) if isinstance(crop, Tensor) else crop
+
         with self._timed("decode"):
-            crops = self._threads.map(lambda view: pictures[view.row].crop(view.box), views)
-            return list(zip(views, crops, strict=True))
+            return list(zip(views, self._threads.map(resized, views), strict=True))
 
     def _seen(
         self, group: Sequence[Crop], pictures: dict[int, EncodedImage]

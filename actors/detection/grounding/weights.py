@@ -15,7 +15,7 @@ from actors.detection.grounding.deformable import gather_samples
 from actors.detection.grounding.prompts import CLS, DOT, QUESTION, SEP
 from actors.failures import SetupError
 from actors.hub_model import HubModel
-from actors.loading import Family
+from actors.loading import Family, narrow_products
 
 FAMILY = Family(
     AutoModelForZeroShotObjectDetection,
@@ -28,9 +28,9 @@ FAMILY = Family(
 
 @dataclass(frozen=True)
 class Loaded:
-    """A model on its device, float32, in evaluation mode, with its processor.
+    """A model on its device, in evaluation mode, with its processor.
 
-    `dtype`: dtype of matrix products.
+    `dtype`: dtype of matrix products and of their weights; all else is float32.
     """
 
     model: Any  # GroundingDinoForObjectDetection or MMGroundingDinoForObjectDetection
@@ -77,6 +77,7 @@ def load_grounding_dino(config: HubModel) -> Loaded:
     model.model.text_backbone = RememberedText(model.model.text_backbone)
     if not place.on_gpu:
         gather_samples(model)
+    narrow_products(model, place.dtype)
     provenance = loaded.provenance | place.provenance(transformers)
     return Loaded(
         model.to(place.device).eval(), loaded.processor, place.device, place.dtype, provenance
