@@ -7,40 +7,48 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pytest
 import yaml
 from conftest import REPOSITORY, Ended, in_this_process
+from doubles.device_with_little_memory import little_memory
+from tiny_sam3 import SIZE, tiny_checkpoint
 
-from pipelines.engine.batch_sizes import KNOBS, Growth, Size
+from actors.contract import Pool
+from actors.segmentation.sam3 import Sam3
+from actors.segmentation.settings import Sam3Config
+from jobs.commands.measure import rendered
+from pipelines.engine.batch_sizes import KNOBS, Growth, Size, knobs_of, measured
+from pipelines.flow import Stage
 from pipelines.job import load_job
 
 CONFIG = REPOSITORY / "configs" / "autolabel" / "quickstart.yaml"
 
 
 @pytest.fixture(scope="module")
-def measured(tmp_path_factory: pytest.TempPathFactory) -> Ended:
+def printed(tmp_path_factory: pytest.TempPathFactory) -> Ended:
     run = tmp_path_factory.mktemp("measure") / "run"
     options = ("--measure", "--seconds", "0", "--sample", "3", "--set", f"run_dir={run}")
     return in_this_process(REPOSITORY, "plan", CONFIG, *options)
 
 
-def lines_of(printed: str) -> dict[str, Any]:
+def lines_of(text: str) -> dict[str, Any]:
     """What is printed for the config."""
-    return yaml.safe_load(printed.partition("In the config:")[2])
+    return yaml.safe_load(text.partition("In the config:")[2])
 
 
-def test_each_model_gets_a_table_of_batches(measured: Ended) -> None:
-    assert measured.code == 0, measured.err
-    assert "19 files, 19 images" in measured.out
+def test_each_model_gets_a_table_of_batches(printed: Ended) -> None:
+    assert printed.code == 0, printed.err
+    assert "19 files, 19 images" in printed.out
     for wanted in ("grounding_dino", "sam2", "images/s", "boxes/s"):
-        assert wanted in measured.out
-    rates = re.findall(r"^ +1 +([\d.,]+) +([\d.]+) GB", measured.out, re.MULTILINE)
+        assert wanted in printed.out
+    rates = re.findall(r"^ +1 +([\d.,]+) +([\d.]+) GB", printed.out, re.MULTILINE)
     assert len(rates) >= 3
     assert all(float(rate.replace(",", "")) > 0 and float(memory) > 0 for rate, memory in rates)
 
 
-def test_the_printed_lines_are_settings_of_the_config(measured: Ended) -> None:
-    lines = lines_of(measured.out)
+def test_the_printed_lines_are_settings_of_the_config(printed: Ended) -> None:
+    lines = lines_of(printed.out)
     pixels = lines["detector"]["forward_pixels"]
     assert pixels % (320 * 256) == 0 or pixels >= 128 * 160
     assert lines["segmenter"] == {"images_at_once": 1, "boxes_at_once": 1}
@@ -74,6 +82,35 @@ def test_what_cannot_be_measured_is_said(command: Callable[..., Ended]) -> None:
     none = command("plan", readers, "--measure", "--size", "64x64")
     assert none.code == 2
     assert "no model of this config has a batch size" in none.err
+
+
+@pytest.fixture
+def sam3(tmp_path: Path) -> Stage:
+    classes = {"cat": {}, "dog": {"prompts": ["dog", "red dog"]}}
+    config = Sam3Config(
+        model=str(tiny_checkpoint(tmp_path)), device="cpu", ontology={"classes": classes}
+    )
+    return Stage(Sam3, config, Pool())
+
+
+def pictures(count: int) -> pa.Table:
+    return pa.table({"image": [rendered("120x90", 1)[0]] * count})
+
+
+def test_pairs_grow_by_the_prompts_of_an_image(sam3: Stage) -> None:
+    images, pairs = knobs_of(sam3)
+    assert [images.key, pairs.key] == ["images_at_once", "prompts_at_once"]
+    found = measured(sam3, pairs, pictures(1), seconds=0)
+    assert [(size.batch, size.value) for size in found.sizes] == [(3, 3)]
+    assert found.ended == "0 s are over"
+
+
+def test_growth_ends_where_memory_does(sam3: Stage) -> None:
+    with little_memory(3 * SIZE * SIZE * 4 * 3 // 2):  # room for one image, not for two
+        found = measured(sam3, knobs_of(sam3)[0], pictures(2), seconds=60)
+    assert [size.batch for size in found.sizes] == [1]
+    assert found.ended == "no memory for 2"
+    assert found.best == found.sizes[0]
 
 
 def growth(*rates: float) -> Growth:
