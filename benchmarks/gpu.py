@@ -21,6 +21,7 @@ Columns:
 - GPU busy: seconds of kernels per image, each moment counted once, over seconds per image. Kernels
   are from torch's profiler, in a pass of its own; seconds per image are from the timed turns.
 - CPU ms/image: processor time of all threads
+- weights MB: of loading; 0 for weights that a row above has loaded
 - peak MB above: the allocator's peak in a turn, above all that lay on the device before it
 - best of ours is: rate of the fastest batch of ours over the row's
 
@@ -59,7 +60,7 @@ FULL = {
     "workers": [1, 2, 4],
 }
 TINY = {
-    "batches": [4, 1],
+    "batches": [2, 1],
     "turns": 1,
     "seconds": 0.02,
     "megapixels": [0.03, 0.06],
@@ -109,7 +110,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--device", choices=("cuda", "cpu"), default="cuda")
     parser.add_argument("--tiny", action="store_true", help="small models, for a rehearsal")
     parser.add_argument("--minutes", type=float, default=8.0, help="time budget, all in")
-    parser.add_argument("--batches", type=int, nargs="+", metavar="N", help="8 32 1; tiny: 4 1")
+    parser.add_argument("--batches", type=int, nargs="+", metavar="N", help="8 32 1; tiny: 2 1")
     parser.add_argument("--turns", type=int, help="3; tiny: 1")
     parser.add_argument("--seconds", type=float, help="of a turn, about: 1.5; tiny: 0.02")
     parser.add_argument("--megapixels", type=float, nargs=2, metavar="N", help="0.3 2")

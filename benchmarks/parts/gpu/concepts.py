@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import partial
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -30,11 +30,12 @@ from parts.gpu.task import (
 
 def contestants(task: Task, batches: Sequence[int]) -> list[Contestant]:
     """Most important first. `batches`: rows per call of the actor, images per forward."""
+    library = cache(lambda: Library(task, torch.bfloat16))
     return line_up(
-        partial(_ours, task),
-        partial(_prompt_by_prompt, task),
-        partial(_embedded_once, task),
-        partial(_floor, task),
+        lambda batch: _ours(task, batch),
+        lambda: _prompt_by_prompt(task),
+        lambda: _embedded_once(task, library()),
+        lambda batch: _floor(task, library(), batch),
         batches,
     )
 
@@ -131,9 +132,8 @@ def _prompt_by_prompt(task: Task) -> Prepare:
     return lambda images: lambda: [one(data) for data in images]
 
 
-def _embedded_once(task: Task) -> Prepare:
+def _embedded_once(task: Task, library: Library) -> Prepare:
     """The image goes through the encoder once."""
-    library = Library(task, torch.bfloat16)
 
     @torch.inference_mode()
     def one(data: bytes) -> Any:
@@ -146,9 +146,8 @@ def _embedded_once(task: Task) -> Prepare:
     return lambda images: lambda: [one(data) for data in images]
 
 
-def _floor(task: Task, batch: int) -> Prepare:
+def _floor(task: Task, library: Library, batch: int) -> Prepare:
     """Image encoder once per image; the rest once per image and prompt, with all its masks."""
-    library = Library(task, torch.bfloat16)
     model = library.model
     texts = [_text(library, name, batch) for name in task.names]
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import partial
+from functools import cache
 from typing import Any
 
 import torch
@@ -28,11 +28,13 @@ from parts.labelling_judge import NMS_IOU, Boxes, by_our_rule
 
 def contestants(task: Task, batches: Sequence[int]) -> list[Contestant]:
     """Most important first. `batches`: rows per call of the actor, images per forward."""
+    actor = cache(lambda: _actor(task, "bfloat16"))
+    library = cache(lambda: Library(task, torch.bfloat16))
     return line_up(
-        partial(_ours, task),
-        partial(_pipeline, task),
-        partial(_one_prompt, task),
-        partial(_floor, task),
+        lambda batch: _ours(actor(), batch),
+        lambda: _pipeline(task),
+        lambda: _one_prompt(task, library()),
+        lambda batch: _floor(library(), batch),
         batches,
     )
 
@@ -86,8 +88,7 @@ def _actor(task: Task, dtype: str) -> GroundingDino:
     return GroundingDino(GroundingDinoConfig.model_validate(given))
 
 
-def _ours(task: Task, batch: int) -> Prepare:
-    actor = _actor(task, "bfloat16")
+def _ours(actor: GroundingDino, batch: int) -> Prepare:
     return in_batches(images_only, lambda rows: failed_rows(actor(rows)["detect_failure"]), batch)
 
 
@@ -102,9 +103,7 @@ def _pipeline(task: Task) -> Prepare:
     )
 
 
-def _one_prompt(task: Task) -> Prepare:
-    library = Library(task, torch.bfloat16)
-
+def _one_prompt(task: Task, library: Library) -> Prepare:
     @torch.inference_mode()
     def one(data: bytes) -> Any:
         image = opened(data)
@@ -119,8 +118,7 @@ def _one_prompt(task: Task) -> Prepare:
     return lambda images: lambda: [one(data) for data in images]
 
 
-def _floor(task: Task, batch: int) -> Prepare:
-    library = Library(task, torch.bfloat16)
+def _floor(library: Library, batch: int) -> Prepare:
     return bare(
         lambda images: library.inputs([opened(data) for data in images]),
         lambda inputs: library.model(**inputs),

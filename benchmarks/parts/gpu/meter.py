@@ -47,8 +47,9 @@ class Row:
 
     Attributes:
         gpu_s: seconds of kernels per image, each moment counted once; None if not measured.
-        weights_mb, peak_mb: on the device, as the allocator counts: of loading, and of a turn above
-            what was there before it. None without a GPU.
+        weights_mb, peak_mb: on the device, as the allocator counts: of loading (0 if a contestant
+            before has loaded the weights), and of a turn above what was there before it. None
+            without a GPU.
         missing: why figures are missing, or "".
     """
 
@@ -127,6 +128,7 @@ class Meter:
             elif one := self._guarded(row, lambda c=contestant, r=row: self._load(c, r, pictures)):
                 ready.append(one)
             record(rows)
+        gc.collect()  # not before each turn: it takes half a second with these libraries loaded
         for turn in range(self.turns):
             for place in range(len(ready)):
                 self._guarded(*self._turn(ready[(turn + place) % len(ready)]))
@@ -164,7 +166,6 @@ class Meter:
         def turn() -> None:
             if self.clock.left() < row.images / (row.rates[0] if row.rates else math.inf):
                 return  # the rates of the turns before stand
-            gc.collect()
             before = self._allocated()
             if self._gpu:
                 torch.cuda.reset_peak_memory_stats()

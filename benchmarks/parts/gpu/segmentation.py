@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Sequence
-from functools import partial
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -27,11 +27,12 @@ OBJECTS = 8
 
 def contestants(task: Task, batches: Sequence[int]) -> list[Contestant]:
     """Most important first. `batches`: rows per call of the actor, images per forward."""
+    library = cache(lambda: Library(task, torch.bfloat16))
     return line_up(
-        partial(_ours, task),
-        partial(_one_by_one, task, torch.float32),
-        partial(_one_by_one, task, torch.bfloat16),
-        partial(_floor, task),
+        lambda batch: _ours(task, batch),
+        lambda: _one_by_one(Library(task, torch.float32)),
+        lambda: _one_by_one(library()),
+        lambda batch: bare(library().inputs, library().forward, batch),
         batches,
     )
 
@@ -93,11 +94,5 @@ def _ours(task: Task, batch: int) -> Prepare:
     return in_batches(_table, lambda rows: failed_rows(actor(rows)["segment_failure"]), batch)
 
 
-def _one_by_one(task: Task, dtype: torch.dtype) -> Prepare:
-    library = Library(task, dtype)
+def _one_by_one(library: Library) -> Prepare:
     return lambda images: lambda: [library.masks(data) for data in images]
-
-
-def _floor(task: Task, batch: int) -> Prepare:
-    library = Library(task, torch.bfloat16)
-    return bare(library.inputs, library.forward, batch)
