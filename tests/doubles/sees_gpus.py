@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -21,11 +22,27 @@ class Seconds(Settings):
 
 
 class OnDevice(Seconds):
+    """`folder`: each process leaves a file there; none begins before there are `processes`."""
+
     device: Device = "auto"
+    folder: str = ""
+    processes: int = 0
 
 
 class _Sees(Actor[Seconds]):
     column = ""
+
+    def __init__(self, config: Seconds) -> None:
+        super().__init__(config)
+        if isinstance(config, OnDevice) and config.folder:
+            Path(config.folder, f"{self.column}-{os.getpid()}").touch()
+            self._wait_for_the_others(config)
+
+    def _wait_for_the_others(self, config: OnDevice) -> None:
+        deadline = time.monotonic() + 240
+        while len(list(Path(config.folder).iterdir())) < config.processes:
+            assert time.monotonic() < deadline, "some workers of the pools do not start"
+            time.sleep(0.05)
 
     def __call__(self, rows: pa.Table) -> pa.Table:
         values: list[dict[str, Any]] = []

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar, NoReturn
 
 import pyarrow as pa
+import torch
 from doubles.counting_reader import CountingReader, ReaderConfig
 
 from actors.contract import appended
@@ -22,7 +23,26 @@ class SpoilsItsDevice(CountingReader):
     def meet(self, row: int) -> None:
         self._spoiled |= row == self.config.poison_row
         if self._spoiled:
-            raise RuntimeError("CUDA error: an illegal memory access was encountered")
+            self.refuse()
+
+    def refuse(self) -> NoReturn:
+        raise RuntimeError("cuDNN error: CUDNN_STATUS_EXECUTION_FAILED")
+
+
+class KillsItsContext(SpoilsItsDevice):
+    """The same, in the words of CUDA and with the class of torch. `met`: rows of all processes."""
+
+    met: ClassVar[list[int]] = []
+
+    def meet(self, row: int) -> None:
+        self.met.append(row)
+        super().meet(row)
+
+    def refuse(self) -> NoReturn:
+        raise torch.AcceleratorError(
+            "CUDA error: device-side assert triggered\nCUDA kernel errors might be asynchronously "
+            "reported at some other API call, so the stacktrace below might be incorrect."
+        )
 
 
 class SpoilsBesideABrokenFile(SpoilsItsDevice):
@@ -49,7 +69,7 @@ class SpoiledOnce(SpoilsItsDevice):
             met.touch()
             self._spoiled = True
         if self._spoiled:
-            raise RuntimeError("CUDA error: an illegal memory access was encountered")
+            self.refuse()
 
 
 class ReadsNothing(SpoilsItsDevice):

@@ -3,7 +3,8 @@
 After an illegal access a CUDA device refuses every later call of its process. Such a worker fails
 fast and would take most of the rows. So when the last row of a batch ends as ENGINE_FAULT, the
 worker reads a row again that was readable before. If that works, the rows failed by themselves. If
-not, the worker is spent: it ends without an answer, and Ray gives its rows to a new process.
+not, the worker is spent: it ends without an answer, and Ray gives its rows to a new process. A dead
+CUDA context is known by its error (`device`): then no row is read again.
 """
 
 from __future__ import annotations
@@ -79,8 +80,7 @@ class Fitness:
         ids = rows["row_id"].to_pylist()
         if self._readable is not None:
             if not self._reads(self._readable):
-                self._board.report_spent(self._stage, ids, message)
-                raise WorkerSpent(message)
+                self.end(rows, message)
             return
         # Nothing was ever read here. Since then another process may have read something.
         known = self._board.readable(self._stage)
@@ -88,6 +88,17 @@ class Fitness:
             self._keep(known)
             return
         self._end_fruitless(ids, message)
+
+    def end(self, rows: pa.Table, message: str) -> NoReturn:
+        """End this process: its device is dead, and one of `rows` may be the cause.
+
+        Raises WorkerSpent, or WorkerUnfit if new processes read nothing either.
+        """
+        ids = rows["row_id"].to_pylist()
+        if self._readable is None:
+            self._end_fruitless(ids, message)
+        self._board.report_spent(self._stage, ids, message)
+        raise WorkerSpent(message)
 
     def _end_fruitless(self, rows: list[int], message: str) -> NoReturn:
         """End this process, which has read nothing; `rows` may be the cause."""

@@ -23,6 +23,7 @@ import pyarrow as pa
 from actors.contract import Actor
 from actors.failures import FAILURE, FailureKind, SetupError, failure
 from pipelines.engine.metrics import spending
+from pipelines.engine.workers import device
 from pipelines.engine.workers.fitness import Fitness, WorkerSpent
 from pipelines.engine.workers.scoreboard import LONE_DEATHS_LIMIT
 from pipelines.engine.workers.scoreboard_link import BoardLink
@@ -81,10 +82,15 @@ class StageWorker:
                 self._fitness.prove()
 
     def _judged(self, rows: pa.Table) -> pa.Table:
-        out = self._bisected(rows)
-        if self._fitness:
+        if self._fitness is None:
+            return self._bisected(rows)
+        try:
+            out = self._bisected(rows)
+        except device.ContextDead as dead:
             with self._reported():
-                self._fitness.judge(rows, out)
+                self._fitness.end(rows, str(dead))
+        with self._reported():
+            self._fitness.judge(rows, out)
         return out
 
     @contextmanager
@@ -109,7 +115,9 @@ class StageWorker:
                 return self._called(rows)
         except NightjarError:  # not caused by a row: the run must stop
             raise
-        except (Exception, SystemExit):  # a sys.exit in a worker hangs Ray's pool (ray#62746)
+        except (Exception, SystemExit) as error:  # sys.exit would hang Ray's pool (ray#62746)
+            if self._fitness and device.is_dead(error):
+                raise device.ContextDead(traceback.format_exc()) from error
             if rows.num_rows == 1:
                 return quarantined(
                     self._actor, rows, FailureKind.ENGINE_FAULT, traceback.format_exc()
@@ -156,6 +164,7 @@ class CrewWorker:
     def __init__(self, stages: Sequence[Stage], board: BoardLink) -> None:
         self._first = stages[0]
         self._board = board
+        device.share_memory(stages)
         self._workers = [StageWorker(stage, board) for stage in stages]
         # torch, transformers and the models are 450,000 objects: each gc.collect() after a failed
         # batch would take 0.2 s.

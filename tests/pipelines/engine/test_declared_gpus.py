@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -12,6 +13,7 @@ import pytest
 import ray
 from doubles.sees_gpus import Fetches, Finds, OnDevice, Outlines, Seconds
 from doubles.tiny_job import ROW, tiny_rows
+from growing_cluster import growing_cluster
 
 from actors.contract import Pool
 from pipelines.config import RayConfig
@@ -22,15 +24,16 @@ from pipelines.flow import Flow
 BATCH = 4
 
 
-def three_stages(num_gpus: float | str, seconds: float) -> Flow:
+def three_stages(num_gpus: float | str, seconds: float, **together: Any) -> Flow:
     """As in labelling: a fetch stage, and two models that take the same time."""
+    model = OnDevice(a_row=seconds, **together)
     few = {"num_cpus": 0.1, "batch_size": BATCH}
     models = Pool.model_validate(few | {"num_gpus": num_gpus, "max_size": None})
     return (
         Flow(ROW)
         .through(Fetches, Seconds(), Pool.model_validate(few))
-        .through(Finds, OnDevice(a_row=seconds), models)
-        .through(Outlines, OnDevice(a_row=seconds), models)
+        .through(Finds, model, models)
+        .through(Outlines, model, models)
     )
 
 
@@ -72,11 +75,14 @@ def check_flow(out: Streamed) -> None:
 
 
 @pytest.mark.parametrize("gpus", [1, *(pytest.param(n, marks=pytest.mark.long) for n in (2, 8))])
-def test_two_pools_of_models_stand_on_all_gpus_and_rows_flow_through_both(gpus: int) -> None:
+def test_two_pools_of_models_stand_on_all_gpus_and_rows_flow_through_both(
+    gpus: int, tmp_path: Path
+) -> None:
     """More rows than a batch for each worker; at 1 GPU, the second pool once never started."""
     batches = 6 * gpus
     with declared(gpus):
-        flow = pools.sized(three_stages("auto", 0.05), RayConfig(), batches * BATCH)
+        stages = three_stages("auto", 0.05, folder=str(tmp_path), processes=2 * gpus)
+        flow = pools.sized(stages, RayConfig(), batches * BATCH)
         fetch, *models = [stage.pool for stage in flow.stages]
         assert [(pool.min_size, pool.num_gpus) for pool in models] == [(gpus, 0.5)] * 2
         out = streamed(flow, batches * BATCH)
@@ -98,3 +104,19 @@ def test_on_a_joined_cluster_ray_starts_with_one_worker_of_each_and_adds_more() 
     check_flow(out)
     assert out.processes("found") > 1
     assert out.processes("outlined") > 1
+
+
+@pytest.mark.long
+def test_a_cluster_that_has_no_gpu_yet_adds_the_nodes_that_both_models_need() -> None:
+    """It begins as a head without CPUs; up to two nodes with a GPU come on demand."""
+    with growing_cluster({"CPU": 2, "GPU": 1}, most=2) as address:
+        joined = RayConfig(address=address, num_gpus=2)
+        with cluster.cluster(joined):
+            assert "GPU" not in ray.cluster_resources()
+            flow = pools.sized(three_stages("auto", 0.2), joined, 400)
+            assert [stage.pool.min_size for stage in flow.stages] == [1, 1, 1]
+            out = streamed(flow, 400)
+            assert 1 <= ray.cluster_resources()["GPU"] <= 2
+    check_flow(out)
+    assert out.gpus("fetched") == {""}
+    assert out.gpus("found") == out.gpus("outlined") == {"0"}, "each node's own first GPU"

@@ -11,8 +11,11 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
+import torch
 from doubles.counting_reader import CountingReader, ReaderConfig
+from doubles.sees_gpus import OnDevice
 from doubles.spoils_its_device import (
+    KillsItsContext,
     RaisesFromARow,
     ReadsNothing,
     SpoiledOnce,
@@ -22,6 +25,7 @@ from doubles.spoils_its_device import (
 from doubles.tiny_job import tiny_rows
 
 from actors.contract import Pool
+from pipelines.engine.workers.device import is_dead, share_memory
 from pipelines.engine.workers.fitness import FRUITLESS_LIMIT, WorkerSpent
 from pipelines.engine.workers.scoreboard import Board
 from pipelines.engine.workers.worker import StageWorker
@@ -69,15 +73,58 @@ class Night:
 
 @SIZES
 @pytest.mark.parametrize("poison", [0, 21, 63])
-def test_a_row_that_spoils_every_device_fails_alone(size: int, poison: int) -> None:
-    night = Night(SpoilsItsDevice, size, poison_row=poison)
+@pytest.mark.parametrize(
+    ("model", "said"),
+    [
+        (SpoilsItsDevice, "CUDNN_STATUS_EXECUTION_FAILED"),
+        (KillsItsContext, "AcceleratorError: CUDA error: device-side assert"),
+    ],
+)
+def test_a_row_that_spoils_every_device_fails_alone(
+    model: type[SpoilsItsDevice], said: str, size: int, poison: int
+) -> None:
+    night = Night(model, size, poison_row=poison)
     assert night.run() == {poison: "ENGINE_FAULT"}
     (lost,) = (row for row in night.out if row["read_failure"])
-    assert "illegal memory access" in lost["read_failure"]["message"]
+    assert said in lost["read_failure"]["message"]
     assert night.processes == (3 if size == 1 else 4), "in its batch, alone, alone again"
-    score = night.board.snapshot()["spoils_its_device"]
+    (score,) = night.board.snapshot().values()
     assert score.recycled == night.processes - 1
     assert (score.deaths, score.rows) == (0, ROWS)
+
+
+def test_a_dead_context_is_asked_for_no_other_row() -> None:
+    """Its batch is not halved, and no row that was readable is read again."""
+    KillsItsContext.met.clear()
+    night = Night(KillsItsContext, 16, poison_row=21)
+    night.run(32)
+    one_by_one = range(16, 22)  # each new process first reads the known row 0
+    assert KillsItsContext.met == [
+        *range(22),
+        *(0, *one_by_one),
+        *(0, *one_by_one),
+        *(0, *range(16, 21), *range(22, 32)),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("error", "dead"),
+    [
+        (torch.AcceleratorError("CUDA error: an illegal memory access was encountered"), True),
+        (RuntimeError("CUDA failure 719: unspecified launch failure ; GPU=0"), True),
+        (torch.AcceleratorError("CUDA error: out of memory"), False),
+        (torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB"), False),
+        (ValueError("a page of 0 pixels"), False),
+    ],
+)
+def test_a_dead_context_is_known_by_its_words(error: Exception, dead: bool) -> None:
+    assert is_dead(error) is dead
+
+
+def test_without_a_gpu_no_memory_is_divided() -> None:
+    share_memory([Stage(CountingReader, OnDevice(), Pool(num_gpus=0.5))])
+    share_memory([Stage(CountingReader, ReaderConfig(), Pool())])
+    assert not torch.cuda.is_initialized()
 
 
 @SIZES
