@@ -24,6 +24,8 @@ class EncodedImage:
     Attributes:
         width, height: pixels.
         crops: number of remaining calls of `crop`.
+        need: height and width that suffice for the only crop, the full image. The image itself is
+            then given smaller, if it is a JPEG that can be decoded at a reduced scale.
     """
 
     def __init__(self, data: bytes, keep: bool = False) -> None:
@@ -34,6 +36,7 @@ class EncodedImage:
         self._file, self._data, self._keep = opened(data), data, keep
         self.width, self.height = self._file.size
         self.crops = 1
+        self.need = self.height, self.width
         self._pixels: Tensor | None = None
         self._lock = Lock()
 
@@ -50,16 +53,28 @@ class EncodedImage:
         return pixels[:, y0:y1, x0:x1]
 
     def whole(self) -> Tensor | ItemFailure:
-        """The pixels of the full image, uint8 (3, height, width), RGB; or CORRUPT_IMAGE."""
+        """The pixels of the full image, uint8 (3, height, width), RGB; or CORRUPT_IMAGE.
+
+        If `need` is smaller, fewer rows and columns may come.
+        """
         return self.crop((0, 0, self.width, self.height))
 
     def _decoded(self) -> Tensor:
         if self._pixels is not None:
             return self._pixels
-        pixels = KEPT.take(self._data)
+        need = self._needed()
+        pixels = KEPT.take(self._data, need)
         if pixels is None:
-            pixels = torch.from_numpy(decoded(self._file, self._data)).permute(2, 0, 1)
+            pixels = torch.from_numpy(decoded(self._file, self._data, need)).permute(2, 0, 1)
         self._file.close()
         if self._keep:
             KEPT.keep(self._data, pixels)
         return pixels
+
+    def _needed(self) -> tuple[int, int]:
+        """Height and width that suffice for this model, and for the next if pixels are kept."""
+        next_need = KEPT.need if self._keep else (1, 1)
+        return (
+            min(self.height, max(self.need[0], next_need[0])),
+            min(self.width, max(self.need[1], next_need[1])),
+        )

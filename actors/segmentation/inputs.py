@@ -12,6 +12,7 @@ from transformers.image_utils import SizeDict
 
 from actors.failures import ItemFailure
 from actors.images.encoded import EncodedImage
+from actors.images.kept import FULL
 from actors.images.side_stream import SideStream
 
 
@@ -37,10 +38,18 @@ class Inputs:
     that some values differ by 1 of 255.
     """
 
-    def __init__(self, processor: Any, device: torch.device) -> None:
-        """`processor`: a Sam2ImageProcessor or Sam3ImageProcessor; `device`: the model's."""
+    def __init__(self, processor: Any, device: torch.device, reduced_jpeg: bool = False) -> None:
+        """
+        Args:
+            processor: a Sam2ImageProcessor or Sam3ImageProcessor.
+            device: the model's.
+            reduced_jpeg: see the settings; also read by `need`.
+        """
         self._rule, self._beside = processor, SideStream(device)
-        self._size = SizeDict(height=processor.size["height"], width=processor.size["width"])
+        size = processor.size["height"], processor.size["width"]
+        self._size = SizeDict(height=size[0], width=size[1])
+        #: Height and width that an image needs.
+        self.need = size if reduced_jpeg else FULL
 
     def read(self, data: bytes) -> Resized | ItemFailure:
         """The image of a file at the model's size, or CORRUPT_IMAGE, TOO_MANY_PIXELS."""
@@ -48,6 +57,7 @@ class Inputs:
             picture = EncodedImage(data)
         except ItemFailure as fault:
             return fault
+        picture.need = self.need
         pixels = picture.whole()
         if isinstance(pixels, ItemFailure):
             return pixels

@@ -67,6 +67,7 @@ class Detector:
         self._forward = Forward(loaded, floors, place.device, place.dtype)
         self._fitting = Fitting(self._forward)
         self._longest, self._stride = config.image_size, loaded.stride
+        self._reduced = config.reduced_jpeg
         default_pixels = UNLIMITED if place.on_gpu else CPU_FORWARD_PIXELS
         self._forward_pixels = config.forward_pixels or default_pixels
         self._threads = ThreadPoolExecutor(config.decode_threads)
@@ -87,6 +88,9 @@ class Detector:
             row: Letterbox.of(picture.height, picture.width, self._longest, self._stride)
             for row, picture in pictures.items()
         }
+        if self._reduced:
+            for row, frame in frames.items():
+                pictures[row].need = frame.size
         groups = grouped([_view(*one) for one in frames.items()], self._forward_pixels)
         for rows, canvases in ahead(lambda group: self._filled(group, pictures, frames), groups):
             for row, canvas in zip(rows, canvases, strict=True):

@@ -60,3 +60,8 @@ class YoloConfig(Settings):
     decode_threads: int = Field(
         2, ge=1, description="threads that decode images while the model runs"
     )
+    reduced_jpeg: bool = Field(
+        False,
+        description="decode JPEGs at 1/2, 1/4 or 1/8 of their sides, if that is at least the size "
+        "of the model's input: faster, and results change slightly",
+    )

@@ -43,7 +43,7 @@ class Detector:
         """`timed(step)` adds the wall time of its block to a step. Raises SetupError."""
         loaded = load_grounding_dino(config)
         chunks = _chunks(config, loaded)
-        self._timed, self._tiles = timed, config.tiles
+        self._timed, self._tiles, self._reduced = timed, config.tiles, config.reduced_jpeg
         self._forward = Forward(loaded, chunks, loaded.dtype)
         self._answers = Fitting(self._forward)
         self._selector = Selector(config.ontology, config.nms_iou, config.min_score)
@@ -90,6 +90,8 @@ class Detector:
         for row, picture in pictures.items():
             own = views_of(row, picture.width, picture.height, self._rule, self._tiles)
             picture.crops = len(own)
+            if self._reduced and len(own) == 1:
+                picture.need = own[0].size
             views += own
         return grouped(views, self._forward_pixels)
 

@@ -120,6 +120,16 @@ def test_odd_sizes_are_those_of_pillow() -> None:
         )
 
 
+@pytest.mark.parametrize("name", ["jpeg 4:4:4", "jpeg 4:2:0", "jpeg gray", "jpeg turned"])
+@pytest.mark.parametrize("by", [2, 4, 8])
+def test_reduced_pixels_are_those_of_pillow(name: str, by: int) -> None:
+    data = FILES[name]()
+    drafted = Image.open(io.BytesIO(data))
+    drafted.draft("RGB", (201 // by, 151 // by))
+    found = decoding.decoded(decoding.opened(data), data, (151 // by, 201 // by))
+    np.testing.assert_array_equal(found, np.array(drafted.convert("RGB")))
+
+
 @pytest.mark.parametrize("name", ["jpeg 4:2:0", "jpeg progressive", "jpeg gray", "png RGB"])
 def test_a_file_that_ends_early_is_refused_as_by_pillow(name: str) -> None:
     whole = FILES[name]()
