@@ -170,7 +170,13 @@ def _note(
     named = [name for name in type(config).model_fields if getattr(config, name) is stage.config]
     group = named[0] if named else stage.name
     best = {growth.knob: growth.best for growth in found if growth.best}
-    lines[group] = {knob.key: size.value for knob, size in best.items()}
+    changed = {
+        knob.key: size.value
+        for knob, size in best.items()
+        if size.value != getattr(stage.config, knob.key)
+    }
+    if changed:
+        lines[group] = changed
     # Twice the batch of the model: the next one is decoded while it runs.
     rows = [
         2 * size.batch
@@ -186,6 +192,9 @@ def _note(
 
 def _print_config(console: Console, lines: dict[str, dict[str, int]]) -> None:
     """Print the keys for the config."""
+    if not lines:
+        console.print("\nThe config has these batch sizes already.")
+        return
     console.print("\nIn the config:\n")
     for group, keys in lines.items():
         text = "\n".join([f"{group}:", *(f"  {key}: {value}" for key, value in keys.items())])
