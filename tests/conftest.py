@@ -53,6 +53,7 @@ LONGEST = (
     "docs/test_extend.py",
     "actors/segmentation/test_sam3.py",
     "pipelines/serving/test_vlm_endpoint.py",
+    "pipelines/engine/test_declared_gpus.py",
     "jobs/test_run_secure.py",
     "actors/ocr/test_paddle_ocr.py",
     "actors/test_heap.py",

@@ -98,6 +98,8 @@ def test_plan_freezes_a_manifest_and_estimates(
     assert first.code == 0, first.err
     assert "3 files, 3 pages" in first.out
     assert "0 pages are done, 3 to do" in first.out
+    assert "workers on this machine: page_fetcher 1 x" in first.out
+    assert "rapid_ocr 1 x" in first.out, "three pages are one batch"
     assert "s per page and worker (timed on 2" in first.out
     assert "EUR" in first.out
     Image.new("L", (300, 80), 255).save(pages / "late.png")
