@@ -344,8 +344,9 @@ def test_ontology_chooses_among_the_models_classes(checkpoint: Callable[[str], s
         assert (one["source"], one["kept"], one["conflict"]) == ("yolo", True, None)
     asked = [one for one in everything if one["prompt"] in {"cat", "dog", "traffic light"}]
     assert 0 < len(found) <= len(asked)  # cats and dogs on the same place are one pet
-    boxes = [one["box"] for one in asked]
-    assert all(one["box"] in boxes for one in found)
+    boxes = np.array([one["box"] for one in asked])
+    for one in found:  # two forwards of the same input may differ in the last bits
+        assert np.abs(boxes - one["box"]).max(axis=1).min() < 0.01
     assert "St. Bernard" in {one["prompt"] for one in everything}
 
 

@@ -246,12 +246,6 @@ def test_columns_that_nearly_touch_are_in_doubt() -> None:
     assert (doubt(*LEFT, *off) or 0) > Floors().max_order_doubt
 
 
-def test_prices_between_two_rows_are_in_doubt() -> None:
-    """They are half a line off: it is as likely that they belong to the row above."""
-    prices = [(600.0, y + 14.5, 60.0, h) for _, y, _, h in LEFT]
-    assert (doubt(*LEFT, *prices) or 0) > Floors().max_order_doubt
-
-
 def test_a_page_with_less_than_two_lines_has_no_order() -> None:
     assert doubt() is None
     assert doubt(LEFT[0]) is None
