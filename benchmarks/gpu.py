@@ -9,6 +9,7 @@ ones, and boxes and masks are not. The score threshold lets a fixed number of ob
 
 Contestants of a section (they take turns, each with the same pictures and the same weights):
 - nightjar: our actor on tables of encoded images, in bfloat16
+- nightjar with nvjpeg: true: the same, JPEGs decoded on the GPU (Grounding DINO, on cuda)
 - library, as users run it: float32, one image at a time. Grounding DINO: transformers' zero-shot
   pipeline, which asks one label at a time. SAM 2: all boxes of an image. SAM 3: one prompt at a
   time, with the image encoder each time

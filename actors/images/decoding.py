@@ -83,10 +83,15 @@ def rgb(data: bytes, side: int | None = None) -> Image.Image:
         return file.convert("RGB")
 
 
+def plain_jpeg(file: Image.Image) -> bool:
+    """Whether this is a JPEG of gray or RGB pixels."""
+    return file.format in ("JPEG", "MPO") and file.mode in ("L", "RGB")
+
+
 def _same_in_opencv(file: Image.Image, data: bytes) -> bool:
     """Whether OpenCV decodes this kind of file to the same pixels as Pillow."""
     if file.format in ("JPEG", "MPO"):
-        return file.mode in ("L", "RGB")
+        return plain_jpeg(file)
     if file.format != "PNG" or getattr(file, "n_frames", 1) > 1:
         return False
     return data[24] == 8 and "transparency" not in file.info  # bits per sample, in the header chunk

@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from actors.failures import ItemFailure
-from actors.images.decoding import decoded, opened
+from actors.images.decoding import decoded, opened, plain_jpeg
+from actors.images.device_jpeg import DeviceJpeg
 from actors.images.kept import KEPT
 
 #: x0, y0, x1, y1, pixels of the upright image.
@@ -28,12 +29,15 @@ class EncodedImage:
             then given smaller, if it is a JPEG that can be decoded at a reduced scale.
     """
 
-    def __init__(self, data: bytes, keep: bool = False) -> None:
-        """`keep`: offer the pixels to a later model of this process, in `KEPT`.
+    def __init__(self, data: bytes, keep: bool = False, jpeg: DeviceJpeg | None = None) -> None:
+        """
+        Args:
+            keep: offer the pixels to a later model of this process, in `KEPT`.
+            jpeg: decodes JPEGs; their pixels are then on its device. None: on the host.
 
         Raises ItemFailure(CORRUPT_IMAGE, TOO_MANY_PIXELS).
         """
-        self._file, self._data, self._keep = opened(data), data, keep
+        self._file, self._data, self._keep, self._jpeg = opened(data), data, keep, jpeg
         self.width, self.height = self._file.size
         self.crops = 1
         self.need = self.height, self.width
@@ -65,11 +69,21 @@ class EncodedImage:
         need = self._needed()
         pixels = KEPT.take(self._data, need)
         if pixels is None:
+            pixels = self._on_device()
+        if pixels is None:
             pixels = torch.from_numpy(decoded(self._file, self._data, need)).permute(2, 0, 1)
         self._file.close()
         if self._keep:
             KEPT.keep(self._data, pixels)
         return pixels
+
+    def _on_device(self) -> Tensor | None:
+        """The pixels by `jpeg`; None if the host must decode the file."""
+        if self._jpeg is None or not plain_jpeg(self._file):
+            return None
+        pixels = self._jpeg(self._data)
+        whole = pixels is not None and pixels.shape[1:] == (self.height, self.width)
+        return pixels if whole else None
 
     def _needed(self) -> tuple[int, int]:
         """Height and width that suffice for this model, and for the next if pixels are kept."""

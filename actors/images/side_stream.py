@@ -26,16 +26,22 @@ class SideStream:
 
         If the device has no memory for them, the work is done on the host.
         """
-        if self._stream is None:
-            return work(pixels)
         try:
-            with torch.cuda.stream(self._stream):
-                result = work(pixels.to(self._device))
-            self._stream.synchronize()
+            return self.run(lambda: work(pixels.to(self._device)))
         except torch.OutOfMemoryError:
             pass  # leaving the handler frees the full image; the result may fit
-        else:
-            # Its memory belongs to the side stream, and the model reads it on the default one.
-            result.record_stream(torch.cuda.default_stream(self._device))
-            return result
-        return work(pixels).to(self._device)
+        return work(pixels.cpu()).to(self._device)
+
+    def run(self, work: Callable[[], Tensor]) -> Tensor:
+        """`work()`, which makes a tensor on the device, finished when it returns.
+
+        Raises torch.OutOfMemoryError.
+        """
+        if self._stream is None:
+            return work()
+        with torch.cuda.stream(self._stream):
+            result = work()
+        self._stream.synchronize()
+        # Its memory belongs to the side stream, and the model reads it on the default one.
+        result.record_stream(torch.cuda.default_stream(self._device))
+        return result

@@ -11,6 +11,7 @@ from torch import Tensor
 from transformers.image_utils import SizeDict
 
 from actors.failures import ItemFailure
+from actors.images.device_jpeg import device_jpeg
 from actors.images.encoded import EncodedImage
 from actors.images.kept import FULL
 from actors.images.side_stream import SideStream
@@ -38,14 +39,17 @@ class Inputs:
     that some values differ by 1 of 255.
     """
 
-    def __init__(self, processor: Any, device: torch.device, reduced_jpeg: bool = False) -> None:
+    def __init__(
+        self, processor: Any, device: torch.device, reduced_jpeg: bool = False, nvjpeg: bool = False
+    ) -> None:
         """
         Args:
             processor: a Sam2ImageProcessor or Sam3ImageProcessor.
             device: the model's.
-            reduced_jpeg: see the settings; also read by `need`.
+            reduced_jpeg, nvjpeg: see the settings.
         """
         self._rule, self._beside = processor, SideStream(device)
+        self._jpeg = device_jpeg(nvjpeg, device)
         size = processor.size["height"], processor.size["width"]
         self._size = SizeDict(height=size[0], width=size[1])
         #: Height and width that an image needs.
@@ -54,7 +58,7 @@ class Inputs:
     def read(self, data: bytes) -> Resized | ItemFailure:
         """The image of a file at the model's size, or CORRUPT_IMAGE, TOO_MANY_PIXELS."""
         try:
-            picture = EncodedImage(data)
+            picture = EncodedImage(data, jpeg=self._jpeg)
         except ItemFailure as fault:
             return fault
         picture.need = self.need

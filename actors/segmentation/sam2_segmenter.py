@@ -63,7 +63,7 @@ class Segmenter:
         place = pick_placement(config.device, config.dtype, on_cpu=best_on_cpu())
         loaded = load_sam2(config)
         self._timed = timed
-        self._inputs = Inputs(loaded.processor, place.device, config.reduced_jpeg)
+        self._inputs = Inputs(loaded.processor, place.device, config.reduced_jpeg, config.nvjpeg)
         KEPT.expect(self, self._inputs.need)
         self._size = loaded.processor.size["height"]
         self._sam2 = PackedSam2(loaded.model, place.device, place.dtype)

@@ -72,7 +72,9 @@ class Finder:
             limit=text.max_position_embeddings,
         )
         self._timed = timed
-        self._inputs = Inputs(loaded.processor.image_processor, place.device, config.reduced_jpeg)
+        self._inputs = Inputs(
+            loaded.processor.image_processor, place.device, config.reduced_jpeg, config.nvjpeg
+        )
         self._selector = Selector(config.ontology, config.nms_iou, config.min_score)
         self._sam3 = PackedSam3(
             loaded.model, prompts, self._selector.floors.tolist(), place.device, place.dtype

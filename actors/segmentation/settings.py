@@ -48,6 +48,11 @@ class Sam2Config(HubModel):
         description="decode JPEGs at 1/2, 1/4 or 1/8 of their sides, if that is at least the size "
         "of the model's input: faster, and results change slightly",
     )
+    nvjpeg: bool = Field(
+        False,
+        description="decode JPEGs on the GPU with torchvision's nvJPEG, whose pixels differ by "
+        "rounding; ignored on a CPU, not measured yet",
+    )
 
 
 class Sam3Config(HubModel):
@@ -93,4 +98,9 @@ class Sam3Config(HubModel):
         False,
         description="decode JPEGs at 1/2, 1/4 or 1/8 of their sides, if that is at least the size "
         "of the model's input: faster, and results change slightly",
+    )
+    nvjpeg: bool = Field(
+        False,
+        description="decode JPEGs on the GPU with torchvision's nvJPEG, whose pixels differ by "
+        "rounding; ignored on a CPU, not measured yet",
     )

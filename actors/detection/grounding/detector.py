@@ -18,6 +18,7 @@ from actors.detection.grounding.settings import GroundingDinoConfig
 from actors.detection.grounding.weights import Loaded, load_grounding_dino
 from actors.failures import FailureKind, ItemFailure
 from actors.images.batches import Fitting, ahead
+from actors.images.device_jpeg import device_jpeg
 from actors.images.encoded import EncodedImage
 from actors.images.kept import KEPT
 from actors.images.views import SizeRule, View, grouped, views_of
@@ -44,6 +45,7 @@ class Detector:
         loaded = load_grounding_dino(config)
         chunks = _chunks(config, loaded)
         self._timed, self._tiles, self._reduced = timed, config.tiles, config.reduced_jpeg
+        self._jpeg = device_jpeg(config.nvjpeg, loaded.device)
         self._forward = Forward(loaded, chunks, loaded.dtype)
         self._answers = Fitting(self._forward)
         self._selector = Selector(config.ontology, config.nms_iou, config.min_score)
@@ -68,7 +70,7 @@ class Detector:
         for row, data in enumerate(images):
             try:
                 if data is not None:
-                    pictures[row] = EncodedImage(data, keep=True)
+                    pictures[row] = EncodedImage(data, keep=True, jpeg=self._jpeg)
             except ItemFailure as fault:
                 failed[row] = fault
         found: dict[int, list[Candidates]] = {row: [] for row in pictures}

@@ -60,3 +60,8 @@ class GroundingDinoConfig(HubModel):
         description="decode JPEGs at 1/2, 1/4 or 1/8 of their sides, if that is at least the size "
         "of the model's input: faster, and results change slightly",
     )
+    nvjpeg: bool = Field(
+        False,
+        description="decode JPEGs on the GPU with torchvision's nvJPEG, whose pixels differ by "
+        "rounding; ignored on a CPU, not measured yet",
+    )

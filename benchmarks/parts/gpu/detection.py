@@ -25,18 +25,26 @@ from parts.gpu.task import (
 )
 from parts.labelling_judge import NMS_IOU, Boxes, by_our_rule
 
+NVJPEG = "nightjar with nvjpeg: true"
+
 
 def contestants(task: Task, batches: Sequence[int]) -> list[Contestant]:
     """Most important first. `batches`: rows per call of the actor, images per forward."""
     actor = cache(lambda: _actor(task, "bfloat16"))
     library = cache(lambda: Library(task, torch.bfloat16))
-    return line_up(
-        lambda batch: _ours(actor(), batch),
-        lambda: _pipeline(task),
-        lambda: _one_prompt(task, library()),
-        lambda batch: _floor(library(), batch),
-        batches,
+    on_gpu = Contestant(
+        NVJPEG, batches[0], "bfloat16", lambda: _ours(_actor(task, "bfloat16", True), batches[0])
     )
+    return [
+        *line_up(
+            lambda batch: _ours(actor(), batch),
+            lambda: _pipeline(task),
+            lambda: _one_prompt(task, library()),
+            lambda batch: _floor(library(), batch),
+            batches,
+        ),
+        *([on_gpu] if task.device == "cuda" else []),
+    ]
 
 
 class Library:
@@ -83,8 +91,9 @@ def parity(task: Task, pictures: Sequence[bytes]) -> dict[str, Any]:
     return agreement.report()
 
 
-def _actor(task: Task, dtype: str) -> GroundingDino:
+def _actor(task: Task, dtype: str, nvjpeg: bool = False) -> GroundingDino:
     given = task.settings(dtype) | {"ontology": task.ontology(), "nms_iou": NMS_IOU}
+    given |= {"nvjpeg": nvjpeg}
     return GroundingDino(GroundingDinoConfig.model_validate(given))
 
 

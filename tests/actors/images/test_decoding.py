@@ -17,6 +17,7 @@ from PIL import Image
 
 from actors.failures import FailureKind, ItemFailure
 from actors.images import decoding
+from actors.images.device_jpeg import DeviceJpeg, device_jpeg
 from actors.images.encoded import EncodedImage
 from actors.images.kept import KEPT, KeptPixels
 
@@ -210,6 +211,30 @@ def test_nothing_is_kept_without_a_taker_or_beyond_the_limit() -> None:
     del taker
     kept.keep(b"a", pixels)
     assert kept.held == 0
+
+
+@pytest.mark.parametrize("name", [name for name in FILES if name.startswith("jpeg")])
+def test_the_device_decodes_a_jpeg_to_the_same_pixels(name: str) -> None:
+    """On a CPU; nvJPEG has the same call."""
+    data = FILES[name]()
+    whole = torch.from_numpy(by_pillow(data)).permute(2, 0, 1)
+    decode = DeviceJpeg(torch.device("cpu"))
+    found = decode(data)
+    assert found is not None
+    assert torch.equal(found, whole)
+    assert torch.equal(EncodedImage(data, jpeg=decode).whole(), whole)
+
+
+def test_the_host_decodes_what_the_device_cannot() -> None:
+    decode = DeviceJpeg(torch.device("cpu"))
+    for data in (png(), OTHERS["jpeg CMYK"]()):
+        whole = torch.from_numpy(by_pillow(data)).permute(2, 0, 1)
+        assert torch.equal(EncodedImage(data, jpeg=decode).whole(), whole)
+    half = jpeg()[:3000]
+    fault = EncodedImage(half, jpeg=decode).whole()
+    assert isinstance(fault, ItemFailure)
+    assert fault.kind == FailureKind.CORRUPT_IMAGE
+    assert device_jpeg(True, torch.device("cpu")) is None
 
 
 def test_crops_of_one_image_may_come_from_several_threads() -> None:

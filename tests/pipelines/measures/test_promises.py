@@ -8,7 +8,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipelines.measures.intervals import Pages
-from pipelines.measures.promises import Promise, _up, files_needed, promise_for, promises, upper_bound
+from pipelines.measures.promises import (
+    Promise,
+    _up,
+    files_needed,
+    promise_for,
+    promises,
+    upper_bound,
+)
 
 
 def pages_of(rates: list[float], files: list[int] | None = None) -> Pages:
