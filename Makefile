@@ -109,7 +109,7 @@ bench-labelling-peers: setup .venvs/peers/autodistill/.ready $(MODEL)
 	$(BIN)/python benchmarks/labelling_peers.py --model $(MODEL)
 
 build/full_size/detector: | setup
-	$(BIN)/python benchmarks/parts/full_size.py build/full_size
+	$(BIN)/python benchmarks/parts/labelling/full_size.py build/full_size
 
 .venvs/peers/%/.ready: benchmarks/peers/%.txt | setup
 	$(BIN)/uv venv --quiet --clear --python $(BIN)/python $(@D)

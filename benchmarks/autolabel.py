@@ -36,9 +36,8 @@ from typing import Any
 import pyarrow as pa
 import torch
 import yaml
-from parts import labelling_detectors as detectors
-from parts import labelling_segmenters as segmenters
-from parts.labelling_judge import FRESH_SEED, from_folder, rendered
+from parts.labelling import detectors, segmenters
+from parts.labelling.judge import FRESH_SEED, from_folder, rendered
 from parts.report import head, median_and_spread, result_stem, spread_text, table, write
 from parts.together import answer_together, together
 from parts.watch import beside_models, watched

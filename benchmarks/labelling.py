@@ -43,10 +43,9 @@ from typing import Any
 import cv2
 import torch
 import transformers
-from parts import labelling_detectors as detectors
-from parts import labelling_segmenters as segmenters
-from parts.labelling_judge import FRESH_SEED, NAMES, Contestant, Sample, from_folder, rendered
-from parts.labelling_race import one_after_the_other, progress_lines, race, rows
+from parts.labelling import detectors, segmenters
+from parts.labelling.judge import FRESH_SEED, NAMES, Contestant, Sample, from_folder, rendered
+from parts.labelling.race import one_after_the_other, progress_lines, race, rows
 from parts.report import head, result_stem, spread_text, table, write
 
 HERE = Path(__file__).parent
@@ -175,7 +174,7 @@ def _peers(arguments: argparse.Namespace) -> Iterator[Callable[[detectors.Task],
     if not arguments.fiftyone:
         yield lambda task: []
         return
-    from parts import labelling_fiftyone as other
+    from parts.labelling import fiftyone_peer as other
 
     with other.fiftyone() as fo, tempfile.TemporaryDirectory() as folder:
         yield lambda task: [other.contestant(fo, task, Path(folder))]

@@ -13,9 +13,10 @@ Contestants, in turns, on the same cores and weights:
 `all in` divides images by the wall time of the whole command. `labelling` leaves start-up out: for
 autodistill it times `.label`, for ours the detector's first to last batch in run.json.
 
---model DIR is a grounding-dino-tiny or -base checkpoint of transformers (`parts/full_size.py` makes
-one with random weights). `parts/groundingdino_format.py` converts it for autodistill. The benchmark
-first measures how far the answers of the two models differ, for one image and one prompt.
+--model DIR is a grounding-dino-tiny or -base checkpoint of transformers
+(`parts/labelling/full_size.py` makes one with random weights).
+`parts/labelling/groundingdino_format.py` converts it for autodistill. The benchmark first measures
+how far the answers of the two models differ, for one image and one prompt.
 `--f1` scores the boxes against the rendered truth; use it with trained weights. autodistill has an
 environment of its own (`make bench-labelling-peers`). If it is missing, the report says so.
 """
@@ -37,8 +38,8 @@ from unittest.mock import patch
 
 import torch
 import yaml
-from parts.groundingdino_format import write_home
-from parts.labelling_judge import FRESH_SEED, NAMES, Boxes, Sample, f1, opened, rendered
+from parts.labelling.groundingdino_format import write_home
+from parts.labelling.judge import FRESH_SEED, NAMES, Boxes, Sample, f1, opened, rendered
 from parts.report import head, median_and_spread, result_stem, spread_text, table, write
 from parts.together import quiet
 
@@ -207,7 +208,7 @@ def _peer(task: Task, given: dict[str, Any], out: Path) -> Any:
     path, answer = out / "task.json", out / "answer.json"
     path.write_text(json.dumps(given | {"answer": str(answer)}))
     offline = {"HOME": str(task.home), "HF_HUB_OFFLINE": "1"}
-    argv = [str(task.python), str(HERE / "parts/autodistill_worker.py"), str(path)]
+    argv = [str(task.python), str(HERE / "parts/labelling/autodistill_worker.py"), str(path)]
     quiet(argv, os.environ | offline)
     return json.loads(answer.read_text())
 

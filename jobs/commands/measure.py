@@ -16,7 +16,7 @@ from rich.table import Table
 from actors.failures import SetupError
 from jobs.console.terminal import begun
 from pipelines.config import JobConfig
-from pipelines.engine.batch_sizes import Growth, knobs_of, measured, stepped
+from pipelines.engine.sizes.batch_sizes import Growth, knobs_of, measured, stepped
 from pipelines.errors import ConfigError, WeightsMissing
 from pipelines.flow import Flow, Stage
 from pipelines.run import Run

@@ -12,8 +12,8 @@ from rich.console import Console
 from actors.failures import SetupError
 from jobs.console.live import duration
 from pipelines.config import JobConfig
-from pipelines.engine.pools import fitted
-from pipelines.engine.room import of_machine
+from pipelines.engine.sizes.pools import fitted
+from pipelines.engine.sizes.room import of_machine
 from pipelines.errors import NightjarError, WeightsMissing, WorkerUnfit
 from pipelines.flow import Flow
 from pipelines.run import Run

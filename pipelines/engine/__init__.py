@@ -1,7 +1,7 @@
 """All code that uses Ray.
 
 cluster.py, joined_cluster.py        start a cluster, or join one
-pools.py, gpus.py, room.py           size of worker pools, from what a cluster has
+sizes/                               how many workers and how large batches fit
 environments.py                      isolated Python environments
 stream.py                            sends rows through a Flow as a Ray Data stream
 workers/                             runs actors on batches, in worker processes; what they report

@@ -17,8 +17,8 @@ from ray.data import DataContext
 
 from pipelines.config import RayConfig
 from pipelines.engine.joined_cluster import remedy
-from pipelines.engine.pools import _DEATHS_AT_START
 from pipelines.engine.scheduling import end_streams
+from pipelines.engine.sizes.pools import _DEATHS_AT_START
 from pipelines.engine.stopping import Stop, Stopped
 from pipelines.errors import ClusterUnreachable
 

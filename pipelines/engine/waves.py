@@ -16,13 +16,14 @@ import pyarrow as pa
 import ray
 
 from pipelines.config import JobConfig
-from pipelines.engine import cluster, pools, scheduling, stream
+from pipelines.engine import cluster, scheduling, stream
 from pipelines.engine.breaker import Breaker
 from pipelines.engine.committer import Committer
 from pipelines.engine.joined_cluster import check_reachable
 from pipelines.engine.metrics import Meter, RunMetrics
 from pipelines.engine.native_log import native_stderr_to
 from pipelines.engine.progress import OnProgress, Progress
+from pipelines.engine.sizes import pools
 from pipelines.engine.stopping import Stop
 from pipelines.errors import ClusterUnreachable, NightjarError, RunFailed, WeightsMissing
 from pipelines.flow import Flow

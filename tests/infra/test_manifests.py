@@ -29,8 +29,8 @@ from pydantic import ValidationError
 from ray.serve.schema import ServeDeploySchema
 
 from actors.contract import Pool
-from pipelines.engine.pools import fitted
-from pipelines.engine.room import Room
+from pipelines.engine.sizes.pools import fitted
+from pipelines.engine.sizes.room import Room
 from pipelines.flow import Flow
 from pipelines.job import load_job
 from pipelines.serving.settings import ServeVlmConfig

@@ -18,7 +18,7 @@ from actors.contract import Pool
 from actors.segmentation.sam3 import Sam3
 from actors.segmentation.settings import Sam3Config
 from jobs.commands.measure import rendered
-from pipelines.engine.batch_sizes import KNOBS, Growth, Size, knobs_of, measured
+from pipelines.engine.sizes.batch_sizes import KNOBS, Growth, Size, knobs_of, measured
 from pipelines.flow import Stage
 from pipelines.job import load_job
 

@@ -23,7 +23,7 @@ from parts.gpu.task import (
     moved,
     opened,
 )
-from parts.labelling_judge import NMS_IOU, Boxes, by_our_rule
+from parts.labelling.judge import NMS_IOU, Boxes, by_our_rule
 
 NVJPEG = "nightjar with nvjpeg: true"
 

@@ -20,7 +20,7 @@ from parts.gpu.meter import Clock, Meter, Row, dollars_per_million
 from parts.gpu.pictures import pictures
 from parts.gpu.sharing import Shared, images_per_s
 from parts.gpu.task import OURS, Task
-from parts.labelling_judge import NAMES
+from parts.labelling.judge import NAMES
 from parts.report import write
 
 #: Seconds that a process needs to start and load both models, about.

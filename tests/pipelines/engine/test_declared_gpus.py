@@ -17,8 +17,9 @@ from growing_cluster import growing_cluster
 
 from actors.contract import Pool
 from pipelines.config import RayConfig
-from pipelines.engine import cluster, pools, stream
-from pipelines.engine.room import Room
+from pipelines.engine import cluster, stream
+from pipelines.engine.sizes import pools
+from pipelines.engine.sizes.room import Room
 from pipelines.flow import Flow
 
 BATCH = 4

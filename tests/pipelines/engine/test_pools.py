@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from actors.contract import Pool
 from pipelines.config import JobConfig, RayConfig
 from pipelines.engine.environments import runtime_env
-from pipelines.engine.gpus import left
-from pipelines.engine.pools import divided, fitted, measured
-from pipelines.engine.room import Room, of_machine
+from pipelines.engine.sizes.gpus import left
+from pipelines.engine.sizes.pools import divided, fitted, measured
+from pipelines.engine.sizes.room import Room, of_machine
 from pipelines.errors import ClusterUnreachable, ConfigError, DeviceUnavailable
 from pipelines.flow import Flow
 from pipelines.job import load_job

@@ -33,9 +33,10 @@ from doubles.tiny_job import tiny_flow, tiny_rows
 from ray.data._internal.execution.streaming_executor import StreamingExecutor
 
 from pipelines.config import RayConfig
-from pipelines.engine import cluster, pools, stream, waves
+from pipelines.engine import cluster, stream, waves
 from pipelines.engine.committer import Committer
 from pipelines.engine.progress import Committed, Progress
+from pipelines.engine.sizes import pools
 from pipelines.engine.stopping import Stop
 from pipelines.errors import ClusterUnreachable, OutputUnwritable, RunFailed, WeightsMissing
 from pipelines.flow import Flow

@@ -13,7 +13,7 @@ from transformers import AutoProcessor, pipeline
 from actors.detection.grounding.settings import GroundingDinoConfig
 from actors.detection.grounding_dino import GroundingDino
 from actors.images.encoded import EncodedImage
-from parts.labelling_judge import (
+from parts.labelling.judge import (
     NMS_IOU,
     Boxes,
     Contestant,

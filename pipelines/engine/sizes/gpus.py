@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable, Sequence
 
 from actors.contract import Pool, Settings, device_of
-from pipelines.engine.room import Room
+from pipelines.engine.sizes.room import Room
 from pipelines.errors import ClusterUnreachable, ConfigError, DeviceUnavailable
 from pipelines.flow import Stage
 

@@ -1,6 +1,6 @@
 """Make full-size checkpoints with random, seeded weights, for speed measurements.
 
-    python benchmarks/parts/full_size.py DIR
+    python benchmarks/parts/labelling/full_size.py DIR
     python benchmarks/labelling.py --model DIR/detector --segmenter DIR/segmenter --count 3
 
 Sizes: grounding-dino-tiny (172 M parameters, 800 px) and sam2.1-hiera-tiny (39 M, 1024 px), the
@@ -17,7 +17,7 @@ import torch
 from transformers import AutoProcessor, Sam2Config, Sam2ImageProcessor, Sam2Model, Sam2Processor
 
 HERE = Path(__file__).parent
-sys.path.append(str(HERE.parents[1] / "tests/resources"))
+sys.path.append(str(HERE.parents[2] / "tests/resources"))
 
 
 def main() -> None:
@@ -27,7 +27,7 @@ def main() -> None:
     from tiny_grounding_dino import full_model
 
     full_model("grounding-dino").save_pretrained(out / "detector")
-    processor = AutoProcessor.from_pretrained(HERE.parents[1] / "configs/autolabel/pocket/detector")
+    processor = AutoProcessor.from_pretrained(HERE.parents[2] / "configs/autolabel/pocket/detector")
     processor.image_processor.size = {"shortest_edge": 800, "longest_edge": 1333}
     processor.save_pretrained(out / "detector")
 

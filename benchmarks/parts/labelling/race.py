@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from rich.progress import MofNCompleteColumn, Progress, TextColumn
 
-from parts.labelling_judge import Contestant, Sample
+from parts.labelling.judge import Contestant, Sample
 from parts.report import median_and_spread
 
 

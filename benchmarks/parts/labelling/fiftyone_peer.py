@@ -13,11 +13,11 @@ from typing import Any
 
 import torch
 
-from parts.labelling_detectors import Task
-from parts.labelling_judge import Boxes, Contestant, Sample, f1, opened
+from parts.labelling.detectors import Task
+from parts.labelling.judge import Boxes, Contestant, Sample, f1, opened
 
 FIFTYONE = "FiftyOne's apply_model, all classes in one prompt"
-_TESTS = Path(__file__).parents[2] / "tests"
+_TESTS = Path(__file__).parents[3] / "tests"
 sys.path += [str(_TESTS.parent), str(_TESTS), str(_TESTS / "resources")]
 
 

@@ -9,9 +9,9 @@ from typing import Any
 
 from actors.contract import Pool, Settings
 from pipelines.config import RayConfig
-from pipelines.engine import gpus
 from pipelines.engine.environments import runtime_env
-from pipelines.engine.room import Room, of_cluster
+from pipelines.engine.sizes import gpus
+from pipelines.engine.sizes.room import Room, of_cluster
 from pipelines.errors import ClusterUnreachable
 from pipelines.flow import Flow, Stage
 

@@ -15,7 +15,7 @@ from transformers import Sam2Model, Sam2Processor
 from actors.instances import BOXES
 from actors.segmentation.sam2 import Sam2
 from actors.segmentation.settings import Sam2Config
-from parts.labelling_judge import SAME_IOU, SAME_SCORE, Contestant, Sample, opened
+from parts.labelling.judge import SAME_IOU, SAME_SCORE, Contestant, Sample, opened
 
 LIBRARY = "library's Sam2Model, image by image"
 OURS = "nightjar's Sam2"

@@ -1,0 +1,1 @@
+"""Contestants of the labelling benchmarks, their race, and how their answers are judged."""
