@@ -17,7 +17,7 @@ from transformers.models.bert.modeling_bert import BertModel
 sys.path.append(str(Path(__file__).parents[2] / "benchmarks"))
 
 import labelling_peers as peers
-from parts import groundingdino_format as theirs
+from parts.labelling import groundingdino_format as theirs
 
 from pipelines.autolabel import AutolabelConfig
 
