@@ -18,7 +18,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from pipelines.config import JobConfig, changed_keys, result_keys
+from pipelines.config import JobConfig, changed_keys, result_keys, with_new_keys
 from pipelines.engine.joined_cluster import joined
 from pipelines.engine.progress import OnProgress, Progress
 from pipelines.engine.stopping import Stop
@@ -135,7 +135,7 @@ class Run:
 
     def _check_same_results(self) -> None:
         record = self.directory.read_record()
-        recorded, salt = record["result_keys"], record.get("salt", "")
+        recorded, salt = with_new_keys(record["result_keys"], self.config), record.get("salt", "")
         changed = changed_keys(recorded, result_keys(self.config), salt)
         if changed:
             # Of a version with other columns, the old values would not help.

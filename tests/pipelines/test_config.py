@@ -8,7 +8,7 @@ import pytest
 import yaml
 from conftest import REPOSITORY, write_config
 
-from pipelines.config import changed_keys, result_keys
+from pipelines.config import changed_keys, result_keys, with_new_keys
 from pipelines.errors import ConfigError
 from pipelines.job import load_job
 
@@ -153,6 +153,19 @@ def test_operational_keys_change_no_result(tmp_path: Path, override: str) -> Non
 )
 def test_result_keys_are_named_with_both_values(tmp_path: Path, override: str, named: str) -> None:
     assert changed_keys(keys_of(tmp_path), keys_of(tmp_path, override)) == [named]
+
+
+def test_a_key_that_an_older_version_did_not_have_counts_as_its_default(tmp_path: Path) -> None:
+    def changed(older: dict, *overrides: str) -> list[str]:
+        _, config = load_job(write_config(tmp_path, tmp_path), overrides)
+        return changed_keys(with_new_keys(older, config), result_keys(config))
+
+    older = {k: v for k, v in keys_of(tmp_path).items() if not k.startswith(("fetch.dpi", "ocr."))}
+    assert changed(older) == []
+    assert changed(older, "fetch.dpi=99") == ["fetch.dpi: 200 -> 99"]
+    assert changed(older, "ocr.precision=f32") == ["ocr.precision: 'auto' -> 'f32'"]
+    assert older["surya"] is None
+    assert "surya.model: None -> " in "; ".join(changed(older, "surya.base_url=http://127.0.0.1:1"))
 
 
 def test_the_written_config_is_what_was_asked_for(tmp_path: Path) -> None:

@@ -21,6 +21,8 @@ Precision = Literal["auto", "f32", "bf16"]
 AlphabetName = Literal["any", "latin"]
 Pixels = MatLike  # uint8, BGR
 
+#: Columns of 18,710 logits at a time: 1.2 MB.
+_STEP = 16
 #: Smallest probability that has a logarithm here.
 _SMALLEST = 1e-30
 
@@ -114,6 +116,28 @@ def _space_and_rival(
     return values[:, :, -1], np.take_along_axis(values, rivals[:, :, None], axis=2)[:, :, 0]
 
 
+def _softmax(
+    logits: npt.NDArray[np.float32],
+    classes: npt.NDArray[np.int64],
+    asked: npt.NDArray[np.bool_],
+) -> npt.NDArray[np.float32]:
+    """Probabilities (n,) of `classes` (N, T) in the columns `asked` (N, T).
+
+    `logits`: (N, T, all classes). In steps that fit the cache: 17 instead of 41 ms for 585 columns,
+    about a page.
+    """
+    lines, columns = np.nonzero(asked)
+    chosen = logits[lines, columns, classes[asked]]
+    sums = np.empty(len(chosen), np.float32)
+    with np.errstate(over="ignore"):  # a class far below the best of a masked alphabet
+        for start in range(0, len(chosen), _STEP):
+            step = slice(start, start + _STEP)
+            shares = logits[lines[step], columns[step]]
+            shares -= chosen[step, None]
+            np.exp(shares, out=shares).sum(axis=1, out=sums[step])
+        return np.reciprocal(sums)
+
+
 class OpenVinoDetector:
     """The detector on the CPU. Precision `auto`: bf16 if the CPU has instructions for it."""
 
@@ -166,11 +190,7 @@ class OpenVino(OpenVinoDetector):
         classes = _best(logits, self._allowed)
 
         def probability(asked: npt.NDArray[np.bool_]) -> npt.NDArray[np.float32]:
-            found = logits[asked]
-            chosen = np.take_along_axis(found, classes[asked][:, None], axis=1)
-            with np.errstate(over="ignore"):  # a class far below the best of a masked alphabet
-                sure: npt.NDArray[np.float32] = 1 / np.exp(found - chosen).sum(axis=1)
-            return sure
+            return _softmax(logits, classes, asked)
 
         space, rival = _space_and_rival(logits, classes)
         return Columns(classes, space - rival, probability)

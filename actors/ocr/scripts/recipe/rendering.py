@@ -73,7 +73,9 @@ def fonts(script: str, held_out: bool) -> tuple[str, ...]:
         text=True,
         check=True,
     ).stdout
-    files = sorted({one.strip().rstrip(":").strip() for one in listed.splitlines()})
+    named = {one.strip().rstrip(":").strip() for one in listed.splitlines()}
+    # Ghostscript's packages bring Type 1 fonts, too, which fontTools cannot open here.
+    files = sorted(one for one in named if one.lower().endswith((".ttf", ".otf", ".ttc")))
     if script not in ("Latn", NONE):
         files = [one for one in files if not any(odd in one for odd in _ODD)]
     chosen = [one for one in files if any(name in one for name in HELD_OUT) == held_out]
