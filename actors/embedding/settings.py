@@ -13,6 +13,7 @@ from pydantic import Field, Tag
 from actors.contract import Dtype, Settings, by_engine
 from actors.failures import ItemFailure
 from actors.hub_model import HubModel
+from actors.images.settings import DecodeThreads
 
 Vector = npt.NDArray[np.float32]
 
@@ -51,9 +52,7 @@ class TimmConfig(HubModel):
     images_at_once: int | None = Field(
         None, ge=1, description="images per forward pass; null: 8 on cpu, 64 on cuda"
     )
-    decode_threads: int = Field(
-        2, ge=1, description="threads that decode images while the model runs"
-    )
+    decode_threads: DecodeThreads = 2
 
 
 Embedder = Annotated[

@@ -7,6 +7,7 @@ from typing import ClassVar, Literal
 from pydantic import Field
 
 from actors.hub_model import HubModel
+from actors.images.settings import DecodeThreads, NvJpeg, ReducedJpeg
 from actors.ontology import Ontology, Score
 
 
@@ -40,19 +41,9 @@ class Sam2Config(HubModel):
         ge=1,
         description="batch size of the decoder, boxes of any images; null: 4 on cpu, 64 on cuda",
     )
-    decode_threads: int = Field(
-        2, ge=1, description="threads that decode images while the model runs"
-    )
-    reduced_jpeg: bool = Field(
-        False,
-        description="decode JPEGs at 1/2, 1/4 or 1/8 of their sides, if that is at least the size "
-        "of the model's input: faster, and results change slightly",
-    )
-    nvjpeg: bool = Field(
-        False,
-        description="decode JPEGs on the GPU with torchvision's nvJPEG, whose pixels differ by "
-        "rounding; ignored on a CPU, not measured yet",
-    )
+    decode_threads: DecodeThreads = 2
+    reduced_jpeg: ReducedJpeg = False
+    nvjpeg: NvJpeg = False
 
 
 class Sam3Config(HubModel):
@@ -91,16 +82,6 @@ class Sam3Config(HubModel):
         description="batch size after the encoder, pairs of prompt and image; null: 1 on cpu, 16 "
         "on cuda",
     )
-    decode_threads: int = Field(
-        2, ge=1, description="threads that decode images while the model runs"
-    )
-    reduced_jpeg: bool = Field(
-        False,
-        description="decode JPEGs at 1/2, 1/4 or 1/8 of their sides, if that is at least the size "
-        "of the model's input: faster, and results change slightly",
-    )
-    nvjpeg: bool = Field(
-        False,
-        description="decode JPEGs on the GPU with torchvision's nvJPEG, whose pixels differ by "
-        "rounding; ignored on a CPU, not measured yet",
-    )
+    decode_threads: DecodeThreads = 2
+    reduced_jpeg: ReducedJpeg = False
+    nvjpeg: NvJpeg = False

@@ -7,6 +7,7 @@ from typing import ClassVar, Literal
 from pydantic import Field
 
 from actors.contract import Device, Dtype, Settings
+from actors.images.settings import DecodeThreads, ReducedJpeg
 from actors.ontology import Ontology, Score
 
 
@@ -57,11 +58,5 @@ class YoloConfig(Settings):
         description="maximum pixels per forward pass, at the model's input size; null: 409,600 on "
         "cpu (640 x 640; more gains at most 7 %), the whole batch on cuda",
     )
-    decode_threads: int = Field(
-        2, ge=1, description="threads that decode images while the model runs"
-    )
-    reduced_jpeg: bool = Field(
-        False,
-        description="decode JPEGs at 1/2, 1/4 or 1/8 of their sides, if that is at least the size "
-        "of the model's input: faster, and results change slightly",
-    )
+    decode_threads: DecodeThreads = 2
+    reduced_jpeg: ReducedJpeg = False

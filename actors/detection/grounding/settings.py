@@ -8,6 +8,7 @@ from pydantic import Field
 
 from actors.contract import Dtype
 from actors.hub_model import HubModel
+from actors.images.settings import DecodeThreads, NvJpeg, ReducedJpeg
 from actors.images.tiles import Tiles
 from actors.ontology import Ontology, Score
 
@@ -52,16 +53,6 @@ class GroundingDinoConfig(HubModel):
         description="maximum pixels per forward pass, at the model's input size; null: 163,840 on "
         "cpu, the whole batch on cuda",
     )
-    decode_threads: int = Field(
-        2, ge=1, description="threads that decode images while the model runs"
-    )
-    reduced_jpeg: bool = Field(
-        False,
-        description="decode JPEGs at 1/2, 1/4 or 1/8 of their sides, if that is at least the size "
-        "of the model's input: faster, and results change slightly",
-    )
-    nvjpeg: bool = Field(
-        False,
-        description="decode JPEGs on the GPU with torchvision's nvJPEG, whose pixels differ by "
-        "rounding; ignored on a CPU, not measured yet",
-    )
+    decode_threads: DecodeThreads = 2
+    reduced_jpeg: ReducedJpeg = False
+    nvjpeg: NvJpeg = False
