@@ -75,11 +75,21 @@ def check_flow(out: Streamed) -> None:
     assert out.at("outlined")[0] < out.at("found")[-1], "rows leave while input lasts"
 
 
-@pytest.mark.parametrize("gpus", [1, *(pytest.param(n, marks=pytest.mark.long) for n in (2, 8))])
+def test_two_pools_of_models_share_a_gpu_and_rows_flow_through_both(tmp_path: Path) -> None:
+    """More rows than a batch for each worker; the second pool once never started."""
+    check_all_gpus(1, tmp_path)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("gpus", [2, 8])
 def test_two_pools_of_models_stand_on_all_gpus_and_rows_flow_through_both(
     gpus: int, tmp_path: Path
 ) -> None:
-    """More rows than a batch for each worker; at 1 GPU, the second pool once never started."""
+    """More rows than a batch for each worker."""
+    check_all_gpus(gpus, tmp_path)
+
+
+def check_all_gpus(gpus: int, tmp_path: Path) -> None:
     batches = 6 * gpus
     with declared(gpus):
         stages = three_stages("auto", 0.05, folder=str(tmp_path), processes=2 * gpus)
