@@ -150,15 +150,16 @@ def with_new_keys(recorded: Mapping[str, Any], config: Settings) -> dict[str, An
     A new key's default is what older versions did. A key below one that is recorded (a group that
     was null) stays missing.
     """
+    now = result_keys(config)
     return {
         key: value
         for key, value in _defaults(config).items()
-        if not any(key.startswith(f"{one}.") for one in recorded)
+        if key in now and not any(key.startswith(f"{one}.") for one in recorded)
     } | dict(recorded)
 
 
 def _defaults(config: Settings, prefix: str = "") -> dict[str, Any]:
-    """Dotted key -> JSON value of its default, of each key of `result_keys` that has one."""
+    """Dotted key -> JSON value of its default, of each key that has one."""
     found: dict[str, Any] = {}
     for name, one in type(config).model_fields.items():
         value = getattr(config, name)
@@ -168,7 +169,7 @@ def _defaults(config: Settings, prefix: str = "") -> dict[str, Any]:
             usual = one.get_default(call_default_factory=True, validated_data={})
             dumped = config.model_copy(update={name: usual}).model_dump(mode="json", include={name})
             found[prefix + name] = dumped[name]
-    return {key: value for key, value in found.items() if key in result_keys(config, prefix)}
+    return found
 
 
 def changed_keys(before: Mapping[str, Any], now: Mapping[str, Any], salt: str = "") -> list[str]:

@@ -123,7 +123,7 @@ def _softmax(
 ) -> npt.NDArray[np.float32]:
     """Probabilities (n,) of `classes` (N, T) in the columns `asked` (N, T).
 
-    `logits`: (N, T, all classes). In steps that fit the cache: 17 instead of 41 ms for 585 columns,
+    `logits`: (N, T, all classes). In steps that fit the cache: 13 instead of 43 ms for 585 columns,
     about a page.
     """
     lines, columns = np.nonzero(asked)
