@@ -102,7 +102,8 @@ def autolabel(config: AutolabelConfig) -> Flow:
     return (
         labelled(fetched, config)
         .map(triage, Triage(rules=config.triage, ontology=config.detector.ontology))
-        .drop("image", "native_text", "native_lines", "native_reason", "boxes", "masks")
+        .drop("image", "native_text", "native_lines", "native_reason", "notes")
+        .drop("boxes", "masks")
     )
 
 

@@ -109,7 +109,7 @@ def photo_quality(config: PhotoQualityConfig) -> Flow:
         .through(PageFetcher, config.fetch, config.fetch_pool)
         .through(Sharpness, config.sharpness, config.sharpness_pool)
         .map(judge_quality, config.rules)
-        .drop("image", "native_text", "native_lines", "native_reason")
+        .drop("image", "native_text", "native_lines", "native_reason", "notes")
     )
 
 

@@ -25,6 +25,8 @@ _EVERY_ROW = {
 _PAGES = {
     "native_text": "text layer of a PDF page, if it is good enough; else null",
     "native_reason": "why the text layer was accepted or refused; null for images",
+    "notes": "what the document holds that the page does not show: `text_layer_disagrees`, "
+    "`hidden_text`, `dynamic_form`, `attachments`",
     "surface": "what the page shows: `scene`, `document` or `screenshot`; null: not known",
     "surface_score": "score of the classifier's guess, 0 to 1; null if a rule decided",
     "reader": "the OCR engine that was chosen for the page",

@@ -2,7 +2,7 @@
 
 fetch.py, read_ahead.py             the actor `PageFetcher`; reads documents in advance
 sandbox.py, sandbox_child.py        decoding in a child process that can be killed
-page.py                             types of a page; kind of a file by its first bytes
+page.py, notes.py                   types of a page; kind of a file by its first bytes
 render.py, image.py, pdf.py         the decoders; they run only in the child
-pdf_text.py, native_text.py         a PDF's text layer: measurements, then the decision
+text_layer/, native_text.py         a PDF's text layer: measurements, then the decision
 """

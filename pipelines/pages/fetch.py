@@ -106,6 +106,7 @@ class PageFetched(TypedDict, total=False):
     native_text: str | None
     native_lines: list[LineValue] | None
     native_reason: str | None
+    notes: list[str] | None
     fetch_failure: FailureValue | None
 
 
@@ -115,7 +116,7 @@ class PageFetcher(Actor[FetchConfig]):
     Each row gets one of: `image` (a JPEG or PNG file, 8-bit gray or RGB, upright), `native_text` (a
     PDF's accepted text layer), `fetch_failure`. `width`, `height`: pixels of the upright page;
     polygons in `native_lines` are in these pixels. `native_reason`: why the text layer was accepted
-    or refused; null for images.
+    or refused; null for images. `notes`: values of PageNote; null for a failed page.
 
     Raises SourceUnavailable if the source stays down, WorkerUnfit if there is no room to unpack an
     archive, SetupError if the sandbox cannot be started again: the run stops and no row fails.
@@ -139,6 +140,7 @@ class PageFetcher(Actor[FetchConfig]):
             ("native_text", pa.string()),
             ("native_lines", LINES),
             ("native_reason", pa.string()),
+            ("notes", pa.list_(pa.string())),
             ("fetch_failure", FAILURE),
         ]
     )
@@ -223,6 +225,7 @@ def _as_columns(page: Page) -> PageFetched:
         "native_text": page.native_text,
         "native_lines": None if lines is None else [_as_value(line) for line in lines],
         "native_reason": page.native_reason,
+        "notes": [note.value for note in page.notes],
     }
 
 

@@ -1,7 +1,7 @@
 """Decides from numbers whether the text layer of a PDF page is accepted.
 
-`pipelines.pages.pdf_text` measures the numbers. Refusing a good layer costs one OCR run. Accepting
-a bad layer puts wrong text into the corpus unnoticed. So the limits are strict.
+`pipelines.pages.text_layer` measures the numbers. Refusing a good layer costs one OCR run.
+Accepting a bad layer puts wrong text into the corpus unnoticed. So the limits are strict.
 """
 
 from __future__ import annotations

@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from actors.contract import Settings
 from actors.failures import FailureKind, ItemFailure
 from pipelines.pages.native_text import NativeText
+from pipelines.pages.notes import PageNote
 
 Kind = Literal["pdf", "tiff", "jpeg", "png", "webp", "bmp", "gif", "unknown"]
 
@@ -50,6 +51,7 @@ class Page(BaseModel):
     native_text: str | None = None  #: lines in the order of the PDF, joined by newlines
     native_lines: list[TextLine] | None = None  #: polygons in pixels of `width` x `height`
     native_reason: str | None = None  #: why the layer was accepted or refused; None for images
+    notes: tuple[PageNote, ...] = ()
 
 
 def sniff(data: bytes) -> Kind:

@@ -10,10 +10,10 @@ import pypdfium2 as pdfium
 import pypdfium2.raw as pdfium_c
 
 from actors.failures import FailureKind, ItemFailure
-from pipelines.pages import pdf_text
 from pipelines.pages.image import encode
 from pipelines.pages.native_text import NO_TEXT, decide
 from pipelines.pages.page import Page, RenderOptions, TextLine, page_missing, too_many_pixels
+from pipelines.pages.text_layer.read import read as read_layer
 
 _POINTS_PER_INCH = 72
 _LOCKED = (pdfium_c.FPDF_ERR_PASSWORD, pdfium_c.FPDF_ERR_SECURITY)
@@ -47,7 +47,7 @@ def _rendered(page: pdfium.PdfPage, options: RenderOptions) -> Page:
     lines: list[TextLine] = []
     layer = NO_TEXT
     if wanted.enabled:
-        lines, layer = pdf_text.read(page, scale, trust_hidden=wanted.trust_hidden)
+        lines, layer = read_layer(page, scale, trust_hidden=wanted.trust_hidden)
     accepted, reason = decide(layer, wanted)
     image = None
     if not accepted or options.keep_image_for_native:

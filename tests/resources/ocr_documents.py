@@ -27,6 +27,7 @@ SCHEMA = pa.schema(
         pa.field("vlm_lines", LINES),
         pa.field("ocr_failure", FAILURE),
         pa.field("native_reason", pa.string()),
+        pa.field("notes", pa.list_(pa.string())),
     ]
 )
 _NOTHING = dict.fromkeys(set(SCHEMA.names) - set(PAGES.names))

@@ -30,7 +30,7 @@ from pipelines.export.pdf.maker import page_job
 from pipelines.export.pdf.text_layer import render_page, with_text
 from pipelines.export.text_layout import runs_of, spans_of, words_of
 from pipelines.pages.page import RenderOptions
-from pipelines.pages.pdf_text import read
+from pipelines.pages.text_layer.read import read
 
 DPI = 200
 NEAR = 6.0  # pixels at 200 dpi: 2.2 points

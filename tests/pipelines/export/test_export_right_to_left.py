@@ -20,7 +20,7 @@ from actors.failures import SetupError
 from actors.ocr.tesseract.language_data import data_folder, installed
 from actors.ocr.tesseract.reader import Tesseract, TesseractConfig
 from pipelines.export.documents.export import DocumentExport, export_documents
-from pipelines.pages.pdf_text import read
+from pipelines.pages.text_layer.read import read
 
 pytest.importorskip("tesserocr")
 DPI = 200

@@ -1,0 +1,56 @@
+"""The text layer of a PDF page: its lines, and measurements of its quality. Child process only."""
+
+from __future__ import annotations
+
+from contextlib import closing
+
+import pypdfium2 as pdfium
+
+from pipelines.pages.native_text import NO_TEXT, TextLayer, garbled_share
+from pipelines.pages.page import TextLine
+from pipelines.pages.text_layer import ink
+from pipelines.pages.text_layer.lines import Projection, Run, runs_of
+from pipelines.pages.text_layer.visibility import Visibility
+
+
+def read(
+    page: pdfium.PdfPage, scale: float, *, trust_hidden: bool
+) -> tuple[list[TextLine], TextLayer]:
+    """The lines in the order of the PDF, and the measurements for `native_text.decide`.
+
+    Polygons are upright boxes, in pixels of the page rendered at `scale` pixels per point.
+    """
+    to_pixels = Projection.of(page, scale)
+    with closing(page.get_textpage()) as textpage:
+        runs = [run for run in runs_of(textpage, Visibility(page)) if to_pixels.shows(run)]
+    if not runs:
+        return [], NO_TEXT
+    scale_of_sketch = min(ink.SKETCH_SCALE, scale)
+    to_sketch = Projection.of(page, scale_of_sketch)
+    sketch = ink.sketch_of(page, scale_of_sketch, annotations=True)
+    visible = [
+        run
+        for run in runs
+        if 2 * run.hidden < run.chars and ink.stands_out(sketch, to_sketch(run.box))
+    ]
+    used = runs if trust_hidden else visible
+    inked = ink.ink_of(sketch)
+    layer = TextLayer(
+        chars=_chars(used),
+        hidden=1 - _chars(visible) / _chars(runs),
+        garbled=garbled_share(
+            "\n".join(run.text for run in used), sum(run.unmapped for run in used)
+        ),
+        coverage=ink.coverage(inked, [to_sketch(run.box) for run in used]),
+        annotated=ink.annotated(page, sketch, inked, scale_of_sketch),
+    )
+    return [TextLine(text=run.text, polygon=_polygon(to_pixels(run.box))) for run in used], layer
+
+
+def _chars(runs: list[Run]) -> int:
+    return sum(run.chars for run in runs)
+
+
+def _polygon(box: ink.Box) -> list[float]:
+    left, top, right, bottom = box
+    return [left, top, right, top, right, bottom, left, bottom]
