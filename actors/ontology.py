@@ -10,6 +10,7 @@ from typing import Annotated, Any, Self
 from pydantic import BeforeValidator, Field, model_validator
 
 from actors.contract import Settings
+from actors.phrases import normalised, same_words
 
 #: Grounding DINO ends a phrase at each of these characters.
 DELIMITERS = ".?"
@@ -44,9 +45,9 @@ def _bare_names(classes: Any) -> Any:
 class Ontology(Settings):
     """The classes of a labelling job.
 
-    Raises ValueError (pydantic) if it is empty, if two prompts differ only in case or spaces, if a
-    prompt is blank or contains a delimiter, or if an exclusive group names an unknown class. The
-    length of a prompt is checked by the model's tokenizer: see
+    Raises ValueError (pydantic) if it is empty, if two prompts have the same words (see
+    `actors.phrases`), if a prompt is blank or contains a delimiter, or if an exclusive group names
+    an unknown class. The length of a prompt is checked by the model's tokenizer: see
     `actors.detection.grounding.prompts.pack`.
     """
 
@@ -89,13 +90,13 @@ class Ontology(Settings):
     def _prompts_differ(self) -> Self:
         owners: dict[str, tuple[str, str]] = {}
         for name, prompt in self.prompts():
-            folded = normalised(prompt)
+            folded = same_words(prompt)
             if folded in owners:
                 other, spelling = owners[folded]
                 where = "twice" if other == name else f"and {spelling!r} of class {other!r}"
                 raise ValueError(
-                    f"duplicate prompt: {prompt!r} of class {name!r} {where}; the model ignores "
-                    f"case and spaces"
+                    f"duplicate prompt: {prompt!r} of class {name!r} {where}; both are read as "
+                    f"{normalised(prompt)!r} (case, spaces and punctuation make no difference)"
                 )
             owners[folded] = (name, prompt)
         return self
@@ -132,8 +133,3 @@ class Ontology(Settings):
         """All pairs of mutually exclusive classes."""
         pairs = (frozenset(pair) for group in self.exclusive for pair in combinations(group, 2))
         return frozenset(pair for pair in pairs if len(pair) == 2)
-
-
-def normalised(prompt: str) -> str:
-    """The prompt as the model reads it: lower case, single spaces."""
-    return " ".join(prompt.lower().split())

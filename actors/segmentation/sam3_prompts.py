@@ -8,7 +8,7 @@ from typing import Any
 
 from actors.detection.grounding.prompts import check_room, claim
 from actors.failures import SetupError
-from actors.ontology import normalised
+from actors.phrases import normalised
 
 
 @dataclass(frozen=True)

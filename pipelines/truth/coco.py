@@ -14,7 +14,8 @@ from typing import Any, NotRequired, TypedDict
 from pycocotools.coco import COCO
 
 from actors.images.rle import RleValue
-from actors.ontology import Ontology, normalised
+from actors.ontology import Ontology
+from actors.phrases import same_words
 from pipelines.decisions.triage import Label, Reason
 from pipelines.errors import ConfigError
 from pipelines.storage.objects import plain_path
@@ -127,13 +128,12 @@ def read_coco(path: Path, ontology: Ontology) -> CocoTruth:
 def _classes(categories: list[CocoCategory], ontology: Ontology) -> dict[int, int]:
     """Category id in the file -> category id of the class."""
     number = category_ids(ontology)
-    known = {normalised(prompt): number[name] for name, prompt in ontology.prompts()}
-    known |= {normalised(name): place for name, place in number.items()}
-    return {
-        one["id"]: known[normalised(one["name"])]
-        for one in categories
-        if normalised(one["name"]) in known
+    known = {same_words(prompt): number[name] for name, prompt in ontology.prompts()}
+    known |= {same_words(name): place for name, place in number.items()}
+    found = {
+        one["id"]: number.get(one["name"], known.get(same_words(one["name"]))) for one in categories
     }
+    return {category: place for category, place in found.items() if place is not None}
 
 
 def _annotation(box: CocoAnnotation, number: int, category: int) -> CocoAnnotation:

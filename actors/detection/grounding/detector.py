@@ -13,7 +13,7 @@ from torch import Tensor
 
 from actors.detection.boxes import Candidates, Selector, in_view
 from actors.detection.grounding.forward import ChunkScores, Forward
-from actors.detection.grounding.prompts import PromptChunk, pack
+from actors.detection.grounding.prompts import PromptChunk, marks_of, pack
 from actors.detection.grounding.settings import GroundingDinoConfig
 from actors.detection.grounding.weights import Loaded, load_grounding_dino
 from actors.failures import FailureKind, ItemFailure
@@ -154,6 +154,7 @@ def _chunks(config: GroundingDinoConfig, loaded: Loaded) -> list[PromptChunk]:
         lambda text: tokenizer(text, add_special_tokens=False)["input_ids"],
         unknown=tokenizer.unk_token_id,
         limit=limit,
+        marks=marks_of(tokenizer.get_vocab()),
     )
     if len(chunks) > 1:
         log.warning(

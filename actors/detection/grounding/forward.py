@@ -21,8 +21,8 @@ class ChunkScores:
 
     Attributes:
         boxes: float32 (n_queries, 4), centre x, centre y, width, height relative to the view, 0..1.
-        scores: float32 (n_queries, n_phrases), 0..1: mean probability of the phrase's tokens,
-            without the full stop. The evaluation code of Grounding DINO and MM-Grounding-DINO also
+        scores: float32 (n_queries, n_phrases), 0..1: mean probability of the phrase's words,
+            without punctuation. The evaluation code of Grounding DINO and MM-Grounding-DINO also
             takes the mean. The maximum would give "red star" the score of "star" (F1 of the pocket
             model at 0.4: 0.86 with the mean, 0.85 with the maximum).
         prompts: int64 (n_phrases,), index of each phrase among all prompts.

@@ -11,10 +11,11 @@ from hypothesis import strategies as st
 from tiny_grounding_dino import WORDS, processor, tokenizer
 from transformers.models.grounding_dino.modeling_grounding_dino import build_label_maps
 
-from actors.detection.grounding.prompts import PromptChunk, pack
+from actors.detection.grounding.prompts import PromptChunk, marks_of, pack
 from actors.failures import SetupError
 
 TOKENIZER = tokenizer()
+MARKS = marks_of(TOKENIZER.get_vocab())
 
 
 def tokenize(text: str) -> list[int]:
@@ -23,7 +24,7 @@ def tokenize(text: str) -> list[int]:
 
 def packed(*prompts: str, limit: int = 256) -> list[PromptChunk]:
     pairs = [(f"class of {prompt}", prompt) for prompt in prompts]
-    return pack(pairs, tokenize, TOKENIZER.unk_token_id, limit)
+    return pack(pairs, tokenize, TOKENIZER.unk_token_id, limit, MARKS)
 
 
 def test_a_text_has_the_tokens_that_the_library_gives_it() -> None:
@@ -99,3 +100,31 @@ def test_a_prompt_that_the_model_would_misread_is_refused(
         packed(*prompts)
     assert repr(prompts[-1]) in caught.value.message
     assert caught.value.remedy
+
+
+@pytest.mark.parametrize(
+    "spelling",
+    ["traffic_light", "traffic-light", '"Traffic Light"', "traffic/light", "(traffic), [light]"],
+)
+def test_punctuation_parts_words(spelling: str) -> None:
+    assert packed(spelling)[0].input_ids == packed("traffic light")[0].input_ids
+
+
+def test_punctuation_within_a_word_does_not_count_in_its_score() -> None:
+    """The hyphen fires for each class with a hyphen, the letters for this one alone."""
+    (chunk,) = packed("x-ray", "cat's star", "car")
+    tokens = TOKENIZER.convert_ids_to_tokens(chunk.input_ids)
+    weights = chunk.weights(len(tokens))
+    start, stop = chunk.spans[0]
+    assert tokens[start : start + 2] == ["x", "-"]
+    letters = stop - start - 1
+    assert weights[start:stop, 0].tolist() == pytest.approx(
+        [1 / letters, 0, *[1 / letters] * (letters - 1)]
+    )
+    assert weights[tokens.index("'"), 1] == 0
+    torch.testing.assert_close(weights.sum(0), torch.ones(3))
+
+
+def test_a_prompt_without_a_word_is_refused() -> None:
+    with pytest.raises(SetupError, match=r"prompt '-' of class .* has no word"):
+        packed("cat", "-")

@@ -26,6 +26,7 @@ from transformers.models.sam2_video.video_processing_sam2_video import Sam2Video
 
 from actors.failures import SetupError
 from actors.segmentation.sam3 import Sam3
+from actors.segmentation.sam3_prompts import tokens_of
 from actors.segmentation.settings import Sam3Config
 
 ROOT = Path(__file__).parents[3]
@@ -66,17 +67,28 @@ def test_provenance_pins_the_weights(sam3: Sam3, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("prompts", "said"),
     [
-        (["<|endoftext|>"], "cannot be tokenised"),
-        (["cat <|startoftext|> dog"], "cannot be tokenised"),
+        (["cat", " "], "cannot be tokenised"),
         (["caf\u00e9", "cafe\u0301"], "has the same tokens as prompt"),
+        (["traffic_light", "Traffic-Light"], "has the same tokens as prompt"),
     ],
 )
-def test_prompts_that_the_model_cannot_tell_stop_the_run(
-    checkpoint: Path, prompts: list[str], said: str
-) -> None:
+def test_prompts_that_the_model_cannot_tell_stop_the_run(prompts: list[str], said: str) -> None:
     with pytest.raises(SetupError, match=said) as caught:
-        actor(checkpoint, ontology={"classes": {"thing": {"prompts": prompts}}})
+        tokens_of([("thing", prompt) for prompt in prompts], tokenizer(), limit=32)
     assert caught.value.remedy
+
+
+@pytest.mark.parametrize(
+    ("spelling", "words"),
+    [
+        ("traffic_light", "traffic light"),
+        ("'cat'/\"dog\"", "cat dog"),
+        ("cat <|startoftext|> dog", "cat startoftext dog"),  # no special token
+    ],
+)
+def test_punctuation_parts_words(spelling: str, words: str) -> None:
+    read = tokens_of([("a", spelling), ("b", f"red {words}")], tokenizer(), limit=32)
+    assert read[0] == tokens_of([("a", words)], tokenizer(), limit=32)[0]
 
 
 def copied(checkpoint: Path, folder: Path) -> Path:
