@@ -43,11 +43,15 @@ class TextLayer:
     """
 
     chars: int  #: without white space
-    hidden: float  #: characters that are invisible or beneath an image / characters of the page
+    hidden: float  #: characters that are not seen / characters of the page
     garbled: float  #: see `garbled_share`
     coverage: float  #: ink inside the text boxes / ink on the page
     annotated: float  #: ink drawn by annotations and form fields, which hold no layer text
+    concealed: int = 0  #: letters and digits that are not seen, also those outside of the page
 
+
+#: The reason against a layer that is hidden because it is an earlier OCR of a picture.
+EARLIER_OCR = "hidden text layer (earlier OCR)"
 
 NO_TEXT = TextLayer(chars=0, hidden=0, garbled=0, coverage=0, annotated=0)
 
@@ -61,8 +65,14 @@ def decide(layer: TextLayer, settings: NativeText) -> tuple[bool, str]:
     """(accepted, reason). `reason` is "accepted" or names the first test that failed."""
     if not settings.enabled:
         return False, "native text is switched off"
-    if layer.hidden > _MOSTLY and not settings.trust_hidden:
-        return False, "hidden text layer (earlier OCR)"
+    accepted, reason = _judged(layer, settings)
+    # What is seen may be a good layer by itself: of three languages, two are switched off.
+    if layer.hidden > _MOSTLY and not accepted and not settings.trust_hidden:
+        return False, EARLIER_OCR
+    return accepted, reason
+
+
+def _judged(layer: TextLayer, settings: NativeText) -> tuple[bool, str]:
     if layer.chars == 0:
         return False, "no text layer"
     if layer.chars < settings.min_chars:

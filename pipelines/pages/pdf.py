@@ -11,7 +11,8 @@ import pypdfium2.raw as pdfium_c
 
 from actors.failures import FailureKind, ItemFailure
 from pipelines.pages.image import encode
-from pipelines.pages.native_text import NO_TEXT, decide
+from pipelines.pages.native_text import EARLIER_OCR, NO_TEXT, decide
+from pipelines.pages.notes import PageNote
 from pipelines.pages.page import Page, RenderOptions, TextLine, page_missing, too_many_pixels
 from pipelines.pages.text_layer.read import read as read_layer
 
@@ -59,6 +60,7 @@ def _rendered(page: pdfium.PdfPage, options: RenderOptions) -> Page:
         native_text="\n".join(line.text for line in lines) if accepted else None,
         native_lines=lines if accepted else None,
         native_reason=reason,
+        notes=(PageNote.HIDDEN_TEXT,) if layer.concealed and reason != EARLIER_OCR else (),
     )
 
 

@@ -9,8 +9,8 @@ import pypdfium2 as pdfium
 from pipelines.pages.native_text import NO_TEXT, TextLayer, garbled_share
 from pipelines.pages.page import TextLine
 from pipelines.pages.text_layer import ink
-from pipelines.pages.text_layer.lines import Projection, Run, runs_of
-from pipelines.pages.text_layer.visibility import Visibility
+from pipelines.pages.text_layer.lines import Projection, Run, Sight, is_word, runs_of
+from pipelines.pages.text_layer.visibility import parts_of
 
 
 def read(
@@ -22,22 +22,27 @@ def read(
     """
     to_pixels = Projection.of(page, scale)
     with closing(page.get_textpage()) as textpage:
-        runs = [run for run in runs_of(textpage, Visibility(page)) if to_pixels.shows(run)]
-    if not runs:
+        every = list(parts_of(page, list(runs_of(textpage))))
+    parts = [(sight, run) for sight, run in every if to_pixels.shows(run)]
+    if not parts:
         return [], NO_TEXT
     scale_of_sketch = min(ink.SKETCH_SCALE, scale)
     to_sketch = Projection.of(page, scale_of_sketch)
     sketch = ink.sketch_of(page, scale_of_sketch, annotations=True)
     visible = [
         run
-        for run in runs
-        if 2 * run.hidden < run.chars and ink.stands_out(sketch, to_sketch(run.box))
+        for sight, run in parts
+        if sight is Sight.SEEN and ink.stands_out(sketch, to_sketch(run.box))
     ]
-    used = runs if trust_hidden else visible
+    trusted = (Sight.SEEN, Sight.OCR) if trust_hidden else (Sight.SEEN,)
+    used = [run for sight, run in parts if sight in trusted] if trust_hidden else visible
     inked = ink.ink_of(sketch)
     layer = TextLayer(
         chars=_chars(used),
-        hidden=1 - _chars(visible) / _chars(runs),
+        hidden=1 - _chars(visible) / _chars([run for _, run in parts]),
+        concealed=sum(
+            sum(map(is_word, run.glyphs)) for sight, run in every if sight not in trusted
+        ),
         garbled=garbled_share(
             "\n".join(run.text for run in used), sum(run.unmapped for run in used)
         ),

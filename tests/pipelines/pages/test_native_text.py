@@ -26,7 +26,9 @@ SCANNED = "/XObject << /Im1 100 0 R >>"
         ({}, True, "accepted"),
         ({"chars": 0}, False, "no text layer"),
         ({"chars": 7}, False, "only 7 characters"),
-        ({"hidden": 1.0}, False, "hidden text layer (earlier OCR)"),
+        ({"hidden": 1.0, "chars": 0}, False, "hidden text layer (earlier OCR)"),
+        ({"hidden": 0.6, "coverage": 0.3}, False, "hidden text layer (earlier OCR)"),
+        ({"hidden": 0.6}, True, "accepted"),  # the rest is a good layer
         ({"hidden": 0.1}, True, "accepted"),
         ({"garbled": 0.31}, False, "garbled 31 %"),
         ({"coverage": 0.12}, False, "covers 12 % of the ink"),
