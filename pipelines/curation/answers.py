@@ -21,6 +21,7 @@ from pydantic import ValidationError
 
 from actors.images.rle import Bits
 from actors.lines import page_text
+from pipelines.config_files import in_words
 from pipelines.curation.changes import ACCEPT, REJECT, changed_parts, elements, line_of, place_of
 from pipelines.curation.masks import mask_of
 from pipelines.review.items import Filled
@@ -144,5 +145,4 @@ def _no_place_twice(instances: Sequence[dict[str, Any]]) -> None:
 
 
 def _said(fault: Any) -> str:
-    where = ".".join(str(part) for part in fault["loc"])
-    return f"{where}: {fault['msg'].removeprefix('Value error, ')}"
+    return f"{'.'.join(map(str, fault['loc']))}: {in_words(fault)}"

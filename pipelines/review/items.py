@@ -14,6 +14,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 from actors.failures import FailureValue
 from actors.images.rle import RleValue
 from actors.lines import LineValue
+from pipelines.config_files import in_words
 from pipelines.decisions.finished import AnyRow, FinishedPage
 from pipelines.decisions.triage import Label, Reason
 from pipelines.errors import ConfigError
@@ -280,7 +281,4 @@ def _no_key_twice(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _said(fault: Any) -> str:
-    key = ".".join(map(str, fault["loc"]))
-    given = "" if fault["type"] == "missing" else f" (got {str(fault['input'])[:60]!r})"
-    said = fault["msg"].removeprefix("Value error, ")
-    return f"{key or 'item'}: {said}{given}"
+    return f"{'.'.join(map(str, fault['loc'])) or 'item'}: {in_words(fault)}"

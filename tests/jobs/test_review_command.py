@@ -55,7 +55,7 @@ def test_a_queue_goes_out_is_filled_and_comes_back(
     fill(folder, {11: {"verdict": "correct", "text": "A1"}, 12: {"verdict": "acept"}})
     refused = command("review", "import", "run", "queue")
     assert refused.code == 2
-    assert "line 2: verdict: Input should be 'accept'" in refused.err
+    assert "line 2: verdict: must be 'accept'" in refused.err
     assert "What to do" in refused.err
     fill(folder, {12: {"verdict": "accept"}})
     back = command("review", "import", "run", "queue", "--reviewer", "Ada")

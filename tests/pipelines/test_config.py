@@ -62,7 +62,7 @@ def test_labelling_ignores_text_layers_whatever_else_fetch_says() -> None:
     [
         ({"ocr": {"engin": "openvino"}}, "ocr.engin: unknown key; did you mean 'engine'?"),
         ({"sorce": {}}, "sorce: unknown key; did you mean 'source'?"),
-        ({"ocr_pool": {"max_size": 0}}, "ocr_pool.max_size: Input should be greater"),
+        ({"ocr_pool": {"max_size": 0}}, "ocr_pool.max_size: must be at least 1 (got 0)"),
         ({"source": {}}, "source.path: missing"),
         ({"routing": {"floors": {"rapid_ocr": {"mean": 1}}}}, "routing.floors.rapid_ocr.mean"),
     ],

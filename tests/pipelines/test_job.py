@@ -70,5 +70,5 @@ def test_a_module_without_a_job_is_refused(path: str, message: str) -> None:
 
 
 def test_the_config_of_such_a_job_is_checked_like_any(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"job: Input should be 'ocr_backfill'"):
+    with pytest.raises(ConfigError, match=r"job: must be 'ocr_backfill'"):
         load_job(write_config(tmp_path, tmp_path, job="doubles.three_readers_job:JOB"))

@@ -583,7 +583,7 @@ def test_wrong_answers_are_named_and_nothing_is_taken_in(
     said = caught.value.message
     assert f"row {SURE}: instance 1: no class 'red stra'; did you mean 'red star'?" in said
     assert f"row {DOUBTED}: has both tags, accept and reject" in said
-    assert f"row {CONFLICT}: instances.0.class: Input should be a valid string" in said
+    assert f"row {CONFLICT}: instances.0.class: must be text (got nothing)" in said
     assert not (images.path / "reviewed").exists()
     found[SURE].instances.detections[0].label = "red star"
     found[DOUBTED].tags.remove("reject")

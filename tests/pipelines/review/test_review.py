@@ -396,18 +396,18 @@ def test_all_faults_of_pages_are_listed_and_nothing_is_written(
         import_review(pages, out)
     said = caught.value.message.splitlines()[1:]
     wanted = [
-        (1, "verdict: Input should be 'accept', 'correct' or 'reject' (got 'accepted')"),
+        (1, "verdict: must be 'accept', 'correct' or 'reject' (got 'accepted')"),
         (2, "accept, but the text is none of the readings"),
         (3, "correct, but no text"),
         (4, "accept, but there is no reading"),
         (5, "was it exported from another run?"),
         (6, f"row {WEAK} occurs twice in this file"),
         (7, "row 12345 is not in"),
-        (8, "verdict: Field required"),
+        (8, "verdict: missing"),
         (9, "the key 'verdict' occurs twice"),
         (10, "not a JSON object"),
         (11, "not a JSON object"),
-        (12, "row_id: Input should be less than"),
+        (12, "row_id: must be below"),
         (13, "a text, but no verdict"),
         (14, "reject, but there is a text"),
         (15, "text: 'utf-8' codec can't encode"),
