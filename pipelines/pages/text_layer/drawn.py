@@ -25,17 +25,19 @@ from pipelines.pages.text_layer.overlaps import classes_of
 Flags = npt.NDArray[np.bool_]
 Floats = npt.NDArray[np.float64]
 
-#: Pixels of a picture: A4 at 150 dpi, 4 to 8 ms. Pages above A2 get more, for 36 dpi at least.
-_PIXELS, _MOST_PIXELS = 2.2e6, 8e6
+#: Pixels of a picture: A4 at 110 dpi, 3 ms. Pages above A2 get more, for 36 dpi at least.
+_PIXELS, _MOST_PIXELS = 1.2e6, 8e6
 _MOST_SCALE = 8.0  # pixels per point, for labels and tickets
 #: Gray levels by which text must change the page. The pictures differ by nothing else: no noise.
 _SEEN = 8
+#: Gray levels that a text object must reach somewhere: fainter ones are watermarks.
+_LEGIBLE = 32
 #: A cover that leaves less than an eighth of the contrast hides (black with 90 % opacity).
 _VEIL = 8
 _INK = 64  # gray levels of text ink on white paper, without the pale edges of letters
 _LEAST_SHOWN = 0.4  # share of a letter's ink; below it, a box covers the letter
 _SIDES = 0.15  # of the width, left out on both sides: the neighbours' ink
-_TINY = 1.5  # pixels: a letter of 0.7 points on A4, which nobody reads
+_TINY = 1.0  # pixel: a letter of 0.7 points on A4, which nobody reads
 _MOST_ALONE = 16  # objects that are taken away one by one
 
 
@@ -57,7 +59,7 @@ class Texts:
 def unseen(page: pdfium.PdfPage, texts: Texts) -> Flags:
     """Mask (n,) of the characters that leave no mark, only a part of one, or a tiny one.
 
-    Costs three pictures, 15 to 30 ms for A4. Objects that overlap each other are taken away in
+    Costs three pictures, 15 ms for A4. Objects that overlap each other are taken away in
     turn, so that a hidden text beneath a visible one is found.
     """
     pictures = _Pictures(page)
@@ -66,14 +68,21 @@ def unseen(page: pdfium.PdfPage, texts: Texts) -> Flags:
     areas = _Areas(boxes, pictures.whole.shape[:2])
     ink = pictures.ink(texts.others)
     drawn = areas.count(ink >= _INK)
-    shown = np.zeros(len(boxes), np.int64)
+    shown, legible = np.zeros(len(boxes), np.int64), np.zeros(len(boxes), np.bool_)
     for number in range(int(turn.max()) + 1):
         mine = turn == number
         change = pictures.change([*np.unique(texts.owners[mine]).tolist(), *texts.silent])
         marks = (change >= _SEEN) & (change >= ink // _VEIL)
         shown[mine] = areas.count(marks)[mine]
-    hidden = (shown == 0) | (alone & (shown < _LEAST_SHOWN * drawn)) | areas.tiny
+        legible[mine] = areas.count(change > _LEGIBLE)[mine] > 0
+    faint = ~_of_owner(texts.owners, legible)
+    hidden = (shown == 0) | (alone & (shown < _LEAST_SHOWN * drawn)) | areas.tiny | faint
     return _by_object(pictures, texts.owners, hidden, drawn, ~areas.empty)
+
+
+def _of_owner(owners: npt.NDArray[np.int64], flags: Flags) -> Flags:
+    """Whether a flag is set for any character of the same object."""
+    return np.isin(owners, owners[flags])
 
 
 def _by_object(
@@ -124,17 +133,15 @@ class _Pictures:
     def ink(self, others: list[int]) -> MatLike:
         """Gray levels of the text alone, on white paper, uint8 (H, W)."""
         with _without(others):
-            one, two, three = cv2.split(self._drawn(annotations=False))
-        return cv2.bitwise_not(cv2.min(cv2.min(one, two), three))
+            return _gray(cv2.bitwise_not(self._drawn(annotations=False)))
 
     def change(self, objects: list[int]) -> MatLike:
         """What the page loses without some objects: gray levels, uint8 (H, W)."""
         with _without(objects):
-            one, two, three = cv2.split(cv2.absdiff(self.whole, self._drawn(annotations=True)))
-        return cv2.max(cv2.max(one, two), three)
+            return _gray(cv2.absdiff(self.whole, self._drawn(annotations=True)))
 
     def _drawn(self, *, annotations: bool) -> MatLike:
-        """uint8 (H, W, 3): in colours, because red on green of the same gray is seen."""
+        """uint8 (H, W, 3)."""
         bitmap = self._page.render(
             scale=self._scale, draw_annots=annotations, may_draw_forms=annotations
         )
@@ -166,6 +173,11 @@ def _span(start: Floats, end: Floats, size: int) -> tuple[npt.NDArray[np.intp], 
     first = np.clip(np.floor(start), 0, size)
     last = np.clip(np.maximum(np.ceil(end), np.floor(start) + 1), 0, size)
     return first.astype(np.intp), last.astype(np.intp)
+
+
+def _gray(difference: MatLike) -> MatLike:
+    """Of a difference of colours: red on green of the same gray differs, too."""
+    return cv2.cvtColor(difference, cv2.COLOR_BGR2GRAY)
 
 
 @contextmanager

@@ -48,12 +48,6 @@ def _window(sketch: MatLike, box: Box, margin: int) -> tuple[slice, slice]:
     return rows, columns
 
 
-def stands_out(sketch: MatLike, box: Box) -> bool:
-    """Whether text is visible in the box: not painted over, not white on white."""
-    window = sketch[_window(sketch, box, 0)]
-    return window.size > 0 and int(window.max()) - int(window.min()) > _INK_CONTRAST
-
-
 def coverage(ink: MatLike, boxes: list[Box]) -> float:
     """Ink inside the boxes / ink on the page, without ruled lines and panels; 0 without ink."""
     outside = ink.copy()

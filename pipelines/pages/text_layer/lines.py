@@ -24,6 +24,7 @@ class Sight(Enum):
     HIDDEN = "hidden"  # by a box, a layer that is off, a clip path, no contrast, ...
 
 
+_LEAST_SEEN = 1 / 3  # of a word's characters
 _HYPHEN = 2  # pdfium's code for a hyphen at the end of a line
 
 
@@ -72,18 +73,27 @@ class Run:
         """Parts of one sight, in order. `sights`: of each glyph that has a box.
 
         White space goes with the part before it. Punctuation alone hides nothing in a line that is
-        seen: a comma has too little ink to be sure.
+        seen: a comma has too little ink to be sure. A word goes with its hidden letters if less
+        than a third of it is seen, such as the dot of an i that sticks out of a box.
         """
         given = iter(sights)
         sight, marked = Sight.SEEN, []
-        for glyph in self.glyphs:
-            sight = next(given) if glyph.box else sight
-            marked.append((sight, glyph))
+        for blank, word in groupby(self.glyphs, lambda glyph: glyph.box is None):
+            of_word = [(sight if blank else next(given), glyph) for glyph in word]
+            marked += of_word if blank else _together(of_word)
+            sight = marked[-1][0]
         parts = [(one, [g for _, g in part]) for one, part in groupby(marked, lambda m: m[0])]
         if Sight.SEEN in sights:
             parts = [(one if any(map(is_word, p)) else Sight.SEEN, p) for one, p in parts]
         for sight, same in groupby(parts, lambda part: part[0]):
             yield sight, Run([glyph for _, part in same for glyph in part])
+
+
+def _together(word: list[tuple[Sight, Glyph]]) -> list[tuple[Sight, Glyph]]:
+    dark = [sight for sight, _ in word if sight is not Sight.SEEN]
+    if len(dark) < 2 or len(word) - len(dark) >= _LEAST_SEEN * len(word):
+        return word
+    return [(dark[0] if sight is Sight.SEEN else sight, glyph) for sight, glyph in word]
 
 
 def is_word(glyph: Glyph) -> bool:

@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 _CELL = 3  # pixels: a grid in which characters of 10 points at 150 dpi have about 20 cells
 _MOST_CELLS = 12  # of a character, in each direction
+_FAR = 10_000  # cells: objects that are further away overlap nothing that is seen
 _MOST_CLASSES = 4  # each costs a picture of the page
 
 
@@ -42,18 +43,21 @@ def classes_of(
 def _pairs(boxes: npt.NDArray[np.float64], at: npt.NDArray[np.intp]) -> list[tuple[int, int]]:
     """Pairs of objects that share a cell of the grid, by the middle half of each character."""
     quarter = (boxes[:, 2:] - boxes[:, :2]) / 4
-    first = np.clip((boxes[:, :2] + quarter) // _CELL, -1e6, 1e6).astype(np.int64)
-    last = np.clip((boxes[:, 2:] - quarter) // _CELL, -1e6, 1e6).astype(np.int64)
+    first = np.clip((boxes[:, :2] + quarter) // _CELL, -_FAR, _FAR).astype(np.int64)
+    last = np.clip((boxes[:, 2:] - quarter) // _CELL, -_FAR, _FAR).astype(np.int64)
     wide, high = np.clip(last - first + 1, 1, _MOST_CELLS).T
     count = wide * high
     char = np.repeat(np.arange(len(boxes)), count)
     step = np.arange(len(char)) - np.repeat(np.cumsum(count) - count, count)
     column = first[char, 0] + step % wide[char]
     row = first[char, 1] + step // wide[char]
-    used = np.unique(np.stack([row, column, at[char]], axis=1), axis=0)
+    cell = (row - row.min()) * (np.ptp(column) + 1) + column - column.min()
+    objects = int(at.max()) + 1
+    cell, at_cell = np.divmod(np.unique(cell * objects + at[char]), objects)
     pairs: set[tuple[int, int]] = set()
     for shift in range(1, _MOST_CLASSES):
-        same = (used[shift:, :2] == used[:-shift, :2]).all(axis=1)
-        both = np.unique(np.stack([used[:-shift, 2], used[shift:, 2]], axis=1)[same], axis=0)
-        pairs.update((int(one), int(other)) for one, other in both)
+        same = cell[shift:] == cell[:-shift]
+        pairs.update(
+            zip(at_cell[:-shift][same].tolist(), at_cell[shift:][same].tolist(), strict=True)
+        )
     return sorted(pairs)

@@ -29,13 +29,9 @@ def read(
     scale_of_sketch = min(ink.SKETCH_SCALE, scale)
     to_sketch = Projection.of(page, scale_of_sketch)
     sketch = ink.sketch_of(page, scale_of_sketch, annotations=True)
-    visible = [
-        run
-        for sight, run in parts
-        if sight is Sight.SEEN and ink.stands_out(sketch, to_sketch(run.box))
-    ]
+    visible = [run for sight, run in parts if sight is Sight.SEEN]
     trusted = (Sight.SEEN, Sight.OCR) if trust_hidden else (Sight.SEEN,)
-    used = [run for sight, run in parts if sight in trusted] if trust_hidden else visible
+    used = [run for sight, run in parts if sight in trusted]
     inked = ink.ink_of(sketch)
     layer = TextLayer(
         chars=_chars(used),
