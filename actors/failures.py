@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from enum import StrEnum
 from typing import Any, TypedDict
@@ -72,15 +73,32 @@ class FailureValue(TypedDict):
     message: str
 
 
+#: Parts of a message that differ between two runs over one file: addresses of objects and threads
+#: (`<_io.BytesIO object at 0x7f..>`), and the clock in OpenCV's messages (`[ WARN:0@0.123]`).
+_ADDRESS = re.compile(r"(?: at)? 0x[0-9a-fA-F]{6,}\b")
+_CLOCK = re.compile(r"(\[ ?[A-Z]+):\d+@\d+\.\d+\]")
+
+
+def steady(message: str) -> str:
+    """`message` without addresses and clocks: two runs over one file write the same bytes."""
+    return _CLOCK.sub(r"\1]", _ADDRESS.sub("", message))
+
+
+def said(error: BaseException) -> str:
+    """An exception in words: its type and its message."""
+    return steady(f"{type(error).__name__}: {error}")
+
+
 def failure(kind: FailureKind, message: str) -> FailureValue:
-    """A value of FAILURE. Messages are cut at 2,000 characters (tracebacks)."""
-    return {"kind": kind.value, "message": message[:2000]}
+    """A value of FAILURE. Messages are `steady`, and cut at 2,000 characters (tracebacks)."""
+    return {"kind": kind.value, "message": steady(message)[:2000]}
 
 
 class ItemFailure(Exception):
     """A known failure of one item. The stage that raises it catches it and writes it to the row."""
 
     def __init__(self, kind: FailureKind, message: str) -> None:
+        message = steady(message)
         super().__init__(f"{kind.value}: {message}")
         self.kind = kind
         self.message = message

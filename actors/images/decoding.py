@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from actors.failures import FailureKind, ItemFailure
+from actors.failures import FailureKind, ItemFailure, said
 
 #: uint8 (height, width, 3), RGB.
 Pixels = npt.NDArray[np.uint8]
@@ -36,8 +36,7 @@ def _faults_named() -> Iterator[None]:
     except Image.DecompressionBombError as error:
         raise ItemFailure(FailureKind.TOO_MANY_PIXELS, str(error)) from error
     except Exception as error:
-        what = f"{type(error).__name__}: {error}"
-        raise ItemFailure(FailureKind.CORRUPT_IMAGE, what) from error
+        raise ItemFailure(FailureKind.CORRUPT_IMAGE, said(error)) from error
 
 
 def opened(data: bytes) -> Image.Image:

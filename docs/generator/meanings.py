@@ -13,10 +13,13 @@ _EVERY_ROW = {
     "pages": "pages of the file",
     "etag": "version of the file when the source was listed; a member has that of its archive",
     "bytes": "size of the file, or of the unpacked member",
-    "kind": "type of the content: `pdf`, `jpeg`, `png`, `tiff`, `webp`, `bmp`, `gif`, `archive` "
+    "kind": "type of the content: `pdf`, `jpeg`, `png`, `tiff`, `webp`, `bmp`, `gif`, `jp2`, "
+    "`avif`, `heic`, `archive` "
     "(one that cannot be listed) or `unknown`",
     "width": "width of the upright image in pixels (EXIF orientation applied)",
     "height": "height of the upright image in pixels",
+    "pixel_range": "values of the file that became black and white, for pictures of more than 8 "
+    "bits; null for 8-bit pictures",
     "fetch_failure": "why the file could not be read or the page could not be rendered",
     "fetch_failure.kind": "one of the failure kinds",
     "fetch_failure.message": "details, at most 2,000 characters",
@@ -26,7 +29,8 @@ _PAGES = {
     "native_text": "text layer of a PDF page, if it is good enough; else null",
     "native_reason": "why the text layer was accepted or refused; null for images",
     "notes": "what the document holds that the page does not show: `text_layer_disagrees`, "
-    "`hidden_text`, `dynamic_form`, `attachments`",
+    "`hidden_text`, `dynamic_form`, `attachments`; `low_contrast` for a picture of more than 8 "
+    "bits with under 32 grays",
     "surface": "what the page shows: `scene`, `document` or `screenshot`; null: not known",
     "surface_score": "score of the classifier's guess, 0 to 1; null if a rule decided",
     "reader": "the OCR engine that was chosen for the page",

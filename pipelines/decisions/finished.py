@@ -25,6 +25,7 @@ class FinishedRow(ManifestRow, total=False):
 
     width: int | None
     height: int | None
+    pixel_range: list[float] | None
     fetch_failure: FailureValue | None
     outcome: Required[str]
     reasons: Required[list[str]]
@@ -39,6 +40,7 @@ class FinishedPage(FinishedRow, total=False):
 
     native_text: str | None
     native_reason: str | None
+    notes: list[str] | None
     surface: str | None
     surface_score: float | None
     reader: str | None

@@ -21,6 +21,7 @@ from actors.instances import BOXES, MASKS, Instance, MaskValue
 from actors.ontology import Ontology
 from pipelines.decisions.routing import reasons_of_failure
 from pipelines.flow import step
+from pipelines.pages.notes import PageNote
 
 
 class ImageOutcome(StrEnum):
@@ -44,6 +45,7 @@ class Reason(StrEnum):
     BOX_DISAGREES = "mask_box_disagree"
     BORDER = "touches_border"
     TOO_MANY = "too_many_boxes"
+    LOW_CONTRAST = "low_contrast"  # a deep picture with under 32 grays: nothing could be seen
     NO_LABELS = "no_labels"  # no boxes, and no failure that explains it
 
 
@@ -87,6 +89,10 @@ class TriageConfig(Settings):
     )
     max_instances: int | None = Field(
         100, ge=0, description="review an image with more labels than this"
+    )
+    low_contrast: bool = Field(
+        True,
+        description="review a picture of more than 8 bits with under 32 grays after stretching",
     )
 
 
@@ -146,6 +152,7 @@ class ImageRow(TypedDict):
     height: int | None
     boxes: list[Instance] | None
     masks: list[MaskValue | None] | None
+    notes: list[str] | None
     fetch_failure: FailureValue | None
     detect_failure: FailureValue | None
     segment_failure: FailureValue | None
@@ -166,6 +173,7 @@ class ImageVerdict(TypedDict):
             ("height", pa.int32()),
             ("boxes", BOXES),
             ("masks", MASKS),
+            ("notes", pa.list_(pa.string())),
             ("fetch_failure", FAILURE),
             ("detect_failure", FAILURE),
             ("segment_failure", FAILURE),
@@ -204,6 +212,8 @@ def triage_image(image: ImageRow, settings: Triage) -> ImageVerdict:
     found = {reason for label in kept for reason in label["reasons"]}
     if settings.rules.max_instances is not None and len(kept) > settings.rules.max_instances:
         found.add(Reason.TOO_MANY)
+    if settings.rules.low_contrast and PageNote.LOW_CONTRAST in (image["notes"] or ()):
+        found.add(Reason.LOW_CONTRAST)
     why = [reason for reason in Reason if reason in found]
     if why:
         return verdict(ImageOutcome.REVIEW, why, labels)

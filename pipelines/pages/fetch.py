@@ -107,6 +107,7 @@ class PageFetched(TypedDict, total=False):
     native_lines: list[LineValue] | None
     native_reason: str | None
     notes: list[str] | None
+    pixel_range: list[float] | None
     fetch_failure: FailureValue | None
 
 
@@ -116,7 +117,8 @@ class PageFetcher(Actor[FetchConfig]):
     Each row gets one of: `image` (a JPEG or PNG file, 8-bit gray or RGB, upright), `native_text` (a
     PDF's accepted text layer), `fetch_failure`. `width`, `height`: pixels of the upright page;
     polygons in `native_lines` are in these pixels. `native_reason`: why the text layer was accepted
-    or refused; null for images. `notes`: values of PageNote; null for a failed page.
+    or refused; null for images. `notes`: values of PageNote; null for a failed page. `pixel_range`:
+    the values that became 0 and 255 in a picture of more than 8 bits (`pictures.levels`).
 
     Raises SourceUnavailable if the source stays down, WorkerUnfit if there is no room to unpack an
     archive, SetupError if the sandbox cannot be started again: the run stops and no row fails.
@@ -141,6 +143,7 @@ class PageFetcher(Actor[FetchConfig]):
             ("native_lines", LINES),
             ("native_reason", pa.string()),
             ("notes", pa.list_(pa.string())),
+            ("pixel_range", pa.list_(pa.float64())),
             ("fetch_failure", FAILURE),
         ]
     )
@@ -196,7 +199,7 @@ class PageFetcher(Actor[FetchConfig]):
 
     def provenance(self) -> dict[str, str]:
         """Versions of the decoders."""
-        packages = ("pypdfium2", "pillow", "opencv-python-headless")
+        packages = ("pypdfium2", "pillow", "opencv-python-headless", "tifffile", "imagecodecs")
         own = {"renderer": self.config.renderer} if self.config.renderer else {}
         return own | {name: version(name) for name in packages}
 
@@ -226,6 +229,7 @@ def _as_columns(page: Page) -> PageFetched:
         "native_lines": None if lines is None else [_as_value(line) for line in lines],
         "native_reason": page.native_reason,
         "notes": [note.value for note in page.notes],
+        "pixel_range": None if page.pixel_range is None else list(page.pixel_range),
     }
 
 

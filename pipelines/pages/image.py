@@ -11,52 +11,136 @@ from tempfile import TemporaryFile
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 from cv2.typing import MatLike
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
-from actors.failures import FailureKind, ItemFailure
+from actors.failures import FailureKind, ItemFailure, said
+from pipelines.pages.notes import PageNote
 from pipelines.pages.page import Kind, Page, RenderOptions, page_missing, too_many_pixels
+from pipelines.pages.pictures import colours, jpeg2000
+from pipelines.pages.pictures.heic import learn_heic
+from pipelines.pages.pictures.levels import LEAST_LEVELS, levels
+from pipelines.pages.pictures.picture import Picture
 
 Image.MAX_IMAGE_PIXELS = None  # `max_pixels` is checked from the header, before decoding
 cv2.setNumThreads(1)  # each worker has one child on one core
 
 _ORIENTATION = 0x0112  # EXIF tag
+_DEEP_PNG = 16  # bits of a sample, in the header chunk
 _PNG_EXIF = (b"eXIf", b"Raw profile type", b"adobe.xmp")  # marks of EXIF data in a PNG
+#: Pillow's names of the formats.
+_FORMATS = {"jp2": "JPEG2000", "heic": "HEIF"}
 
 
 def count_frames(data: bytes) -> int:
-    """Number of frames of a TIFF. Raises ItemFailure(CORRUPT_IMAGE)."""
+    """Number of pages of a TIFF, without thumbnails, masks and levels of a pyramid.
+
+    Raises ItemFailure(CORRUPT_IMAGE, UNSUPPORTED_KIND).
+    """
+    from pipelines.pages.pictures import tiff
+
     with _corruption_named():
-        frames: int = getattr(_opened(data, "tiff"), "n_frames", 1)
-        return frames
+        return len(tiff.pages(data))
 
 
 def render_image(data: bytes, kind: Kind, page: int, options: RenderOptions) -> Page:
-    """Frame `page` (1-based) of a TIFF, or the first frame of another image, upright.
+    """Page `page` (1-based) of a TIFF, or the first frame of another image, upright.
 
     A JPEG or PNG that is already upright 8-bit gray or RGB keeps its bytes, after a test decode
     (1.4 ms for a JPEG of 664 x 1664 at 1/8 scale, which still reads every bit). Any other image
-    becomes a PNG. Raises ItemFailure(PAGE_MISSING, TOO_MANY_PIXELS, CORRUPT_IMAGE).
+    becomes a PNG. Pictures of more than 8 bits are stretched by the rule of `pictures.levels`.
+    Raises ItemFailure(PAGE_MISSING, TOO_MANY_PIXELS, CORRUPT_IMAGE, UNSUPPORTED_KIND).
     """
     with _corruption_named():
-        image = _opened(data, kind)
-        frames = getattr(image, "n_frames", 1) if kind == "tiff" else 1
-        if page > frames:
-            raise page_missing(page, frames)
         if kind == "tiff":
-            image.seek(page - 1)
-        width, height = image.size
-        if width * height > options.max_pixels:
-            raise too_many_pixels(width, height, options, f"{kind} image")
+            return _as_page(_tiff_page(data, page, options))
+        if page > 1:
+            raise page_missing(page, 1)
+        image = opened(data, kind)
+        _check_size(*image.size, kind, options)
         if kind == "jpeg":
             _check_jpeg(data)
         if _is_plain(image, data):
             if kind == "png":
                 _check_png(data)
-            return Page(image=data, width=width, height=height)
-        pixels = _upright_pixels(image)
-    return Page(image=encode(pixels), width=pixels.shape[1], height=pixels.shape[0])
+            return Page(image=data, width=image.width, height=image.height)
+        return _as_page(_picture(image, data, kind, options))
+
+
+def opened(data: bytes, kind: Kind) -> Image.Image:
+    """The header of an image file. Raises what Pillow raises, ItemFailure(UNSUPPORTED_KIND).
+
+    Only the decoder of the sniffed kind is asked: some of Pillow's fifty start Ghostscript.
+    """
+    if kind == "heic":
+        learn_heic()
+    try:
+        return Image.open(io.BytesIO(data), formats=[_FORMATS.get(kind, kind.upper())])
+    except UnidentifiedImageError as error:
+        what = f"the header of this {kind} file is damaged, or of a form that is not read"
+        raise ItemFailure(FailureKind.CORRUPT_IMAGE, what) from error
+
+
+def _picture(image: Image.Image, data: bytes, kind: Kind, options: RenderOptions) -> Picture:
+    """The pixels of a file that is no TIFF."""
+    if kind == "jp2":
+        header = jpeg2000.header(data)
+        _check_size(header.width, header.height, kind, options)
+        if header.bits > 8 or header.signed:
+            from pipelines.pages.pictures import samples
+
+            return samples.deep_jpeg2000(data, header)
+    if kind == "png" and data[24] == _DEEP_PNG:
+        transparent = image.info.get("transparency")
+        if not isinstance(transparent, tuple):  # a transparent colour: Pillow finds it
+            from pipelines.pages.pictures import samples
+
+            _check_png(data)
+            turn = image.getexif().get(_ORIENTATION, 1)
+            return samples.deep_png(data, turn, transparent)
+    return Picture(_upright_pixels(image))
+
+
+def _tiff_page(data: bytes, page: int, options: RenderOptions) -> Picture:
+    from pipelines.pages.pictures import samples, tiff  # tifffile loads for 0.25 s
+
+    pages = tiff.pages(data)
+    if page > len(pages):
+        raise page_missing(page, len(pages))
+    found = pages[page - 1]
+    _check_size(found.imagewidth, found.imagelength, "tiff", options)
+    if tiff.reads_with_pillow(found):
+        image = _frame(data, found.index)
+        if image is not None:
+            return Picture(_upright_pixels(image))
+    return samples.tiff_page(found)
+
+
+def _frame(data: bytes, index: int) -> Image.Image | None:
+    """The header of a TIFF's frame; None if Pillow does not know its form, or an earlier one's."""
+    try:
+        image = opened(data, "tiff")
+        image.seek(index)
+    except Exception:
+        return None
+    return image
+
+
+def _as_page(picture: Picture) -> Page:
+    height, width = picture.pixels.shape[:2]
+    flat = picture.pixel_range is not None and levels(picture.pixels) < LEAST_LEVELS
+    return Page(
+        image=encode(picture.pixels),
+        width=width,
+        height=height,
+        pixel_range=picture.pixel_range,
+        notes=(PageNote.LOW_CONTRAST,) if flat else (),
+    )
+
+
+def _check_size(width: int, height: int, kind: Kind, options: RenderOptions) -> None:
+    if width * height > options.max_pixels:
+        raise too_many_pixels(width, height, options, f"{kind} image")
 
 
 @contextmanager
@@ -67,13 +151,7 @@ def _corruption_named() -> Iterator[None]:
     except (ItemFailure, MemoryError):
         raise
     except Exception as error:
-        what = f"{type(error).__name__}: {error}"
-        raise ItemFailure(FailureKind.CORRUPT_IMAGE, what) from error
-
-
-def _opened(data: bytes, kind: Kind) -> Image.Image:
-    # Only the decoder of the sniffed kind: some of Pillow's fifty decoders start Ghostscript.
-    return Image.open(io.BytesIO(data), formats=[kind.upper()])
+        raise ItemFailure(FailureKind.CORRUPT_IMAGE, said(error)) from error
 
 
 def _is_plain(image: Image.Image, data: bytes) -> bool:
@@ -133,27 +211,18 @@ def _with_stderr(data: bytes, flags: int) -> tuple[MatLike | None, str]:
 
 
 def _upright_pixels(image: Image.Image) -> MatLike:
-    """uint8 gray (H, W) or BGR (H, W, 3), with the EXIF orientation applied."""
+    """uint8 gray (H, W) or BGR (H, W, 3) of 8 bits, with the EXIF orientation applied."""
     image.load()
     image = ImageOps.exif_transpose(image)
-    if image.mode.startswith("I;16"):
-        return (np.asarray(image).astype(np.uint16) >> 8).astype(np.uint8)
-    if image.mode in ("I", "F"):
-        return _stretched(np.asarray(image, np.float64))
     if image.mode in ("1", "L") and not image.has_transparency_data:
         return np.asarray(image.convert("L"))
+    if image.mode == "LAB":  # Pillow does not convert it
+        return colours.bgr(colours.rgb_of_lab(np.asarray(image)))
     if image.has_transparency_data:
         rgba = image.convert("RGBA")
         paper = Image.new("RGBA", rgba.size, "white")
         image = Image.alpha_composite(paper, rgba)
     return cv2.cvtColor(np.asarray(image.convert("RGB")), cv2.COLOR_RGB2BGR)
-
-
-def _stretched(values: npt.NDArray[np.float64]) -> MatLike:
-    """uint8 (H, W), darkest to lightest as 0..255: 32-bit samples have no standard range."""
-    finite = np.nan_to_num(values, posinf=0.0, neginf=0.0)
-    low, high = float(finite.min()), float(finite.max())
-    return ((finite - low) * (255.0 / ((high - low) or 1.0))).round().astype(np.uint8)
 
 
 _FAST_PNG = [

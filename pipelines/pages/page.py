@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat
 
 from actors.contract import Settings
 from actors.failures import FailureKind, ItemFailure
 from pipelines.pages.native_text import NativeText
 from pipelines.pages.notes import PageNote
+from pipelines.storage.known_names import HEAD_BYTES, known_name
 
-Kind = Literal["pdf", "tiff", "jpeg", "png", "webp", "bmp", "gif", "unknown"]
+Kind = Literal["pdf", "tiff", "jpeg", "png", "webp", "bmp", "gif", "jp2", "avif", "heic", "unknown"]
 
 
 class RenderOptions(Settings):
@@ -51,11 +52,13 @@ class Page(BaseModel):
     native_text: str | None = None  #: lines in the order of the PDF, joined by newlines
     native_lines: list[TextLine] | None = None  #: polygons in pixels of `width` x `height`
     native_reason: str | None = None  #: why the layer was accepted or refused; None for images
+    #: Lowest and highest value of a picture of more than 8 bits that became 0 and 255.
+    pixel_range: tuple[FiniteFloat, FiniteFloat] | None = None
     notes: tuple[PageNote, ...] = ()
 
 
 def sniff(data: bytes) -> Kind:
-    """The kind of a file by its first 1,024 bytes."""
+    """The kind of a file by its first 1,024 bytes; `unknown` for one that is not read."""
     head = data[:1024]
     if head.startswith(b"\xff\xd8\xff"):
         return "jpeg"
@@ -70,17 +73,37 @@ def sniff(data: bytes) -> Kind:
     # Text can start with "BM" too, so the header size is checked.
     if head.startswith(b"BM") and head[14:18] in _BMP_HEADERS:
         return "bmp"
+    if head.startswith(_JPEG_2000) and head[20:24] not in _NO_PICTURE:
+        return "jp2"
+    if (found := _by_brand(head)) != "unknown":
+        return found
     return "pdf" if b"%PDF-" in head else "unknown"  # readers accept leading junk
 
 
+def _by_brand(head: bytes) -> Kind:
+    match known_name(head) if head[4:8] == b"ftyp" else None:
+        case "AVIF":
+            return "avif"
+        case "HEIC":
+            return "heic"
+    return "unknown"
+
+
+#: A JPEG 2000 file, and a bare codestream.
+_JPEG_2000 = (b"\0\0\0\x0cjP  \r\n\x87\n", b"\xff\x4f\xff\x51")
+_NO_PICTURE = (b"jpm ", b"mjp2")  # brands of compound documents and of video
 _BMP_HEADERS = frozenset(size.to_bytes(4, "little") for size in (12, 40, 52, 56, 64, 108, 124))
 
 
-def unsupported() -> ItemFailure:
-    """The failure of a file that is no supported document or image."""
+READ_KINDS = "PDF, TIFF, JPEG, PNG, WebP, BMP, GIF, JPEG 2000, AVIF or HEIC"
+
+
+def unsupported(data: bytes = b"") -> ItemFailure:
+    """The failure of a file that is no supported document or image; it names the format."""
+    name = known_name(data[:HEAD_BYTES])
     return ItemFailure(
         FailureKind.UNSUPPORTED_KIND,
-        "by its content the file is no PDF, TIFF, JPEG, PNG, WebP, BMP or GIF",
+        f"{name} is not supported" if name else f"by its content the file is no {READ_KINDS}",
     )
 
 

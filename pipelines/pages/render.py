@@ -26,7 +26,7 @@ def count_pages(data: bytes, options: RenderOptions) -> int:
 
         return count_frames(data)
     if kind == "unknown":
-        raise unsupported()
+        raise unsupported(data)
     return 1
 
 
@@ -41,7 +41,7 @@ def render_page(data: bytes, page: int, options: RenderOptions) -> Page:
 
         return render_pdf_page(data, page, options)
     if kind == "unknown":
-        raise unsupported()
+        raise unsupported(data)
     from pipelines.pages.image import render_image
 
     return render_image(data, kind, page, options)

@@ -69,12 +69,12 @@ _BRANDS: tuple[tuple[tuple[bytes, ...], str], ...] = (
     ((b"avif", b"avis"), "AVIF"),
     ((b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs"), "HEIC"),
     ((b"crx ",), "Camera raw (CR3)"),
-    ((b"jpm ",), "JPEG 2000 compound (JPM)"),
     ((b"mif1", b"msf1", b"mif2"), "HEIF"),
     ((b"qt  ",), "QuickTime video"),
     ((b"isom", b"iso2", b"mp41", b"mp42", b"avc1", b"M4V ", b"3gp4", b"3gp5"), "MP4 video"),
 )
 
+_JPEG_2000 = {b"jpm ": "JPEG 2000 compound (JPM)", b"mjp2": "Motion JPEG 2000"}
 _RIFF = {b"AVI ": "AVI video", b"WAVE": "WAV audio"}
 
 #: Types in the first member of an OpenDocument or EPUB file, which is stored without compression.
@@ -114,6 +114,8 @@ def known_name(head: bytes) -> str | None:
             return name
     if head[4:8] == b"ftyp":
         return _by_brand(head)
+    if head.startswith(b"\0\0\0\x0cjP  "):
+        return _JPEG_2000.get(head[20:24])
     if head.startswith(b"RIFF"):
         return _RIFF.get(head[8:12])
     if head.startswith(b"PK\x03\x04"):

@@ -73,6 +73,7 @@ def image(boxes: Any = (), masks: Any = (), **changes: Any) -> dict[str, Any]:
         "height": HEIGHT,
         "boxes": None if boxes is None else list(boxes),
         "masks": None if masks is None else list(masks),
+        "notes": [],
         "fetch_failure": None,
         "detect_failure": None,
         "segment_failure": None,

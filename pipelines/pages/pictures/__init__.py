@@ -1,0 +1,10 @@
+"""Decoders of image formats. They run only in the sandbox's child.
+
+samples.py      samples of a file with more than 8 bits, as they are stored
+levels.py       the one rule that maps such samples to 8 bits
+tiff.py         the pages of a TIFF, and the samples that Pillow does not read
+jpeg2000.py     size and depth of a JPEG 2000 file, and its samples
+heic.py         HEIC, if the extra is installed
+colours.py      alpha, ink, Lab and orientation to upright gray or BGR
+resolution.py   pixels per inch in both directions
+"""
