@@ -23,6 +23,7 @@ COLUMNS = (
     *("row_id", "uri", "page", "pages", "etag", "bytes", "kind", "width", "height", "rotation"),
     *("outcome", "reasons", "text", "text_source", "lines", "lines_source"),
     *("vlm_text", "vlm_lines", "fetch_failure", "ocr_failure", "native_reason"),
+    "notes",
 )
 
 Include = Literal["all", "trusted"]

@@ -81,9 +81,12 @@ def export_documents(
 
 def _state(run: RunDir, source: Source, config: DocumentExport) -> dict[str, Any]:
     """The state of the export's ledger: run and settings."""
+    operational = {"workers", "bucket_rows"}
+    if config.format != "pdf":
+        operational.add("keep_old_text")
     return {
         "run": absolute(str(run.path)),
-        **config.model_dump(mode="json", exclude={"workers", "bucket_rows"}),
+        **config.model_dump(mode="json", exclude=operational),
         "buckets": max(1, -(-source.planned // config.bucket_rows)),
         "root": source.root,
     }

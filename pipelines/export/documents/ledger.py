@@ -16,7 +16,7 @@ import re
 import time
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
-from typing import Any, NotRequired, TypedDict
+from typing import Any, Literal, NotRequired, TypedDict
 
 from actors.failures import FailureValue
 from pipelines.errors import ConfigError, RunConflict, RunDamaged
@@ -33,6 +33,8 @@ _MOST_BYTES = 1 << 30
 
 #: Keys of the state where the first export counts: number of buckets, root of the file names.
 _FIRST = ("buckets", "root")
+#: Values of keys that older exports lack.
+_BEFORE = {"keep_old_text": True}
 
 
 class Entry(TypedDict):
@@ -45,6 +47,9 @@ class Entry(TypedDict):
         counts: source of the text -> pages.
         notes: note -> lines or pages.
         bare: only PDF: page without text or picture -> reason.
+        old_text: only PDF: "kept" if any page keeps text that the run refused or that nobody sees,
+            else "removed" if any page had such text, else null.
+        old_text_pages: page that had such text -> "removed" or "kept: REASON".
     """
 
     uri: str
@@ -56,6 +61,8 @@ class Entry(TypedDict):
     notes: dict[str, int]
     failure: FailureValue | None
     bare: NotRequired[dict[str, str]]
+    old_text: NotRequired[Literal["removed", "kept"] | None]
+    old_text_pages: NotRequired[dict[str, str]]
 
 
 def check_place(storage: Storage, out: str) -> None:
@@ -97,6 +104,7 @@ class Ledger:
             self._storage.write_bytes(uri, (json.dumps(state, indent=2) + "\n").encode())
             return state
         (found,) = self._parsed(uri, [self._storage.read(uri, max_bytes=1 << 20)])
+        found = _BEFORE | found
         differ = [key for key in state if key not in _FIRST and found.get(key) != state[key]]
         if differ:
             was = ", ".join(f"{key} {found.get(key)!r}, not {state[key]!r}" for key in differ)

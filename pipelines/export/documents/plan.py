@@ -44,6 +44,9 @@ class DocumentExport(Settings):
     )
     reviewed: bool = Field(True, description="use reviewers' texts instead of the run's")
     page_break: PageBreak = Field("form-feed", description="format text: separator of pages")
+    keep_old_text: bool = Field(
+        False, description="format pdf: keep the text layer that the run refused, beside its text"
+    )
     workers: int | None = Field(None, ge=1, description="PDFs made at once; null: one per core")
     bucket_rows: int = Field(BUCKET_ROWS, ge=1, description="rows in memory at once")
 

@@ -6,9 +6,9 @@ import hashlib
 import json
 import os
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from typing import cast
+from typing import Literal, cast
 
 import pyarrow as pa
 
@@ -47,7 +47,11 @@ class DocumentWriter:
         self._source, self._config, self._target = source, config, target
         self._ledger, self._rows, self._on_pages = ledger, rows, on_pages
         self._done = 0
-        self._pdf = PdfMaker(source.fetch) if config.format == "pdf" else None
+        self._pdf = (
+            PdfMaker(source.fetch, keep_old_text=config.keep_old_text)
+            if config.format == "pdf"
+            else None
+        )
         self._at_once = (config.workers or os.cpu_count() or 1) if self._pdf else 1
         self._pool = ThreadPoolExecutor(self._at_once, thread_name_prefix="export")
         self._under_way: dict[Future[Entry], int] = {}
@@ -133,7 +137,9 @@ class DocumentWriter:
         try:
             if self._pdf:
                 made = self._write_pdf(name, list(self._pages(document)), counts)
-                entry |= {"notes": _notes_of(made), "bare": made.bare}
+                old = made.old_text
+                entry |= {"notes": _notes_of(made), "bare": made.bare, "old_text": _verdict(old)}
+                entry |= {"old_text_pages": old}
             else:
                 self._write_text(uri, name, document, counts)
         except ItemFailure as fault:
@@ -204,7 +210,19 @@ def _entry(uri: str, name: str, digest: str, *, documents: int = 1, pages: int) 
 def _notes_of(made: MadePdf) -> dict[str, int]:
     notes = Counter({"lines that their pages had already": made.there})
     notes["pages that could not be drawn, or written on"] = len(made.bare)
+    removed = sum(done == "removed" for done in made.old_text.values())
+    notes["pages without the old text layer that the run refused"] = removed
+    notes["pages that keep an old text layer (old_text_pages in the index says why)"] = (
+        len(made.old_text) - removed
+    )
+    notes["documents whose signature is no longer valid"] = made.signed
     return dict(+notes)
+
+
+def _verdict(old_text: Mapping[str, str]) -> Literal["removed", "kept"] | None:
+    if any(done != "removed" for done in old_text.values()):
+        return "kept"
+    return "removed" if old_text else None
 
 
 def _counted(pages: Iterator[ExportPage], counts: Counter[str]) -> Iterator[ExportPage]:

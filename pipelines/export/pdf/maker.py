@@ -13,10 +13,14 @@ from pipelines.decisions.routing import PageOutcome
 from pipelines.errors import ConfigError
 from pipelines.export.page import ExportPage
 from pipelines.export.pdf.job import packed, unpacked
+from pipelines.export.pdf.old_text.removing import Wanted
 from pipelines.pages.fetch import FetchConfig, open_sandbox
+from pipelines.pages.notes import PageNote
 from pipelines.pages.sandbox import Sandbox
 from pipelines.storage.client import Storage
 
+#: Beginnings of `native_reason` for a layer whose visible text is wrong.
+WRONG_TEXT = ("garbled", PageNote.TEXT_LAYER_DISAGREES.value)
 #: Factor on the time limit of a page: a document of a thousand pages takes about 10 s.
 _WALL_TIMES = 10
 
@@ -29,11 +33,15 @@ class MadePdf:
         file: the PDF.
         there: lines left out because the page already has the same text at their position.
         bare: page without text or picture -> reason.
+        old_text: page that had text to take out -> "removed" or "kept: REASON".
+        signed: whether the document had a signature, which is no longer valid.
     """
 
     file: bytes
     there: int
     bare: dict[str, str]
+    old_text: dict[str, str]
+    signed: bool
 
 
 class PdfMaker:
@@ -42,8 +50,9 @@ class PdfMaker:
     Raises ConfigError, for example if a password is not in the environment.
     """
 
-    def __init__(self, fetch: FetchConfig) -> None:
-        """`fetch`: the `fetch` settings of the run."""
+    def __init__(self, fetch: FetchConfig, *, keep_old_text: bool = False) -> None:
+        """`fetch`: the `fetch` settings of the run; `keep_old_text`: text that it refused stays."""
+        self._keep_old_text = keep_old_text
         limits = fetch.limits.model_copy(update={"wall_s": _WALL_TIMES * fetch.limits.wall_s})
         self._config = fetch.model_copy(
             update={"renderer": "pipelines.export.pdf.text_layer", "limits": limits}
@@ -60,16 +69,19 @@ class PdfMaker:
         """The PDF of a document. Raises ItemFailure.
 
         Args:
-            pages: of one document, in order. Pages with native text are not changed.
+            pages: of one document, in order. Pages with native text get no other.
         """
         row = pages[0].row
         etag = row["etag"] if self._config.check_version else None
         data = self._storage.read(row["uri"], max_bytes=self._config.max_bytes, etag=etag)
-        job = packed({"pages": [page_job(page) for page in pages]}, data)
+        trusted = self._config.native_text.trust_hidden
+        wanted = [page_job(page, trust_hidden=trusted) for page in pages]
+        job = packed({"pages": wanted, "keep_old_text": self._keep_old_text}, data)
         made = self._sandbox().render(f"{row['uri']} {row['etag']} {hash(job)}", job, 1).image
         try:
             answer, file = unpacked(made or b"")
-            return MadePdf(file, int(answer["there"]), dict(answer["bare"]))
+            there, bare, old = int(answer["there"]), dict(answer["bare"]), dict(answer["old_text"])
+            return MadePdf(file, there, bare, old, bool(answer["signed"]))
         except (ValueError, KeyError, TypeError) as error:  # the child is not trusted
             raise ItemFailure(FailureKind.RENDER_CRASH, f"invalid answer: {error}") from error
 
@@ -86,7 +98,7 @@ class PdfMaker:
             sandbox.close()
 
 
-def page_job(page: ExportPage) -> dict[str, Any]:
+def page_job(page: ExportPage, *, trust_hidden: bool = False) -> dict[str, Any]:
     """A page in the job of `pipelines.export.pdf.text_layer.render_page`.
 
     The pages of a document keep their position. So the lines of a page that was turned to be read
@@ -101,7 +113,28 @@ def page_job(page: ExportPage) -> dict[str, Any]:
         lines = [
             [text, turned_polygon(polygon, back, size)] for text, polygon in placed_lines(page)
         ]
-    return {"page": page.number, "width": width, "height": height, "lines": lines}
+    return {
+        "page": page.number,
+        "width": width,
+        "height": height,
+        "lines": lines,
+        "old_text": _old_text(page, trust_hidden=trust_hidden),
+    }
+
+
+def _old_text(page: ExportPage, *, trust_hidden: bool) -> Wanted | None:
+    """What of the text in the file must go: text that the run refused, or that nobody sees.
+
+    A page that is exported without text keeps what it has.
+    """
+    notes, reason = page.row.get("notes") or (), page.row.get("native_reason")
+    if page.row["outcome"] == PageOutcome.NATIVE_TEXT:
+        gone: Wanted = "covered" if trust_hidden else "hidden"
+        return gone if PageNote.HIDDEN_TEXT in notes else None
+    if page.text is None or reason is None:
+        return None
+    wrong = PageNote.TEXT_LAYER_DISAGREES in notes or reason.startswith(WRONG_TEXT)
+    return "all" if wrong else "hidden"
 
 
 def placed_lines(page: ExportPage) -> list[list[Any]]:

@@ -3,30 +3,34 @@
 This is a renderer of `pipelines.pages.sandbox`. Its document is a job (`packed`). The image of its
 only page is the PDF together with a report.
 
-pdfium does the work. The streams of a PDF's pages are copied, and the text becomes a separate
-stream after them (pdfium restores the graphics state before it). Passwords are kept.
+First the text that the run refused goes (`old_text`). Then pdfium writes ours: the streams of a
+PDF's pages are copied, and the text becomes a separate stream after them (pdfium restores the
+graphics state before it). Passwords are kept.
 """
 
 from __future__ import annotations
 
-import ctypes
 import io
 from collections.abc import Mapping, Sequence
 from contextlib import closing
+from functools import partial
 from typing import Any
 
 import pypdfium2 as pdfium
 import pypdfium2.raw as pdfium_c
 
 from actors.failures import FailureKind, ItemFailure
-from pipelines.export.pdf import glyphless_font as glyphless
 from pipelines.export.pdf.job import packed, unpacked
 from pipelines.export.pdf.of_images import pdf_of_images
-from pipelines.export.text_layout import Point, Quad, advance, box_of, part_of, quad_of, runs_of
+from pipelines.export.pdf.old_text.removing import old_text, without_old_text
+from pipelines.export.pdf.there import PageText
+from pipelines.export.pdf.writing import Font, Projection, write_line
+from pipelines.export.text_layout import quad_of
 from pipelines.pages.page import Page, RenderOptions, sniff, unsupported
 from pipelines.pages.pdf import count_pdf_pages
 
-_LEAST_POINTS = 0.1  # a line without width or height has no invertible matrix
+#: What `MadePdf.old_text` says of a page whose old layer stays on request.
+ASKED_FOR = "kept: --keep-old-text"
 
 
 def count_pages(data: bytes, options: RenderOptions) -> int:
@@ -37,61 +41,83 @@ def count_pages(data: bytes, options: RenderOptions) -> int:
 def render_page(data: bytes, page: int, options: RenderOptions) -> Page:
     """The answer to a job.
 
-    `data` is `packed`: the document, and ``{"pages": [{"page", "width", "height", "lines"}]}``,
-    with lines ``[text, polygon]`` in pixels of the upright page. The answer's `image` is `packed`:
-    the PDF, and ``{"pages", "lines", "there", "bare": {page: reason}}``: pages of the PDF, lines
-    added, lines left out because the page already has the same text at their position, and pages
-    without text or picture.
+    `data` is `packed`: the document, and ``{"pages": [{"page", "width", "height", "lines",
+    "old_text"}], "keep_old_text"}``, with lines ``[text, polygon]`` in pixels of the upright page,
+    and `old_text` a value of `old_text.removing.Wanted` or null. The answer's `image` is `packed`:
+    the PDF, and a report: ``{"pages", "lines", "there", "bare": {page: reason}, "old_text": {page:
+    "removed" or "kept: REASON"}, "signed"}``: pages of the PDF, lines added, lines left out because
+    the page already has the same text at their position, pages without text or picture, pages that
+    had text to take out, and whether a signature was broken.
 
     Raises ItemFailure: the kinds of `pipelines.pages.render.count_pages`, TOO_MANY_PIXELS.
     """
     job, document = unpacked(data)
     kind = sniff(document)
     if kind == "unknown":
-        raise unsupported()
+        raise unsupported(document)
     bare: dict[int, str] = {}
     if kind == "pdf":
         count_pdf_pages(document, options)  # raises the same failures as in the run
     else:
         document, bare = pdf_of_images(document, kind, job["pages"], options)
-    answer, file = with_text(document, job["pages"], options.passwords)
+    keep = bool(job.get("keep_old_text"))
+    answer, file = with_text(document, job["pages"], options.passwords, keep_old_text=keep)
     answer["bare"] = {**answer["bare"], **bare}
     return Page(image=packed(answer, file), width=1, height=1)
 
 
 def with_text(
-    document: bytes, pages: Sequence[Mapping[str, Any]], passwords: Sequence[str] = ()
+    document: bytes,
+    pages: Sequence[Mapping[str, Any]],
+    passwords: Sequence[str] = (),
+    *,
+    keep_old_text: bool = False,
 ) -> tuple[dict[str, Any], bytes]:
-    """(report, PDF with invisible text). Arguments as in `render_page`.
+    """(report, PDF with invisible text, without the old one). Arguments as in `render_page`.
 
-    Without additions the document is returned unchanged, byte for byte.
+    Without changes the document is returned unchanged, byte for byte.
     """
     answer: dict[str, Any] = {"lines": 0, "there": 0, "bare": {}}
+    opened = partial(_opened, passwords=passwords)
+    wanted = {page["page"]: page["old_text"] for page in pages if page.get("old_text")}
+    if keep_old_text:
+        old = dict.fromkeys(old_text(document, wanted, opened), ASKED_FOR)
+        clean = document
+    else:
+        clean, old = without_old_text(document, wanted, opened, passwords)
+    seen = {number for number in wanted if old.get(number, "removed") == "removed"}
     written = [page for page in pages if page["lines"]]
-    with closing(_opened(document, passwords)) as pdf:
-        answer["pages"] = len(pdf)
+    with closing(opened(clean)) as pdf:
+        answer |= {"pages": len(pdf), "old_text": old}
+        signed = pdfium_c.FPDF_GetSignatureCount(pdf) > 0
         if written:
-            font = _Font(pdf, [text for page in written for text, _ in page["lines"]])
+            font = Font(pdf, [text for page in written for text, _ in page["lines"]])
             for page in written:
-                _add_page(pdf, page, font, answer)
+                _add_page(pdf, page, font, answer, seen=page["page"] in seen)
             font.close()
+        answer["signed"] = signed and (bool(answer["lines"]) or clean is not document)
         if not answer["lines"]:
-            return answer, document
+            return answer, clean
         file = io.BytesIO()
         pdf.save(file)
     return answer, file.getvalue()
 
 
 def _add_page(
-    pdf: pdfium.PdfDocument, page: Mapping[str, Any], font: _Font, answer: dict[str, Any]
+    pdf: pdfium.PdfDocument,
+    page: Mapping[str, Any],
+    font: Font,
+    answer: dict[str, Any],
+    *,
+    seen: bool,
 ) -> None:
-    """Write the lines of one page and count them in `answer`."""
+    """Write the lines of one page and count them in `answer`. `seen`: see `PageText`."""
     if page["page"] > len(pdf):
         answer["bare"][page["page"]] = "the document has no such page"
         return
     try:
         with closing(pdf[page["page"] - 1]) as loaded:
-            placed, there = _write_page(loaded, page, font)
+            placed, there = _write_page(loaded, page, font, seen=seen)
     except pdfium.PdfiumError as error:
         answer["bare"][page["page"]] = str(error)
     else:
@@ -109,121 +135,18 @@ def _opened(document: bytes, passwords: Sequence[str]) -> pdfium.PdfDocument:
     raise ItemFailure(FailureKind.ENCRYPTED_PDF, f"{len(passwords)} passwords tried")
 
 
-class _Font:
-    """The glyphless font of one document, with codes for the characters of `texts`."""
-
-    def __init__(self, pdf: pdfium.PdfDocument, texts: Sequence[str]) -> None:
-        self.pdf = pdf
-        self.codes = glyphless.codes_of(texts)
-        file, glyphs = glyphless.font_file(), glyphless.glyphs_of(self.codes)
-        self._held = [(ctypes.c_ubyte * len(one)).from_buffer_copy(one) for one in (file, glyphs)]
-        self.handle = pdfium_c.FPDFText_LoadCidType2Font(
-            pdf,
-            self._held[0],
-            len(file),
-            glyphless.to_unicode(self.codes),
-            self._held[1],
-            len(glyphs),
-        )
-        if not self.handle:
-            raise ItemFailure(FailureKind.ENGINE_FAULT, "pdfium refuses the glyphless font")
-
-    def close(self) -> None:
-        """Release the font; objects that use it keep it alive."""
-        pdfium_c.FPDFFont_Close(self.handle)
-
-
-def _write_page(page: pdfium.PdfPage, wanted: Mapping[str, Any], font: _Font) -> tuple[int, int]:
+def _write_page(
+    page: pdfium.PdfPage, wanted: Mapping[str, Any], font: Font, *, seen: bool
+) -> tuple[int, int]:
     """Write lines on a page: (lines written, lines that the page already has)."""
-    to_points = _Projection(page, wanted["width"], wanted["height"])
-    placed = there = 0
-    with closing(page.get_textpage()) as textpage:
-        has_text = textpage.count_chars() > 0
-        for text, polygon in wanted["lines"]:
-            quad = to_points(quad_of(polygon, text))
-            if has_text and _is_there(textpage, quad, text):
-                there += 1
-                continue
-            _write_line(page, text, quad, font)
-            placed += 1
+    to_points = Projection(page, wanted["width"], wanted["height"])
+    before = PageText(page, seen=seen)
+    placed = 0
+    for text, polygon in wanted["lines"]:
+        parts = before.missing(text, to_points(quad_of(polygon, text)))
+        for part, quad, in_field in parts:
+            write_line(page, part, quad, font, in_field=in_field)
+        placed += bool(parts)
     if placed and not pdfium_c.FPDFPage_GenerateContent(page):
         raise pdfium.PdfiumError("pdfium cannot write the content of the page")
-    return placed, there
-
-
-class _Projection:
-    """Converts pixels of a page's upright picture to points of the page."""
-
-    def __init__(self, page: pdfium.PdfPage, width: int, height: int) -> None:
-        """`width`, `height`: of the picture, in pixels."""
-        self._left, self._bottom, self._right, self._top = page.get_bbox()
-        self._turned = page.get_rotation()
-        wide, high = page.get_size()  # upright
-        self._x, self._y = wide / width, high / height
-
-    def __call__(self, quad: Quad) -> Quad:
-        a, b, c, d = (self._point(x * self._x, y * self._y) for x, y in quad)
-        return a, b, c, d
-
-    def _point(self, x: float, y: float) -> Point:
-        """`x`, `y`: points from the top left corner of the upright page; y points down."""
-        return {
-            0: (self._left + x, self._top - y),
-            90: (self._left + y, self._bottom + x),
-            180: (self._right - x, self._bottom + y),
-            270: (self._right - y, self._top - x),
-        }[self._turned]
-
-
-def _is_there(textpage: pdfium.PdfTextPage, quad: Quad, text: str) -> bool:
-    """True if the page already has this text at this position, as drawn or from earlier OCR."""
-    x0, y0, x1, y1 = box_of(quad)
-    found = _essence(textpage.get_text_bounded(x0, y0, x1, y1))
-    return bool(found) and found == _essence(text)
-
-
-def _essence(text: str) -> str:
-    return "".join(char for char in text.casefold() if char.isalnum())
-
-
-def _write_line(page: pdfium.PdfPage, text: str, quad: Quad, font: _Font) -> None:
-    """One text object for each run of one direction, scaled to its part of the quad."""
-    for run in sorted(runs_of(text), key=lambda run: run.left):
-        codes = [font.codes[char] for char in text[run.start : run.end] if char in font.codes]
-        width = sum(advance(char) for char in text[run.start : run.end]) / 1000
-        if not codes or not width:
-            continue
-        a, b, c, d = part_of(quad, run.left, run.right)
-        if run.rtl:  # mirrored, so that the pen moves left, as in Tesseract; pdfium supports it
-            a, b, c, d = b, a, d, c
-        _write_run(page, codes, width, (a, b, c, d), font)
-
-
-def _write_run(
-    page: pdfium.PdfPage, codes: list[int], width: float, quad: Quad, font: _Font
-) -> None:
-    """Write one text object. `width`: of its characters at font size 1."""
-    a, b, c, d = quad
-    along = ((b[0] - a[0] + c[0] - d[0]) / 2, (b[1] - a[1] + c[1] - d[1]) / 2)
-    up = ((a[0] - d[0] + b[0] - c[0]) / 2, (a[1] - d[1] + b[1] - c[1]) / 2)
-    size = max(_length(up), _LEAST_POINTS)
-    if _length(along) < _LEAST_POINTS or _length(up) < _LEAST_POINTS:
-        return
-    origin = (d[0] + glyphless.DESCENT * up[0], d[1] + glyphless.DESCENT * up[1])
-    matrix = pdfium_c.FS_MATRIX(
-        *(value / (width * size) for value in along), *(value / size for value in up), *origin
-    )
-    item = pdfium_c.FPDFPageObj_CreateTextObj(font.pdf, font.handle, size)
-    done = (
-        pdfium_c.FPDFText_SetCharcodes(item, (ctypes.c_uint * len(codes))(*codes), len(codes))
-        and pdfium_c.FPDFTextObj_SetTextRenderMode(item, pdfium_c.FPDF_TEXTRENDERMODE_INVISIBLE)
-        and pdfium_c.FPDFPageObj_SetMatrix(item, matrix)
-    )
-    if not done:
-        pdfium_c.FPDFPageObj_Destroy(item)
-        raise pdfium.PdfiumError("pdfium refuses a line of text")
-    pdfium_c.FPDFPage_InsertObject(page, item)
-
-
-def _length(vector: Point) -> float:
-    return float((vector[0] ** 2 + vector[1] ** 2) ** 0.5)
+    return placed, len(wanted["lines"]) - placed
