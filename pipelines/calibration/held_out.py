@@ -125,9 +125,11 @@ def as_the_run_did(report: Report) -> Routed:
 def with_other_rules(report: Report) -> Routed:
     """The pages that the calibration accepts and no other rule of this run sends to review.
 
-    The other rules are garbled or unreadable text, and missed text if the calibration lacks it.
+    The other rules are garbled or unreadable text, documents that their pages do not show, and
+    missed text if the calibration lacks it.
     """
     stay = {"garbled_text", "script_not_readable", "letters_not_readable", "line_ink_not_read"}
+    stay |= {"dynamic_form", "attachments"}
     if not report.calibration.sees_missed_text():
         stay |= {"ink_not_covered", "text_outside_lines"}
     free = np.array([stay.isdisjoint(reasons) for reasons in report.sample.reasons], bool)

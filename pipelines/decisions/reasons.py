@@ -33,6 +33,9 @@ class PageReason(StrEnum):
     SCRIPT = "script_not_readable"  # the page's script is one that its reader cannot read
     LETTERS = "letters_not_readable"  # letters outside the reader's alphabet, such as Vietnamese
     LINE_INK = "line_ink_not_read"  # the lines' ink is too wide for the characters read
+    # the document, not its reading: no second reading settles these
+    DYNAMIC_FORM = "dynamic_form"  # an XFA form: the page is only its placeholder
+    ATTACHMENTS = "attachments"  # the cover of a portfolio whose files are not read
     # always
     ORDER = "order_uncertain"  # the order of many lines depends on a few pixels
     UNSCORED_LINES = "lines_without_score"

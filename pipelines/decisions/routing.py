@@ -24,6 +24,7 @@ from pipelines.decisions.escalation import VlmRules
 from pipelines.decisions.evidence import Evidence, ReadingSeen
 from pipelines.decisions.reasons import PageReason
 from pipelines.pages.native_text import garbled_share
+from pipelines.pages.notes import PageNote
 
 
 class PageOutcome(StrEnum):
@@ -255,6 +256,18 @@ def _not_about_scores(evidence: Evidence, floors: Floors) -> list[str]:
     if evidence.order_doubt is not None and evidence.order_doubt > floors.max_order_doubt:
         found.append(PageReason.ORDER)
     return [*found, PageReason.GARBLED] if evidence.garbled > floors.max_garbled else found
+
+
+#: Notes of the fetch stage that keep a page from being accepted, whatever was read of it.
+_OF_NOTES = {
+    PageNote.DYNAMIC_FORM: PageReason.DYNAMIC_FORM,
+    PageNote.PORTFOLIO: PageReason.ATTACHMENTS,
+}
+
+
+def reasons_of_notes(notes: Sequence[str] | None) -> list[str]:
+    """Reasons for review that no reading of the page can settle."""
+    return [reason for note, reason in _OF_NOTES.items() if note in (notes or ())]
 
 
 def reasons_of_failure(*failures: FailureValue | None) -> list[str]:

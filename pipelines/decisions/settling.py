@@ -27,6 +27,7 @@ from pipelines.decisions.routing import (
     RoutingConfig,
     measured_and_doubted,
     reasons_of_failure,
+    reasons_of_notes,
 )
 from pipelines.flow import Step, step
 
@@ -35,6 +36,7 @@ READ = pa.schema(
     [
         ("native_text", pa.string()),
         ("native_lines", LINES),
+        ("notes", pa.list_(pa.string())),
         ("fetch_failure", FAILURE),
         ("ocr_lines", LINES),
         ("ocr_engine", pa.string()),
@@ -78,6 +80,7 @@ class PageRead(TypedDict, total=False):
 
     native_text: str | None
     native_lines: list[LineValue] | None
+    notes: list[str] | None
     fetch_failure: FailureValue | None
     ocr_lines: list[LineValue] | None
     ocr_engine: str | None
@@ -153,6 +156,8 @@ def weigh_page(page: PageToWeigh, config: RoutingConfig) -> PageWeighed:
     if unread or page["fetch_failure"]:
         return {"evidence": None, "doubts": []}
     evidence, doubts = measured_and_doubted(page, config)
+    if PageReason.DYNAMIC_FORM in reasons_of_notes(page.get("notes")):
+        doubts = []  # of a placeholder: a second reading would be paid for nothing
     # Surya can read a part of a page and report a failure for the rest.
     unread_parts = reasons_of_failure(page["ocr_failure"])
     return {"evidence": evidence.as_value(), "doubts": unread_parts + doubts}
@@ -160,25 +165,29 @@ def weigh_page(page: PageToWeigh, config: RoutingConfig) -> PageWeighed:
 
 def settle_page(page: PageToSettle) -> PageSettled:
     """Outcome of one page: native text if there is any, else failure, else the OCR reading."""
+    held = reasons_of_notes(page.get("notes"))
     if page["native_text"] is not None:
         lines = page["native_lines"]
-        return _settled(PageOutcome.NATIVE_TEXT, [], page["native_text"], lines, "native")
+        outcome = PageOutcome.REVIEW if held else PageOutcome.NATIVE_TEXT
+        return _settled(outcome, held, page["native_text"], lines, "native")
     if page["fetch_failure"] or page["ocr_lines"] is None:
         failed = reasons_of_failure(page["fetch_failure"], page["ocr_failure"])
         return _settled(PageOutcome.FAILED, failed or [PageReason.NO_READING], None, None, None)
     lines, engine = page["ocr_lines"], page["ocr_engine"]
-    outcome = PageOutcome.REVIEW if page["doubts"] else PageOutcome.OCR
-    return _settled(outcome, page["doubts"], page_text(lines), lines, engine)
+    reasons = [*held, *page["doubts"]]
+    outcome = PageOutcome.REVIEW if reasons else PageOutcome.OCR
+    return _settled(outcome, reasons, page_text(lines), lines, engine)
 
 
 def settle_second(page: PageEscalated, config: RoutingConfig) -> PageSettled:
     """Like `settle_page`, but a page in doubt takes its second reading if that is accepted.
 
     `reasons` are then the doubts about the first reading. If the second reading is rejected, the
-    reasons against it join them, and the text stays that of the first reading.
+    reasons against it join them, and the text stays that of the first reading. Reasons of the
+    document are not settled by any reading.
     """
     settled = settle_page(page)
-    if settled["outcome"] != PageOutcome.REVIEW.value:
+    if settled["outcome"] != PageOutcome.REVIEW.value or reasons_of_notes(page.get("notes")):
         return settled
     against = against_answer(page, config.vlm)
     if against:

@@ -10,6 +10,8 @@ import pypdfium2 as pdfium
 import pypdfium2.raw as pdfium_c
 
 from actors.failures import FailureKind, ItemFailure
+from pipelines.pages.attached import may_have_attachments
+from pipelines.pages.dynamic_form import PLACEHOLDER, is_placeholder
 from pipelines.pages.image import encode
 from pipelines.pages.native_text import EARLIER_OCR, NO_TEXT, decide
 from pipelines.pages.notes import PageNote
@@ -37,12 +39,28 @@ def render_pdf_page(data: bytes, page: int, options: RenderOptions) -> Page:
         raise page_missing(page, len(document))
     try:
         with closing(document[page - 1]) as loaded:
-            return _rendered(loaded, options)
+            shown = _rendered(document, loaded, options)
     except pdfium.PdfiumError as error:
         raise ItemFailure(FailureKind.CORRUPT_PDF, f"page {page}: {error}") from error
+    of_file = _notes_of_file(data, options) if page == 1 else ()
+    return shown.model_copy(update={"notes": (*shown.notes, *of_file)})
 
 
-def _rendered(page: pdfium.PdfPage, options: RenderOptions) -> Page:
+def _notes_of_file(data: bytes, options: RenderOptions) -> tuple[PageNote, ...]:
+    if not may_have_attachments(data):
+        return ()
+    from pipelines.pages.attachments import attached_to  # a second parser, 0.2 s to import
+
+    try:
+        attached = attached_to(data, options.passwords)
+    except ItemFailure:  # too many files
+        return (PageNote.ATTACHMENTS,)
+    if attached.portfolio:
+        return PageNote.ATTACHMENTS, PageNote.PORTFOLIO
+    return (PageNote.ATTACHMENTS,) if attached.names else ()
+
+
+def _rendered(document: pdfium.PdfDocument, page: pdfium.PdfPage, options: RenderOptions) -> Page:
     scale, width, height = _size(page, options)
     wanted = options.native_text
     lines: list[TextLine] = []
@@ -50,6 +68,9 @@ def _rendered(page: pdfium.PdfPage, options: RenderOptions) -> Page:
     if wanted.enabled:
         lines, layer = read_layer(page, scale, trust_hidden=wanted.trust_hidden)
     accepted, reason = decide(layer, wanted)
+    notes = (PageNote.HIDDEN_TEXT,) if layer.concealed and reason != EARLIER_OCR else ()
+    if is_placeholder(document, page, "\n".join(line.text for line in lines)):
+        accepted, reason, notes = False, PLACEHOLDER, (PageNote.DYNAMIC_FORM,)
     image = None
     if not accepted or options.keep_image_for_native:
         image = encode(page.render(scale=scale).to_numpy())
@@ -60,7 +81,7 @@ def _rendered(page: pdfium.PdfPage, options: RenderOptions) -> Page:
         native_text="\n".join(line.text for line in lines) if accepted else None,
         native_lines=lines if accepted else None,
         native_reason=reason,
-        notes=(PageNote.HIDDEN_TEXT,) if layer.concealed and reason != EARLIER_OCR else (),
+        notes=notes,
     )
 
 
