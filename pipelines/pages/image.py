@@ -217,7 +217,9 @@ def _upright_pixels(image: Image.Image) -> MatLike:
     if image.mode in ("1", "L") and not image.has_transparency_data:
         return np.asarray(image.convert("L"))
     if image.mode == "LAB":  # Pillow does not convert it
-        return colours.bgr(colours.rgb_of_lab(np.asarray(image)))
+        signs = np.asarray([0, 128, 128], np.uint8)  # of a and b
+        stored = np.asarray(image, np.uint8) ^ signs
+        return colours.bgr(colours.rgb_of_lab(stored))
     if image.has_transparency_data:
         rgba = image.convert("RGBA")
         paper = Image.new("RGBA", rgba.size, "white")

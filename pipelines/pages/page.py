@@ -98,7 +98,7 @@ _BMP_HEADERS = frozenset(size.to_bytes(4, "little") for size in (12, 40, 52, 56,
 READ_KINDS = "PDF, TIFF, JPEG, PNG, WebP, BMP, GIF, JPEG 2000, AVIF or HEIC"
 
 
-def unsupported(data: bytes = b"") -> ItemFailure:
+def unsupported(data: bytes) -> ItemFailure:
     """The failure of a file that is no supported document or image; it names the format."""
     name = known_name(data[:HEAD_BYTES])
     return ItemFailure(

@@ -315,7 +315,7 @@ class _Child:
         if used > self._memory:
             raise ChildLost(
                 FailureKind.OUT_OF_MEMORY,
-                f"the renderer used {used >> 20:,} MB, the limit is {self._memory >> 20:,} MB",
+                f"the renderer used more than its limit of {self._memory >> 20:,} MB",
             )
 
     def _post_mortem(self) -> ChildLost:

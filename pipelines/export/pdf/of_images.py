@@ -22,8 +22,10 @@ import numpy as np
 from PIL import Image, TiffImagePlugin
 
 from actors.failures import ItemFailure
-from pipelines.pages.image import count_frames, encode, render_image
-from pipelines.pages.page import Kind, RenderOptions
+from pipelines.pages.image import count_frames, encode, opened, render_image
+from pipelines.pages.page import Kind, Page, RenderOptions
+from pipelines.pages.pictures import resolution
+from pipelines.pages.pictures.resolution import Resolution
 
 _ORIENTATION = 0x0112  # EXIF tag
 #: Matrix (a b c d e f of `cm`) that rotates the unit square by EXIF orientation 1 to 8.
@@ -37,8 +39,7 @@ _TURNS = (
     (0, 1, 1, 0, 0, 0),
     (0, 1, -1, 0, 1, 0),
 )
-#: Plausible resolutions of a scanner. Values such as 1 or 72 come from editors.
-_LEAST_DPI, _MOST_DPI = 75, 2400
+_QUARTER_TURNS = range(5, 9)  # of the orientations
 _MOST_POINTS = 14_400  # 200 inches, the largest page that viewers must support
 
 
@@ -61,7 +62,8 @@ def pdf_of_images(
 ) -> tuple[bytes, dict[int, str]]:
     """(the PDF, page without a picture -> reason).
 
-    The size of a page follows from the file's resolution, or `options.dpi` without one. A TIFF
+    The size of a page follows from the file's resolution in both directions (a fax has 204 x 98
+    dots an inch), or `options.dpi` without one. Pages are those of the run. A TIFF
     frame that cannot be decoded becomes a blank page of its own size or that of the page before.
 
     Args:
@@ -81,7 +83,7 @@ def pdf_of_images(
                 raise
             bare[number] = str(fault)
             width, height = sizes.get(number) or last
-            writer.add(None, width, height, options.dpi)
+            writer.add(None, width, height, Resolution(options.dpi, options.dpi))
         else:
             last = picture.width, picture.height
             writer.add(picture, picture.width, picture.height, dpi)
@@ -90,14 +92,16 @@ def pdf_of_images(
 
 def _picture(
     data: bytes, kind: Kind, number: int, options: RenderOptions
-) -> tuple[float, _Picture]:
+) -> tuple[Resolution, _Picture]:
     """(resolution, embedded image). Raises ItemFailure for an image that the run would refuse."""
     page = render_image(data, kind, number, options)
-    image = Image.open(io.BytesIO(data), formats=[kind.upper()])
     if kind == "tiff":
-        image.seek(number - 1)
-    dpi = _resolution(image, options.dpi)
+        return _of_tiff(data, number, page, options.dpi)
+    image = opened(data, kind)
+    dpi = resolution.of_image(image, options.dpi)
     turn = image.getexif().get(_ORIENTATION, 1) if kind == "jpeg" else 1
+    if turn in _QUARTER_TURNS:
+        dpi = dpi.turned
     if kind == "jpeg" and image.mode in ("L", "RGB"):
         colours = "/DeviceGray" if image.mode == "L" else "/DeviceRGB"
         entries = f"{_shape(*image.size, colours, 8)} /Filter /DCTDecode"
@@ -108,12 +112,14 @@ def _picture(
     return dpi, _from_png(page.image or b"")
 
 
-def _resolution(image: Image.Image, otherwise: int) -> float:
-    try:
-        dpi = float(image.info.get("dpi", (0, 0))[0])
-    except (TypeError, ValueError, ZeroDivisionError):
-        dpi = 0.0
-    return dpi if _LEAST_DPI <= dpi <= _MOST_DPI else otherwise
+def _of_tiff(data: bytes, number: int, page: Page, otherwise: int) -> tuple[Resolution, _Picture]:
+    from pipelines.pages.pictures import tiff
+
+    frame, png = tiff.pages(data)[number - 1], page.image or b""
+    dpi = resolution.of_tiff(frame, otherwise)
+    if tiff.orientation(frame) in _QUARTER_TURNS:
+        dpi = dpi.turned
+    return dpi, _two_colours(png) if tiff.is_bilevel(frame) else _from_png(png)
 
 
 def _two_colours(png: bytes) -> _Picture:
@@ -170,11 +176,12 @@ class _Writer:
     def __init__(self) -> None:
         self._bodies: list[bytes] = []
 
-    def add(self, picture: _Picture | None, width: int, height: int, dpi: float) -> None:
+    def add(self, picture: _Picture | None, width: int, height: int, dpi: Resolution) -> None:
         """Add a page of `width` x `height` pixels; a blank one without a picture."""
-        dpi = max(dpi, 72 * max(width, height) / _MOST_POINTS)
+        sides = 72 * width / dpi.x, 72 * height / dpi.y
+        shrink = max(1.0, max(sides) / _MOST_POINTS)
         # At most 0.001 points smaller: renderers round float32 points up to whole pixels.
-        wide, high = (f"{(math.ceil(72_000 * side / dpi) - 1) / 1000}" for side in (width, height))
+        wide, high = (f"{(math.ceil(1000 * side / shrink) - 1) / 1000}" for side in sides)
         number = 3 + len(self._bodies)
         drawn, resources = "", ""
         if picture:

@@ -22,8 +22,9 @@ _OLD_SUBFILE_TYPE, _OLD_REDUCED = 255, 2
 _ORIENTATION, _DNG_VERSION, _GDAL_NODATA = 274, 50706, 42113
 _WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB, _PALETTE, _INK, _YCC, _LAB, _ICC_LAB = 0, 1, 2, 3, 5, 6, 8, 9
 _SENSOR = (32803, 34892)  # photometric: a camera's colour filter array, and its linear values
-_JPEG_2000 = (33003, 33004, 33005, 34712)
-_JPEG_2000_YCC = 33003  # Aperio
+_JPEG_2000_YCC = 33003  # compression of Aperio's slides
+#: None, fax (3), LZW, JPEG (2), deflate (2), PackBits, LZMA, Zstandard.
+_CODECS_OF_PILLOW = frozenset({1, 2, 3, 4, 5, 6, 7, 8, 32946, 32773, 34925, 50000})
 _CHANNELS = {_RGB: 3, _INK: 4, _YCC: 3, _LAB: 3, _ICC_LAB: 3}
 _NAMES = {_RGB: "RGB", _INK: "CMYK", _YCC: "YCbCr", _LAB: "Lab", _ICC_LAB: "Lab"}
 
@@ -70,12 +71,24 @@ def orientation(page: TiffPage) -> int:
 
 def is_deep(page: TiffPage) -> bool:
     """Whether samples need the rule of `levels`: more than 8 bits, signed, or floating point."""
-    return page.bitspersample > 8 or page.sampleformat not in (1, 4)
+    return _bits(page) > 8 or page.sampleformat not in (1, 4)
+
+
+def is_bilevel(page: TiffPage) -> bool:
+    """Whether the page is black and white, one bit a pixel."""
+    gray = int(page.photometric) in (_WHITE_IS_ZERO, _BLACK_IS_ZERO)
+    return gray and _bits(page) == 1 and page.samplesperpixel == 1
+
+
+def _bits(page: TiffPage) -> int:
+    """Bits of the deepest channel; tifffile gives a tuple if they differ."""
+    return int(np.max(page.bitspersample))
 
 
 def reads_with_pillow(page: TiffPage) -> bool:
     """Whether Pillow reads the page right, if it opens it."""
-    return not is_deep(page) and page.compression not in _JPEG_2000 and page.photometric != _ICC_LAB
+    known = page.compression in _CODECS_OF_PILLOW and page.photometric != _ICC_LAB
+    return known and not is_deep(page)
 
 
 def channels(page: TiffPage) -> Channels:
@@ -85,7 +98,7 @@ def channels(page: TiffPage) -> Channels:
     samples = page.asarray(maxworkers=1)
     if page.samplesperpixel > 1 and page.planarconfig == 2:
         samples = np.moveaxis(samples, 0, -1)
-    kind, bits = int(page.photometric), page.bitspersample
+    kind, bits = int(page.photometric), _bits(page)
     if kind == _PALETTE and page.colormap is not None:
         colours = np.moveaxis(page.colormap[:, samples], 0, -1)  # 16 bits a colour
         return Channels(colours, None, "rgb", 16, False, None)
@@ -182,10 +195,8 @@ def _refuse_unread(page: TiffPage) -> None:
         why = f"{page.samplesperpixel} channels of {_NAMES[kind]}"
     elif kind in (_WHITE_IS_ZERO, _BLACK_IS_ZERO) and page.samplesperpixel > 2:
         why = f"{page.samplesperpixel} bands without colours"
-    elif kind in (_YCC, _LAB, _ICC_LAB, _INK) and (
-        page.bitspersample > 16 or page.dtype.kind != "u"
-    ):
-        why = f"{_NAMES[kind]} of {page.bitspersample} bits"
+    elif kind in (_YCC, _LAB, _ICC_LAB, _INK) and (_bits(page) > 16 or page.dtype.kind != "u"):
+        why = f"{_NAMES[kind]} of {_bits(page)} bits"
     if why:
         raise ItemFailure(FailureKind.UNSUPPORTED_KIND, f"TIFF with {why} is not supported")
 
