@@ -82,12 +82,14 @@ class Selector:
         self._names = list(ontology.classes)
         self._prompts = [prompt for _, prompt in ontology.prompts()]
         owners = [name for name, _ in ontology.prompts()]
-        self._class_of = torch.tensor([self._names.index(name) for name in owners])
-        self._thresholds = torch.tensor([ontology.threshold_of(name) for name in owners])
+        #: int64 (n_prompts,), the class of each prompt
+        self.class_of = torch.tensor([self._names.index(name) for name in owners])
+        #: float32 (n_prompts,), the lowest score of a label
+        self.thresholds = torch.tensor([ontology.threshold_of(name) for name in owners])
         self._min_sizes = torch.tensor([ontology.min_size_of(name) for name in owners])
-        floors = self._thresholds if min_score is None else self._thresholds.clamp(max=min_score)
+        floors = self.thresholds if min_score is None else self.thresholds.clamp(max=min_score)
         self.floors = floors  #: float32 (n_prompts,), the lowest score of a candidate
-        self._nms_iou = nms_iou
+        self.nms_iou = nms_iou
         self._exclusive_iou = ontology.exclusive_iou
         excludes = torch.zeros(len(self._names), len(self._names), dtype=torch.bool)
         for one, other in map(sorted, ontology.exclusive_pairs()):
@@ -107,9 +109,9 @@ class Selector:
         sides = (found.boxes[:, 2:] - found.boxes[:, :2]).min(1).values
         places = (sides >= self._min_sizes[found.prompts]).nonzero()[:, 0]
         large = found[places]
-        classes = self._class_of[large.prompts]
-        places = places[batched_nms(large.boxes, large.scores, classes, self._nms_iou)]
-        kept = found.scores[places] >= self._thresholds[found.prompts[places]]
+        classes = self.class_of[large.prompts]
+        places = places[batched_nms(large.boxes, large.scores, classes, self.nms_iou)]
+        kept = found.scores[places] >= self.thresholds[found.prompts[places]]
         # Boxes above their threshold go first. Otherwise a box below the high threshold of its
         # class could suppress a kept box of another class.
         order = torch.argsort(found.scores[places] + kept.float(), descending=True, stable=True)
@@ -122,7 +124,7 @@ class Selector:
 
     def _excluded(self, found: Candidates) -> tuple[Tensor, dict[int, tuple[int, float]]]:
         """Whether each candidate loses, bool (n,), and each winner's best loser with their IoU."""
-        classes = self._class_of[found.prompts]
+        classes = self.class_of[found.prompts]
         gone = torch.zeros(len(classes), dtype=torch.bool)
         losers: dict[int, tuple[int, float]] = {}
         left = self._excludes.any(1)[classes].nonzero()[:, 0]
@@ -150,7 +152,7 @@ class Selector:
         # Python values of whole columns: 0.3 us an element, where `float(scores[i])` takes 2 us.
         prompts, scores = found.prompts.tolist(), found.scores.tolist()
         boxes, marks = found.boxes.tolist(), kept.tolist()
-        names = [self._names[number] for number in self._class_of[found.prompts].tolist()]
+        names = [self._names[number] for number in self.class_of[found.prompts].tolist()]
 
         def conflict(i: int) -> Conflict | None:
             if i not in losers:

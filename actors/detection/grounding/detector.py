@@ -16,6 +16,7 @@ from actors.detection.grounding.forward import ChunkScores, Forward
 from actors.detection.grounding.prompts import PromptChunk, marks_of, pack
 from actors.detection.grounding.settings import GroundingDinoConfig
 from actors.detection.grounding.weights import Loaded, load_grounding_dino
+from actors.detection.tile_parts import without_parts
 from actors.failures import FailureKind, ItemFailure
 from actors.images.batches import Fitting, ahead
 from actors.images.device_jpeg import device_jpeg
@@ -73,14 +74,14 @@ class Detector:
                     pictures[row] = EncodedImage(data, keep=True, jpeg=self._jpeg)
             except ItemFailure as fault:
                 failed[row] = fault
-        found: dict[int, list[Candidates]] = {row: [] for row in pictures}
+        found: dict[int, list[tuple[View, Candidates]]] = {row: [] for row in pictures}
         for group in ahead(lambda views: self._cropped(views, pictures), self._groups(pictures)):
             failed |= {view.row: crop for view, crop in group if isinstance(crop, ItemFailure)}
             for view, candidates in self._seen(group, pictures):
                 if isinstance(candidates, ItemFailure):
                     failed[view.row] = candidates
                 else:
-                    found[view.row].append(candidates)
+                    found[view.row].append((view, candidates))
         with self._timed("select"):
             instances = {
                 row: self._instances(parts) for row, parts in found.items() if row not in failed
@@ -141,10 +142,19 @@ class Detector:
             parts.append(found)
         return parts[0] if len(parts) == 1 else Candidates.joined(parts)
 
-    def _instances(self, parts: Sequence[Candidates]) -> list[Instance]:
+    def _instances(self, parts: Sequence[tuple[View, Candidates]]) -> list[Instance]:
         """The instances of one image, from the candidates of its views."""
-        found = parts[0] if len(parts) == 1 else Candidates.joined(parts)
-        return self._selector.instances(found, "grounding_dino") if len(found.scores) else []
+        # The full image first: it is larger than its tiles.
+        views = [one for _, one in sorted(parts, key=lambda part: -_area(part[0]))]
+        found, select = views[0], self._selector
+        if len(views) > 1 and sum(len(one.scores) for one in views):
+            found = without_parts(views, select.class_of, select.thresholds, select.nms_iou)
+        return select.instances(found, "grounding_dino") if len(found.scores) else []
+
+
+def _area(view: View) -> int:
+    x0, y0, x1, y1 = view.box
+    return (x1 - x0) * (y1 - y0)
 
 
 def _chunks(config: GroundingDinoConfig, loaded: Loaded) -> list[PromptChunk]:
