@@ -147,7 +147,7 @@ class Detector:
         # The full image first: it is larger than its tiles.
         views = [one for _, one in sorted(parts, key=lambda part: -_area(part[0]))]
         found, select = views[0], self._selector
-        if len(views) > 1 and sum(len(one.scores) for one in views):
+        if len(views) > 1 and any(len(one.scores) > 0 for one in views):
             found = without_parts(views, select.class_of, select.thresholds, select.nms_iou)
         return select.instances(found, "grounding_dino") if len(found.scores) else []
 
