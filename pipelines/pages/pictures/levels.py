@@ -1,13 +1,14 @@
 """The one rule that maps samples of more than 8 bits to 8 bits, for documents and labels.
 
 1. No-data is left out: NaN, infinity, numbers from 1e20 on, the declared value (GDAL_NODATA, the
-   transparent gray of a PNG, transparent pixels), and a negative number far below all others.
+   transparent gray of a PNG), a negative number far below all others, and transparent pixels.
 2. The range is from the 0.05th to the 99.95th percentile of the rest: a few hot pixels do not
    darken a picture, and a line of text (0.1 % of a page) still counts.
 3. Unsigned samples that use their whole scale keep their tone: the range is 0 to the largest
    number. They do if they reach its upper half and spread over an eighth of it, or if they reach
    its top sixteenth (a blank sheet must not become a picture of its noise).
-4. The range becomes 0 to 255, for all colours alike. What was left out becomes 0.
+4. The range becomes 0 to 255, for all colours alike. What was left out becomes 0, if it is not
+   transparent.
 """
 
 from __future__ import annotations
