@@ -175,14 +175,37 @@ def _defaults(config: Settings, prefix: str = "") -> dict[str, Any]:
 def changed_keys(before: Mapping[str, Any], now: Mapping[str, Any], salt: str = "") -> list[str]:
     """``key: old -> new`` for each key of `result_keys` that differs.
 
-    Secrets are compared, and shown, by their digests. `salt`: of the sealed side, if there is one.
+    Of a key that holds a mapping, such as the classes of an ontology, only what differs in it is
+    named: ``classes: 'bus' is new``, ``classes.car.threshold: 0.3 -> 0.4``. Secrets are compared,
+    and shown, by their digests. `salt`: of the sealed side, if there is one.
     """
     before, now = sealed(before, salt), sealed(now, salt)
     return [
-        f"{key}: {before.get(key)!r} -> {now.get(key)!r}"
+        line
         for key in sorted({*before, *now})
-        if _same_meaning(key, before.get(key)) != _same_meaning(key, now.get(key))
+        for line in _changes(key, _or_empty(before, key, now), _or_empty(now, key, before))
     ]
+
+
+def _or_empty(side: Mapping[str, Any], key: str, other: Mapping[str, Any]) -> Any:
+    """The value of a key; of a key that this side lacks, an empty mapping if the other has one."""
+    return side.get(key, {} if isinstance(other.get(key), Mapping) else None)
+
+
+def _changes(key: str, before: Any, now: Any) -> list[str]:
+    if _same_meaning(key, before) == _same_meaning(key, now):
+        return []
+    if not isinstance(before, Mapping) or not isinstance(now, Mapping):
+        return [f"{key}: {before!r} -> {now!r}"]
+    lines = []
+    for name in [*now, *(name for name in before if name not in now)]:
+        if name not in before and isinstance(now[name], Mapping):
+            lines.append(f"{key}: {name!r} is new")
+        elif name not in now and isinstance(before[name], Mapping):
+            lines.append(f"{key}: {name!r} is gone")
+        else:
+            lines += _changes(f"{key}.{name}", before.get(name), now.get(name))
+    return lines
 
 
 def _same_meaning(key: str, value: Any) -> Any:

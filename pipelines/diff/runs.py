@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
@@ -166,18 +166,9 @@ def _settings(one: RunDir, other: RunDir) -> list[str]:
     for record in (one.read_record(), other.read_record()):
         sessions = record.get("sessions", [])
         models = next((one["models"] for one in sessions[::-1] if "models" in one), None)
-        known = masked({**record.get("result_keys", {}), "models": models or {}})
-        found.append(dict(pair for key, value in known.items() for pair in _flat(key, value)))
+        found.append(masked({**record.get("result_keys", {}), "models": models or {}}))
     before, after = found
     return changed_keys(before, after)
-
-
-def _flat(prefix: str, value: Any) -> Iterator[tuple[str, Any]]:
-    if isinstance(value, Mapping) and value:
-        for key, inner in value.items():
-            yield from _flat(f"{prefix}.{key}", inner)
-    else:
-        yield prefix, value
 
 
 class _Differ:

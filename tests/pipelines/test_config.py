@@ -155,6 +155,22 @@ def test_result_keys_are_named_with_both_values(tmp_path: Path, override: str, n
     assert changed_keys(keys_of(tmp_path), keys_of(tmp_path, override)) == [named]
 
 
+def test_a_changed_ontology_names_the_classes_that_came_went_or_changed() -> None:
+    def keys(*overrides: str) -> dict:
+        alone = ["detector.ontology.exclusive=[]", *overrides]
+        return result_keys(load_job(REPOSITORY / "configs/autolabel/quickstart.yaml", alone)[1])
+
+    classes = "detector.ontology.classes"
+    before = keys(f"{classes}={{car: {{threshold: 0.3}}, van: , bus: }}")
+    now = keys(f"{classes}={{car: {{threshold: 0.4}}, truck: , bus: {{prompts: [bus, coach]}}}}")
+    assert changed_keys(before, now) == [
+        f"{classes}.car.threshold: 0.3 -> 0.4",
+        f"{classes}: 'truck' is new",
+        f"{classes}.bus.prompts: [] -> ['bus', 'coach']",
+        f"{classes}: 'van' is gone",
+    ]
+
+
 def test_a_key_that_an_older_version_did_not_have_counts_as_its_default(tmp_path: Path) -> None:
     def changed(older: dict, *overrides: str) -> list[str]:
         _, config = load_job(write_config(tmp_path, tmp_path), overrides)

@@ -210,7 +210,7 @@ def test_classes_that_one_run_did_not_ask_for_are_not_held_against_it(tmp_path: 
     assert (found.worse, found.better) == (0, 0)
     assert found.truth[0] == {"right": 1, "wrong": 0, "missed": 0}
     assert found.warnings == [f"classes of only one run are not compared: {BLUE}, {HOUSE}"]
-    assert found.settings == ["detector.ontology.classes.bus.threshold: None -> 0.4"]
+    assert found.settings == ["detector.ontology.classes: 'bus' is new"]
 
 
 def test_reviewed_rows_judge_both_runs(tmp_path: Path) -> None:
