@@ -124,7 +124,8 @@ class OcrBackfillConfig(JobConfig):
     @property
     def fetching(self) -> FetchConfig:
         """`fetch`; text layers are off if the cascade leaves them out."""
-        return self.fetch if "native_text" in self.readers else self.fetch.without_native_text()
+        fetch = self.fetch if "native_text" in self.readers else self.fetch.without_native_text()
+        return fetch.reading_attachments(self.source.attachments)
 
 
 def read_pages(flow: Flow, config: OcrBackfillConfig) -> Flow:

@@ -23,6 +23,8 @@ from pipelines.runs.directory import RunDir
 from pipelines.runs.retrying import failure_kinds
 from pipelines.runs.shards import find_row, totals
 from pipelines.sources.manifest import ManifestSummary, load_summary
+from pipelines.storage.paths import run_path
+from pipelines.truth.coco_file import check_is_there
 
 #: The overrides of `nightjar run --accept-failures`.
 NO_LIMITS = ("limits.same_failure=null", "limits.max_failed_share=null")
@@ -83,12 +85,16 @@ def run(
             again = f" {retryable(counted, unit)}." if counted.retryable else ""
             begun(console, "Everything is done.", f" No worker was started.{again}")
         print_run(console, run.directory, unit, summary.pages, counted)
+        _print_attachments(console, summary)
         _print_truth(console, run.directory)
     if report:
         after_run(console, run.directory, fresh=session is not None)
 
 
 def _planned(console: Console, run: Run) -> ManifestSummary:
+    truth = getattr(run.config, "truth", None)
+    if truth is not None:  # missed here, and not after a night of labelling
+        check_is_there(run_path(truth))
     summary, unit = run.planned(), run.job.unit
     if summary:
         console.print(f"manifest of {summary.listed_at} ({run.directory.manifest})")
@@ -118,6 +124,12 @@ def _print_manifest(console: Console, summary: ManifestSummary, unit: str) -> No
     for note, count in notes.items():
         if count:
             console.print(f"  {count:,} {note}")
+    _print_attachments(console, summary)
+
+
+def _print_attachments(console: Console, summary: ManifestSummary | None) -> None:
+    if summary and (attached := summary.about_attachments()):
+        console.print(f"  {attached}")
 
 
 def _print_truth(console: Console, run: RunDir) -> None:
@@ -142,6 +154,7 @@ def show(console: Console, run_dir: str | Path, row_id: int | None, image: Path 
     summary = load_summary(run.manifest)
     if row_id is None:
         print_run(console, run, unit, summary.pages if summary else 0, totals(run))
+        _print_attachments(console, summary)
         _print_truth(console, run)
         return
     row = find_row(run, row_id)

@@ -13,12 +13,15 @@ from pydantic import BeforeValidator, Field, PrivateAttr
 from actors.contract import Actor, Settings, appended
 from actors.failures import FAILURE, FailureKind, FailureValue, ItemFailure, SetupError
 from actors.lines import LINES, LineValue
+from pipelines.pages.attached import content_at
 from pipelines.pages.native_text import NativeText
+from pipelines.pages.notes import PageNote
 from pipelines.pages.page import Page, RenderOptions, TextLine
 from pipelines.pages.read_ahead import Document, ReadAhead
 from pipelines.pages.sandbox import Sandbox, SandboxLimits, renderer_name
 from pipelines.storage.archives import is_archive
 from pipelines.storage.client import Storage, StorageSettings
+from pipelines.storage.objects import names_attachments, split_attachment
 from pipelines.storage.outage import PatientReads
 
 
@@ -68,6 +71,7 @@ class FetchConfig(Settings):
     )
 
     _readable: tuple[str, ...] = PrivateAttr(())
+    _attachments: bool = PrivateAttr(False)
 
     @property
     def readable(self) -> tuple[str, ...]:
@@ -79,6 +83,16 @@ class FetchConfig(Settings):
         knows = self.model_copy()
         knows._readable = tuple(readable)
         return knows
+
+    def reading_attachments(self, read: bool) -> FetchConfig:
+        """The same settings, with whether attached files have rows (`source.attachments`)."""
+        knows = self.model_copy()
+        knows._attachments = read
+        return knows
+
+    def has_rows_of(self, uri: str) -> bool:
+        """Whether the files attached to the PDF at `uri` have rows of their own."""
+        return self._attachments and names_attachments(uri)
 
     def without_native_text(self) -> FetchConfig:
         """The same settings; every page is rendered and its text layer is ignored."""
@@ -156,10 +170,12 @@ class PageFetcher(Actor[FetchConfig]):
         storage = Storage(config.storage)
         self._source = PatientReads(storage, config.outage_s, config.readable)
         self._documents = ReadAhead(self._read, config.threads, config.read_ahead_mb << 20)
+        #: The last attached file that was taken out of its PDF: its pages follow each other.
+        self._taken_out: tuple[str, bytes] | None = None
 
     def __call__(self, rows: pa.Table) -> pa.Table:
         wanted: list[PageWanted] = rows.select(self.reads.names).to_pylist()
-        documents = [Document(row["uri"], row["etag"], row["bytes"] or 0) for row in wanted]
+        documents = [_stored(row) for row in wanted]
         self._documents.expect(documents)
         pages = [self._page(document, row) for document, row in zip(documents, wanted, strict=True)]
         return appended(rows, self.writes, pages)
@@ -168,14 +184,33 @@ class PageFetcher(Actor[FetchConfig]):
         """Read and render one page, or return its failure."""
         try:
             with self.timed("fetch"):
-                data = self._documents.get(document)
+                data = self._content(document, row)
             with self.timed("render"):
-                self._check_plan(document, data, row)
-                return _as_columns(self._sandbox.render(document.key, data, row["page"]))
+                key = f"{row['uri']} {row['etag']}"
+                self._check_plan(key, data, row)
+                page = self._sandbox.render(key, data, row["page"])
+                return _as_columns(page, attachments_have_rows=self.config.has_rows_of(row["uri"]))
         except ItemFailure as failure:
             return {"fetch_failure": failure.as_value()}
 
-    def _check_plan(self, document: Document, data: bytes, row: PageWanted) -> None:
+    def _content(self, document: Document, row: PageWanted) -> bytes:
+        """The bytes of the row's document: `document`, or a file attached to it."""
+        key = f"{row['uri']} {row['etag']}"
+        if self._taken_out is not None and self._taken_out[0] == key:
+            return self._taken_out[1]
+
+        def read(uri: str) -> bytes:
+            whole = Document(uri, row["etag"], row["bytes"] or 0)
+            return self._documents.get(document if uri == document.uri else whole)
+
+        def take_out(pdf: bytes, name: str) -> bytes:
+            content = self._sandbox.attachment(pdf, name, self.config.max_bytes)
+            self._taken_out = key, content
+            return content
+
+        return content_at(row["uri"], read, take_out)
+
+    def _check_plan(self, key: str, data: bytes, row: PageWanted) -> None:
         """Raise ItemFailure if the number of pages differs from the manifest's.
 
         The manifest has no rows for further pages, so they would be lost silently. Such a document
@@ -185,7 +220,7 @@ class PageFetcher(Actor[FetchConfig]):
             raise ItemFailure(
                 FailureKind.UNSUPPORTED_KIND, "an archive inside an archive is not opened"
             )
-        counted = self._sandbox.count_pages(document.key, data)
+        counted = self._sandbox.count_pages(key, data)
         if counted != row["pages"]:
             raise ItemFailure(
                 FailureKind.OBJECT_CHANGED,
@@ -219,8 +254,15 @@ def open_sandbox(config: FetchConfig) -> Sandbox:
     return Sandbox(options, config.limits, config.renderer)
 
 
-def _as_columns(page: Page) -> PageFetched:
+def _stored(row: PageWanted) -> Document:
+    """The stored document of a row: of an attached file its PDF, whose size is not in the row."""
+    stored, name = split_attachment(row["uri"])
+    return Document(stored, row["etag"], (row["bytes"] or 0) if name is None else 0)
+
+
+def _as_columns(page: Page, *, attachments_have_rows: bool) -> PageFetched:
     lines = page.native_lines
+    notes = [one for one in page.notes if one != PageNote.PORTFOLIO or not attachments_have_rows]
     return {
         "image": page.image,
         "width": page.width,
@@ -228,7 +270,7 @@ def _as_columns(page: Page) -> PageFetched:
         "native_text": page.native_text,
         "native_lines": None if lines is None else [_as_value(line) for line in lines],
         "native_reason": page.native_reason,
-        "notes": [note.value for note in page.notes],
+        "notes": [note.value for note in notes],
         "pixel_range": None if page.pixel_range is None else list(page.pixel_range),
     }
 

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import NamedTuple
+from dataclasses import dataclass, field
 
 from pipelines.errors import NightjarError
 
 
-class Document(NamedTuple):
-    """One version of a document in the manifest."""
+@dataclass(frozen=True)
+class Document:
+    """One version of a stored document. `bytes`: its size as far as it is known, else 0."""
 
     uri: str
     etag: str | None
-    bytes: int
+    bytes: int = field(compare=False)
 
     @property
     def key(self) -> str:
@@ -72,17 +73,20 @@ class ReadAhead:
 
     def _make_room(self, document: Document) -> bool:
         """Drop used documents, oldest first, until `document` fits. Returns whether it does."""
-        free = self._budget - sum(map(self._cost, self._held)) - self._cost(document)
-        for held in list(self._held):
+        costs = {held: self._cost(held, read) for held, read in self._held.items()}
+        free = self._budget - sum(costs.values()) - self._cost(document)
+        for held, cost in costs.items():
             if free >= 0:
                 break
             if held != self._in_use and held not in self._wanted:
                 del self._held[held]
-                free += self._cost(held)
+                free += cost
         return free >= 0
 
-    def _cost(self, document: Document) -> int:
-        return max(document.bytes, self._LEAST)
+    def _cost(self, document: Document, read: Future[bytes] | None = None) -> int:
+        """By the size in the manifest. Rows of attached files lack the size of their PDF."""
+        known = len(read.result()) if read and read.done() and not read.exception() else 0
+        return max(document.bytes, known, self._LEAST)
 
 
 def _stopped(read: Future[bytes]) -> bool:

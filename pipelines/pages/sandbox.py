@@ -31,6 +31,7 @@ from pydantic import Field, ValidationError
 
 from actors.contract import Settings
 from actors.failures import FailureKind, ItemFailure, SetupError
+from pipelines.pages.attached import NOTHING, Attached, may_have_attachments
 from pipelines.pages.page import Page, RenderOptions, page_missing
 from pipelines.pages.sandbox_child import LENGTHS, ChildRequest, Reply, frame
 from pipelines.storage.local import temporary_folder
@@ -143,6 +144,22 @@ class Sandbox:
         if not 1 <= page <= pages:
             raise page_missing(page, pages)
         return self._fairly(lambda: self._page(key, data, page))
+
+    def attached(self, pdf: bytes) -> Attached:
+        """The files attached to a PDF. Raises ItemFailure, as `count_pages`, TOO_MANY_MEMBERS."""
+        if not may_have_attachments(pdf):
+            return NOTHING
+        request = ChildRequest(what="attached")
+        reply, _ = self._fairly(lambda: self._ask(self._ready(), request, pdf))
+        return reply.attached or NOTHING
+
+    def attachment(self, pdf: bytes, name: str, max_bytes: int) -> bytes:
+        """The content of a file attached to a PDF; `name` as in `attached`.
+
+        Raises ItemFailure: as `attached`, OBJECT_MISSING, EMPTY_FILE, TOO_MANY_BYTES, CORRUPT_PDF.
+        """
+        request = ChildRequest(what="attachment", name=name, max_bytes=max_bytes)
+        return self._fairly(lambda: self._ask(self._ready(), request, pdf))[1]
 
     def close(self) -> None:
         """End the child; the next page starts another one."""

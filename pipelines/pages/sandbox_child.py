@@ -23,6 +23,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from actors.failures import FailureKind, ItemFailure
+from pipelines.pages.attached import Attached
 from pipelines.pages.page import Page, RenderOptions
 
 LENGTHS = struct.Struct(">QQ")
@@ -35,12 +36,17 @@ class _Strict(BaseModel):
 
 
 class ChildRequest(_Strict):
-    """Configure the child, open the document in the body, or render a page of the open one."""
+    """Configure the child, open the document in the body, or render a page of the open one.
 
-    what: Literal["start", "open", "page"]
+    "attached" and "attachment" are about the PDF in the body; the open document stays open.
+    """
+
+    what: Literal["start", "open", "page", "attached", "attachment"]
     renderer: str = ""
     options: RenderOptions | None = None
     page: int = 0
+    name: str = ""  #: of the attachment
+    max_bytes: int = 0
 
 
 class Fault(_Strict):
@@ -51,9 +57,10 @@ class Fault(_Strict):
 
 
 class Reply(_Strict):
-    """Exactly one of the three is set. The image of a page is the body."""
+    """Exactly one is set. The body is the image of a page, or an attached file (`pages` is 0)."""
 
     pages: Annotated[int, Field(ge=0, lt=2**31)] | None = None
+    attached: Attached | None = None
     page: Page | None = None
     fault: Fault | None = None
 
@@ -129,5 +136,16 @@ class _Served:
         if request.what == "open":
             self._document = body
             return Reply(pages=self._renderer.count_pages(body, self._options)), b""
+        if request.what in ("attached", "attachment"):
+            return self._of_attachments(request, body)
         page: Page = self._renderer.render_page(self._document, request.page, self._options)
         return Reply(page=page.model_copy(update={"image": None})), page.image or b""
+
+    def _of_attachments(self, request: ChildRequest, pdf: bytes) -> tuple[Reply, bytes]:
+        from pipelines.pages import attachments  # a second parser, which few documents need
+
+        passwords = self._options.passwords
+        if request.what == "attached":
+            return Reply(attached=attachments.attached_to(pdf, passwords)), b""
+        content = attachments.content_of(pdf, request.name, passwords, request.max_bytes)
+        return Reply(pages=0), content

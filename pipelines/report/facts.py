@@ -111,6 +111,8 @@ def source_table(summary: ManifestSummary | None) -> Table:
     }
     path = masked(str(summary.source.get("path", "")), "path")
     rows = [["path", str(path)], ["listed", clock(summary.listed_at)], ["kinds", kinds]]
+    attached = summary.about_attachments()
+    rows += [["attachments", attached]] if attached else []
     return Table(("", ""), rows + [[name, f"{n:,}"] for name, n in counts.items() if n])
 
 

@@ -1,4 +1,4 @@
-"""Inspects listed files: opens archives, finds the kind of each file, counts pages.
+"""Inspects listed files: opens archives, finds the kind of each file, counts pages and attachments.
 
 The kind comes from the content (`page.sniff`), not from the name. Pages of PDFs and TIFFs are
 counted in sandboxes, so a malicious file cannot crash the planning.
@@ -9,18 +9,25 @@ from __future__ import annotations
 import os
 import queue
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import NamedTuple, Protocol
 
 from actors.failures import FailureKind, ItemFailure, SetupError
 from pipelines.errors import WeightsMissing, WorkerUnfit
+from pipelines.pages.attached import Attached
 from pipelines.pages.page import sniff
 from pipelines.sources.listing import Listed, Source
 from pipelines.storage.archives import Archive, is_archive
 from pipelines.storage.client import Storage
-from pipelines.storage.objects import TransientFailure, is_archive_name, split_member
+from pipelines.storage.objects import (
+    TransientFailure,
+    is_archive_name,
+    names_attachments,
+    split_attachment,
+    split_member,
+)
 from pipelines.storage.outage import PatientReads
 
 #: `sniff` needs 1,024 bytes. With 16 KiB a small file takes one request instead of two.
@@ -38,17 +45,27 @@ class PageCounter(Protocol):
     def count_pages(self, key: str, data: bytes) -> int:
         """Number of pages of `data`; `key` identifies it. Raises ItemFailure."""
 
+    def attached(self, pdf: bytes) -> Attached:
+        """The files attached to a PDF. Raises ItemFailure."""
+
+    def attachment(self, pdf: bytes, name: str, max_bytes: int) -> bytes:
+        """The content of an attached file. Raises ItemFailure."""
+
     def close(self) -> None:
         """End the process."""
 
 
 class Probed(NamedTuple):
-    """One file as the manifest describes it. `fault`: why it could not be inspected."""
+    """One file as the manifest describes it.
+
+    `fault`: why it could not be inspected. `attached`: number of files attached to it.
+    """
 
     listed: Listed
     kind: str = "unknown"
     pages: int = 1
     fault: FailureKind | None = None
+    attached: int = 0
 
 
 class _Document(NamedTuple):
@@ -102,13 +119,23 @@ class Prober:
                 counter.close()
 
     def __iter__(self) -> Iterator[Probed]:
-        waiting: deque[Future[Probed]] = deque()
+        waiting: deque[Future[list[Probed]]] = deque()
         for document in self._documents():
             waiting.append(self._probers.submit(self._probe, document))
             if len(waiting) > 2 * self._config.threads:
-                yield waiting.popleft().result()
+                yield from self._chosen(waiting.popleft().result())
         while waiting:
-            yield waiting.popleft().result()
+            yield from self._chosen(waiting.popleft().result())
+
+    def _chosen(self, files: list[Probed]) -> Iterator[Probed]:
+        """The file itself, and the files attached to it that the source takes."""
+        whole, *attached = files
+        yield whole
+        for one in attached:
+            name = one.listed.name
+            last = name.removeprefix(f"{whole.listed.name}!/")
+            if self._source.shows(last) and self._source.takes(name, whole.listed.name):
+                yield one
 
     def _documents(self) -> Iterator[_Document]:
         for listed, opening in self._ahead():
@@ -168,23 +195,64 @@ class Prober:
         if archive.damage:
             yield _damaged(listed, FailureKind.CORRUPT_ARCHIVE)
 
-    def _probe(self, document: _Document) -> Probed:
+    def _probe(self, document: _Document) -> list[Probed]:
+        """The file, followed by the files attached to it if the source reads them."""
         listed = document.listed
         if document.fault:
-            return Probed(listed, "archive", fault=document.fault)
+            return [Probed(listed, "archive", fault=document.fault)]
         try:
+            if not listed.etag and split_attachment(listed.uri)[1] is not None:
+                return [self._attachment_of_a_list(listed)]
             listed, head = self._reads.patiently(listed.uri, lambda: self._head(document))
         except ItemFailure as failure:
-            return Probed(listed, fault=failure.kind)
-        kind = sniff(head)
-        if kind == "pdf" and is_archive(head):  # an archive whose first member is an unpacked PDF
-            kind = "unknown"
+            return [Probed(listed, fault=failure.kind)]
+        kind = _kind(head)
         if kind not in _COUNTED:
-            return Probed(listed, kind)
+            return [Probed(listed, kind)]
         try:
-            return Probed(listed, kind, self._count(document._replace(listed=listed), head))
+            data = self._whole(document._replace(listed=listed), head)
         except ItemFailure as failure:
-            return Probed(listed, kind, fault=failure.kind)
+            return [Probed(listed, kind, fault=failure.kind)]
+        with self._idle_counter() as counter:
+            return self._counted(counter, listed, kind, data)
+
+    def _counted(
+        self, counter: PageCounter, listed: Listed, kind: str, data: bytes
+    ) -> list[Probed]:
+        whole = _probed(counter, listed, kind, data)
+        if kind != "pdf" or whole.fault:
+            return [whole]
+        attachments: Iterable[Probed] = ()
+        try:
+            found = counter.attached(data)
+            if self._config.attachments and names_attachments(listed.uri) and not listed.pages:
+                attachments = (self._attachment(counter, listed, data, n) for n in found.names)
+            return [whole._replace(attached=len(found.names)), *attachments]
+        except ItemFailure as failure:  # its own pages can be read all the same
+            if not self._config.attachments:
+                return [whole]
+            rest = listed._replace(uri=f"{listed.uri}!/", name=f"{listed.name}!/")
+            return [whole, Probed(rest, fault=failure.kind)]
+
+    def _attachment(self, counter: PageCounter, pdf: Listed, data: bytes, name: str) -> Probed:
+        """A file attached to a PDF; `pages` of a list are those of the attached file."""
+        listed = Listed(f"{pdf.uri}!/{name}", pdf.etag, 0, f"{pdf.name}!/{name}", pdf.pages)
+        try:
+            content = counter.attachment(data, name, self._config.max_document_bytes)
+        except ItemFailure as failure:
+            return Probed(listed, fault=failure.kind)
+        listed = listed._replace(bytes=len(content))
+        kind = _kind(content[:_HEAD_BYTES])
+        return _probed(counter, listed, kind, content)
+
+    def _attachment_of_a_list(self, listed: Listed) -> Probed:
+        """A list may name an attached file. Raises ItemFailure if there is no such PDF."""
+        uri, name = split_attachment(listed.uri)
+        whole = _Document(listed._replace(uri=uri, name=uri))
+        pdf, head = self._reads.patiently(uri, lambda: self._head(whole))
+        data = self._whole(whole._replace(listed=pdf), head)
+        with self._idle_counter() as counter:
+            return self._attachment(counter, pdf, data, name or "")
 
     def _head(self, document: _Document) -> tuple[Listed, bytes]:
         listed = self._known(document.listed)
@@ -200,15 +268,10 @@ class Prober:
                 return document.archive.read(document.member, limit)
         return self._storage.read(listed.uri, max_bytes=limit, etag=listed.etag)
 
-    def _count(self, document: _Document, head: bytes) -> int:
-        listed, data = document.listed, head
-        if len(head) != listed.bytes:
-            data = self._reads.patiently(listed.uri, lambda: self._content(document))
-        with self._idle_counter() as counter:
-            try:
-                return counter.count_pages(f"{listed.uri} {listed.etag}", data)
-            except SetupError as error:
-                raise WorkerUnfit(error.message, error.remedy) from error
+    def _whole(self, document: _Document, head: bytes) -> bytes:
+        if len(head) == document.listed.bytes:
+            return head
+        return self._reads.patiently(document.listed.uri, lambda: self._content(document))
 
     @contextmanager
     def _idle_counter(self) -> Iterator[PageCounter]:
@@ -216,6 +279,8 @@ class Prober:
         try:
             counter = counter or self._opened_counter()
             yield counter
+        except SetupError as error:
+            raise WorkerUnfit(error.message, error.remedy) from error
         finally:
             self._counters.put(counter)
 
@@ -226,6 +291,21 @@ class Prober:
             raise WeightsMissing(
                 f"pages cannot be counted: {error.message}", error.remedy
             ) from error
+
+
+def _kind(head: bytes) -> str:
+    kind = sniff(head)
+    # An archive whose first member is an unpacked PDF looks like one.
+    return "unknown" if kind == "pdf" and is_archive(head) else kind
+
+
+def _probed(counter: PageCounter, listed: Listed, kind: str, data: bytes) -> Probed:
+    if kind not in _COUNTED:
+        return Probed(listed, kind)
+    try:
+        return Probed(listed, kind, counter.count_pages(f"{listed.uri} {listed.etag}", data))
+    except ItemFailure as failure:
+        return Probed(listed, kind, fault=failure.kind)
 
 
 @contextmanager

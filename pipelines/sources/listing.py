@@ -58,6 +58,11 @@ class SourceConfig(Settings):
     )
     recursive: bool = Field(True, description="read sub-folders")
     archives: bool = Field(True, description="open .zip, .tar, .tar.gz, .tgz (one level deep)")
+    attachments: bool = Field(
+        False,
+        description="read the files attached to PDFs (one level deep), as `FILE.pdf!/NAME`; they "
+        "are counted in any case",
+    )
     hidden: bool = Field(False, description="read files and folders whose name starts with a dot")
     unknown: Literal["reject", "skip"] = Field(
         "reject",

@@ -90,6 +90,23 @@ class ManifestSummary(BaseModel):
         str, int
     ]  #: reason -> skipped names: hidden, excluded, not a regular file, ...
     uncounted: dict[str, int]  #: failure kind -> files without a page count; each has one row
+    attachments: int = 0  #: files attached to PDFs
+    with_attachments: int = 0  #: PDFs that they are attached to
+
+    def about_attachments(self) -> str | None:
+        """How many files are attached, and whether they are read; None without any."""
+        if not self.attachments:
+            return None
+        read = self.source.get("attachments")
+        return (
+            f"{self.attachments:,} attached {_plural('file', self.attachments)} "
+            f"in {self.with_attachments:,} {_plural('document', self.with_attachments)}, "
+            + ("read as documents" if read else "not read (source.attachments: true reads them)")
+        )
+
+
+def _plural(noun: str, count: int) -> str:
+    return noun if count == 1 else f"{noun}s"
 
 
 def row_id(uri: str, etag: str, page: int) -> int:
@@ -210,17 +227,20 @@ class _Tally:
         self._uncounted: Counter[str] = Counter()
         self._unreadable = Unreadable(source.path)
         self._pages = self._bytes = self._skipped = self._duplicates = 0
+        self._attachments = self._with_attachments = 0
         self._reported = 0.0
 
     def add(self, probed: Probed) -> None:
         """Add the rows of one file. Raises SourceUnavailable after too many unreadable files."""
-        (uri, etag, size, _, wanted), kind, pages, fault = probed
+        (uri, etag, size, _, wanted), kind, pages, fault, attached = probed
         self._unreadable.add(uri, fault)
         if kind == "unknown" and fault is None and self._source.unknown == "skip":
             self._skipped += 1
             return
         if fault:
             self._uncounted[fault.value] += 1
+        self._attachments += attached
+        self._with_attachments += attached > 0
         self._kinds[kind] += 1
         self._bytes += size
         for number, page in enumerate(wanted or range(1, pages + 1)):
@@ -257,6 +277,8 @@ class _Tally:
             duplicates=self._duplicates,
             passed_over=dict(passed_over),
             uncounted=dict(self._uncounted),
+            attachments=self._attachments,
+            with_attachments=self._with_attachments,
         )
 
     def _flush(self) -> None:

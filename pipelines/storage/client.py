@@ -27,6 +27,7 @@ from pipelines.storage.objects import (
     check_size,
     is_bucket,
     local_path,
+    names_attachments,
     split_member,
 )
 from pipelines.storage.remote_file import RemoteFile
@@ -187,6 +188,10 @@ class Storage:
 
     def _archive(self, uri: str, etag: str | None) -> Archive:
         """The open archive. It stays open, because rows of one archive follow each other."""
+        if names_attachments(uri):
+            raise ItemFailure(
+                FailureKind.OBJECT_MISSING, f"{uri} is no archive, but a PDF with attached files"
+            )
         key = (uri, etag or self._backend(uri).stat(uri).etag)
         with self._lock:  # two threads must not unpack the same archive
             if key not in self._open:

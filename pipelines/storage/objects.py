@@ -6,6 +6,7 @@ URIs in a manifest:
                                 az:// (container/key) Azure Blob Storage
     file:///percent-encoded     a local file whose name is not UTF-8, or has a folder `x.zip!`
     <archive uri>!/<member>     a member of an archive; or an object whose key really has `x.zip!/`
+    <PDF uri>!/<name>           a file attached to a PDF, which may itself be in an archive
 """
 
 from __future__ import annotations
@@ -47,7 +48,8 @@ T = TypeVar("T")
 SCHEMES = ("s3://", "gs://", "az://")
 
 ARCHIVE_SUFFIXES = (".zip", ".tar", ".tar.gz", ".tgz")
-_MEMBER = re.compile(r"(.+?\.(?:zip|tar|tar\.gz|tgz))!/(.*)", re.DOTALL | re.IGNORECASE)
+_MEMBER = re.compile(r"(.+?\.(?:zip|tar|tar\.gz|tgz|pdf))!/(.*)", re.DOTALL | re.IGNORECASE)
+_ATTACHMENT = re.compile(r"(.+?\.pdf)!/(.*)", re.DOTALL | re.IGNORECASE)
 
 
 class StorageSettings(Settings):
@@ -254,6 +256,23 @@ def is_archive_name(name: str) -> bool:
 
 
 def split_member(uri: str) -> tuple[str, str | None]:
-    """(archive, member) of ``x.zip!/a/b.pdf``, else (uri, None). Splits at the first ``!/``."""
+    """(stored object, name in it) of ``x.zip!/a/b.pdf`` and ``x.pdf!/b.xml``, else (uri, None).
+
+    Splits at the first ``!/``.
+    """
     found = _MEMBER.fullmatch(uri)
     return (found[1], found[2]) if found else (uri, None)
+
+
+def split_attachment(uri: str) -> tuple[str, str | None]:
+    """(PDF, name of the attached file) of ``x.zip!/a.pdf!/b.xml``, else (uri, None).
+
+    `Storage` reads the PDF; the file in it is read in a sandbox (`pipelines.pages.sandbox`).
+    """
+    found = _ATTACHMENT.fullmatch(uri)
+    return (found[1], found[2]) if found else (uri, None)
+
+
+def names_attachments(uri: str) -> bool:
+    """Whether files attached to the PDF at `uri` have URIs; not if it is attached itself."""
+    return uri.lower().endswith(".pdf") and split_attachment(uri)[1] is None

@@ -14,6 +14,7 @@ from pipelines.errors import ConfigError
 from pipelines.export.page import ExportPage
 from pipelines.export.pdf.job import packed, unpacked
 from pipelines.export.pdf.old_text.removing import Wanted
+from pipelines.pages.attached import content_at
 from pipelines.pages.fetch import FetchConfig, open_sandbox
 from pipelines.pages.notes import PageNote
 from pipelines.pages.sandbox import Sandbox
@@ -72,8 +73,7 @@ class PdfMaker:
             pages: of one document, in order. Pages with native text get no other.
         """
         row = pages[0].row
-        etag = row["etag"] if self._config.check_version else None
-        data = self._storage.read(row["uri"], max_bytes=self._config.max_bytes, etag=etag)
+        data = self._content(row["uri"], row["etag"] if self._config.check_version else None)
         trusted = self._config.native_text.trust_hidden
         wanted = [page_job(page, trust_hidden=trusted) for page in pages]
         job = packed({"pages": wanted, "keep_old_text": self._keep_old_text}, data)
@@ -84,6 +84,14 @@ class PdfMaker:
             return MadePdf(file, there, bare, old, bool(answer["signed"]))
         except (ValueError, KeyError, TypeError) as error:  # the child is not trusted
             raise ItemFailure(FailureKind.RENDER_CRASH, f"invalid answer: {error}") from error
+
+    def _content(self, uri: str, etag: str | None) -> bytes:
+        most = self._config.max_bytes
+        return content_at(
+            uri,
+            lambda stored: self._storage.read(stored, max_bytes=most, etag=etag),
+            lambda pdf, name: self._sandbox().attachment(pdf, name, most),
+        )
 
     def _sandbox(self) -> Sandbox:
         if not hasattr(self._own, "sandbox"):
