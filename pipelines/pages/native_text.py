@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pydantic import Field
 
 from actors.contract import Settings
+from pipelines.pages.notes import PageNote
 
 
 class NativeText(Settings):
@@ -24,10 +25,21 @@ class NativeText(Settings):
         0.8,
         ge=0,
         le=1,
-        description="lowest share of the ink inside the text boxes; ruled lines do not count",
+        description="lowest share of the text-like ink inside the text boxes; photos, drawings, "
+        "plots and rules do not count",
+    )
+    max_unread_lines: int = Field(
+        0,
+        ge=0,
+        description="most lines of letter shapes outside of the layer's text, such as white text "
+        "on a dark picture; a sign or a logo of one or two words is no line",
     )
     max_garbled: float = Field(
         0.05, ge=0, le=1, description="highest share of meaningless characters"
+    )
+    check_fonts: bool = Field(
+        True,
+        description="refuse a layer if the shapes that a font draws are other letters than it says",
     )
     trust_hidden: bool = Field(
         False, description="accept invisible text, which is the result of an earlier OCR"
@@ -45,8 +57,10 @@ class TextLayer:
     chars: int  #: without white space
     hidden: float  #: characters that are not seen / characters of the page
     garbled: float  #: see `garbled_share`
-    coverage: float  #: ink inside the text boxes / ink on the page
+    coverage: float  #: its characters / these and the letter shapes outside of them
     annotated: float  #: ink drawn by annotations and form fields, which hold no layer text
+    unread_lines: int = 0  #: lines of letter shapes outside of its text
+    wrong_fonts: tuple[str, ...] = ()  #: fonts that draw other letters than the layer says
     concealed: int = 0  #: letters and digits that are not seen, also those outside of the page
 
 
@@ -77,12 +91,17 @@ def _judged(layer: TextLayer, settings: NativeText) -> tuple[bool, str]:
         return False, "no text layer"
     if layer.chars < settings.min_chars:
         return False, f"only {layer.chars} characters"
+    if layer.wrong_fonts:
+        return False, f"{PageNote.TEXT_LAYER_DISAGREES}: {'; '.join(layer.wrong_fonts)}"
     if layer.garbled > settings.max_garbled:
         return False, f"garbled {_percent(layer.garbled)}"
     if layer.annotated > _MAX_ANNOTATED:
         return False, f"annotations or form fields draw {_percent(layer.annotated)} of the ink"
     if layer.coverage < settings.min_coverage:
         return False, f"covers {_percent(layer.coverage)} of the ink"
+    # The boxes of an earlier OCR that is trusted may be off by a line.
+    if layer.unread_lines > settings.max_unread_lines and layer.hidden <= _MOSTLY:
+        return False, f"lacks {layer.unread_lines} line{'s'[: layer.unread_lines - 1]} of text"
     return True, "accepted"
 
 

@@ -11,13 +11,21 @@ from cv2.typing import MatLike
 #: high. Working on the detector's input costs 5 ms per page for scans of 35 megapixels, instead of
 #: 31 ms at full size, and gives all pages the same scale.
 _CELL = 8
-#: Threshold of the mean local contrast of a cell: gray levels between the darkest and the lightest
-#: of 3 x 3 pixels at half size. Scan noise reaches 10, shading 0; faded letters have 20 and more.
-_CONTRAST = 16
+#: Local contrast (`local_contrast`) from which a place has ink; for a cell, the mean of its pixels.
+#: Scan noise reaches 10, shading 0; faded letters have 20 and more.
+CONTRAST = 16
 #: An outline fills less than this share of its box. Connected text fills 0.3 and more.
 _OUTLINE_FILL = 0.12
 #: Maximum thickness of a rule, in cells.
 _RULE_CELLS = 1
+
+
+def local_contrast(gray: MatLike) -> MatLike:
+    """Gray levels between the darkest and the lightest of 3 x 3 pixels, uint8 (H, W).
+
+    It sees dark ink on light paper and light ink on dark paper alike.
+    """
+    return cv2.morphologyEx(gray, cv2.MORPH_GRADIENT, np.ones((3, 3), np.uint8))
 
 
 def ink_cells(page: MatLike) -> npt.NDArray[np.bool_]:
@@ -25,9 +33,9 @@ def ink_cells(page: MatLike) -> npt.NDArray[np.bool_]:
     height, width = page.shape[:2]
     half = (max(1, width // 2), max(1, height // 2))
     gray = cv2.cvtColor(cv2.resize(page, half, interpolation=cv2.INTER_AREA), cv2.COLOR_BGR2GRAY)
-    contrast = cv2.morphologyEx(gray, cv2.MORPH_GRADIENT, np.ones((3, 3), np.uint8))
+    contrast = local_contrast(gray)
     size = (max(1, round(width / _CELL)), max(1, round(height / _CELL)))
-    return _without_outlines(cv2.resize(contrast, size, interpolation=cv2.INTER_AREA) > _CONTRAST)
+    return _without_outlines(cv2.resize(contrast, size, interpolation=cv2.INTER_AREA) > CONTRAST)
 
 
 def _without_outlines(ink: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:

@@ -132,12 +132,12 @@ class _Pictures:
 
     def ink(self, others: list[int]) -> MatLike:
         """Gray levels of the text alone, on white paper, uint8 (H, W)."""
-        with _without(others):
+        with without(others):
             return _gray(cv2.bitwise_not(self._drawn(annotations=False)))
 
     def change(self, objects: list[int]) -> MatLike:
         """What the page loses without some objects: gray levels, uint8 (H, W)."""
-        with _without(objects):
+        with without(objects):
             return _gray(cv2.absdiff(self.whole, self._drawn(annotations=True)))
 
     def _drawn(self, *, annotations: bool) -> MatLike:
@@ -181,7 +181,7 @@ def _gray(difference: MatLike) -> MatLike:
 
 
 @contextmanager
-def _without(addresses: Iterable[int]) -> Iterator[None]:
+def without(addresses: Iterable[int]) -> Iterator[None]:
     """Leave page objects out of the pictures."""
     items = [ctypes.cast(address, pdfium_c.FPDF_PAGEOBJECT) for address in addresses]
     for item in items:

@@ -8,13 +8,15 @@ import pypdfium2 as pdfium
 
 from pipelines.pages.native_text import NO_TEXT, TextLayer, garbled_share
 from pipelines.pages.page import TextLine
-from pipelines.pages.text_layer import ink
-from pipelines.pages.text_layer.lines import Projection, Run, Sight, is_word, runs_of
+from pipelines.pages.text_layer.fonts.check import wrong_fonts
+from pipelines.pages.text_layer.ink import annotated
+from pipelines.pages.text_layer.lines import Box, Projection, Run, Sight, is_word, runs_of
+from pipelines.pages.text_layer.unread import share_read, unread
 from pipelines.pages.text_layer.visibility import parts_of
 
 
 def read(
-    page: pdfium.PdfPage, scale: float, *, trust_hidden: bool
+    page: pdfium.PdfPage, scale: float, *, trust_hidden: bool, check_fonts: bool = True
 ) -> tuple[list[TextLine], TextLayer]:
     """The lines in the order of the PDF, and the measurements for `native_text.decide`.
 
@@ -23,16 +25,14 @@ def read(
     to_pixels = Projection.of(page, scale)
     with closing(page.get_textpage()) as textpage:
         every = list(parts_of(page, list(runs_of(textpage))))
-    parts = [(sight, run) for sight, run in every if to_pixels.shows(run)]
+        parts = [(sight, run) for sight, run in every if to_pixels.shows(run)]
+        visible = [run for sight, run in parts if sight is Sight.SEEN]
+        wrong = wrong_fonts(textpage, visible) if check_fonts else []
     if not parts:
         return [], NO_TEXT
-    scale_of_sketch = min(ink.SKETCH_SCALE, scale)
-    to_sketch = Projection.of(page, scale_of_sketch)
-    sketch = ink.sketch_of(page, scale_of_sketch, annotations=True)
-    visible = [run for sight, run in parts if sight is Sight.SEEN]
     trusted = (Sight.SEEN, Sight.OCR) if trust_hidden else (Sight.SEEN,)
     used = [run for sight, run in parts if sight in trusted]
-    inked = ink.ink_of(sketch)
+    missed = unread(page, used)
     layer = TextLayer(
         chars=_chars(used),
         hidden=1 - _chars(visible) / _chars([run for _, run in parts]),
@@ -42,8 +42,10 @@ def read(
         garbled=garbled_share(
             "\n".join(run.text for run in used), sum(run.unmapped for run in used)
         ),
-        coverage=ink.coverage(inked, [to_sketch(run.box) for run in used]),
-        annotated=ink.annotated(page, sketch, inked, scale_of_sketch),
+        coverage=share_read(used, missed),
+        unread_lines=missed.lines,
+        wrong_fonts=tuple(map(str, wrong)),
+        annotated=annotated(page),
     )
     return [TextLine(text=run.text, polygon=_polygon(to_pixels(run.box))) for run in used], layer
 
@@ -52,6 +54,6 @@ def _chars(runs: list[Run]) -> int:
     return sum(run.chars for run in runs)
 
 
-def _polygon(box: ink.Box) -> list[float]:
+def _polygon(box: Box) -> list[float]:
     left, top, right, bottom = box
     return [left, top, right, top, right, bottom, left, bottom]
