@@ -21,6 +21,7 @@ from typing import IO, NamedTuple, cast
 
 from actors.failures import FailureKind, ItemFailure
 from pipelines.storage.local import no_answer
+from pipelines.storage.names.members import old_tar_name, tar_names, zip_names
 from pipelines.storage.objects import check_size
 from pipelines.storage.zip_directory import ZipFileOf, check_apart
 
@@ -82,7 +83,14 @@ class Archive(ABC):
 class ZipArchive(Archive):
     """A zip, read through its central directory without a copy. `file` must be seekable."""
 
-    def __init__(self, uri: str, file: IO[bytes], files: ExitStack, most_members: int) -> None:
+    def __init__(
+        self,
+        uri: str,
+        file: IO[bytes],
+        files: ExitStack,
+        most_members: int,
+        encoding: str = "auto",
+    ) -> None:
         super().__init__(uri, files)
         guarded = ZipFileOf(uri, file, most_members)
         try:
@@ -95,12 +103,14 @@ class ZipArchive(Archive):
             if no_answer(error):
                 raise
             raise _corrupt(uri, error) from error
-        self.superseded = len(self._zip.infolist()) - len(self._zip.NameToInfo)
+        every = self._zip.infolist()
+        self._members = dict(zip(zip_names(every, encoding), every, strict=True))
+        self.superseded = len(every) - len(self._members)
 
     def members(self) -> Iterator[Member]:
-        for info in self._zip.NameToInfo.values():
+        for name, info in self._members.items():
             if not info.is_dir():
-                yield Member(info.filename, info.file_size)
+                yield Member(name, info.file_size)
 
     def size(self, name: str) -> int:
         return self._info(name).file_size
@@ -121,7 +131,8 @@ class ZipArchive(Archive):
         return self._unpacked(info, size)
 
     def _info(self, name: str) -> zipfile.ZipInfo:
-        info = self._zip.NameToInfo.get(name)
+        # Manifests of before 2026-12 have names as zipfile decodes them.
+        info = self._members.get(name) or self._zip.NameToInfo.get(name)
         if info is None:
             raise self._missing(name)
         return info
@@ -158,18 +169,25 @@ class TarArchive(Archive):
         files: ExitStack,
         most_members: int,
         damage: str | None = None,
+        encoding: str = "auto",
     ) -> None:
         super().__init__(uri, files)
         self._file, self._most = file, most_members
         self._spans: dict[str, tuple[int, int]] = {}  # name -> offset, size
         self.damage = self._index() or damage
+        names = tar_names(list(self._spans), encoding)
+        #: Names of manifests of before 2026-12 -> names.
+        self._older = {old_tar_name(raw): name for raw, name in names.items()}
+        spans = {names.get(name, name): span for name, span in self._spans.items()}
+        self.superseded += len(self._spans) - len(spans)
+        self._spans = spans
 
     def _index(self) -> str | None:
         """Fill `_spans`. Returns a description of the damage, or None."""
         self._file.seek(0)
         try:
             with tarfile.open(
-                fileobj=_Headers(self._file), mode="r:", encoding="utf-8", errors="backslashreplace"
+                fileobj=_Headers(self._file), mode="r:", encoding="utf-8", errors="surrogateescape"
             ) as tar:
                 return self._indexed(tar)
         except (tarfile.TarError, OSError, ValueError, OverflowError, RecursionError) as error:
@@ -232,9 +250,10 @@ class TarArchive(Archive):
         return os.pread(self._file.fileno(), min(size, whole), offset)
 
     def _span(self, name: str) -> tuple[int, int]:
-        if name not in self._spans:
+        span = self._spans.get(name) or self._spans.get(self._older.get(name, ""))
+        if span is None:
             raise self._missing(name)
-        return self._spans[name]
+        return span
 
 
 class _Headers(io.RawIOBase):
@@ -276,21 +295,27 @@ def _is_tar(head: bytes) -> bool:
 
 
 def open_tar(
-    uri: str, file: IO[bytes], files: ExitStack, max_bytes: int, most_members: int
+    uri: str,
+    file: IO[bytes],
+    files: ExitStack,
+    max_bytes: int,
+    most_members: int,
+    encoding: str = "auto",
 ) -> Archive:
     """A tar or tar.gz. A tar.gz is unpacked to an anonymous temporary file.
 
-    `files` closes `file`; the archive takes ownership of both. Raises ItemFailure.
+    `files` closes `file`; the archive takes ownership of both. `encoding`: see
+    `StorageSettings.member_names`. Raises ItemFailure.
     """
     file.seek(0)
     packed = file.read(2) == b"\x1f\x8b"
     file.seek(0)
     if not packed:
-        return TarArchive(uri, file, files.pop_all(), most_members)
+        return TarArchive(uri, file, files.pop_all(), most_members, encoding=encoding)
     with ExitStack() as own:
         plain = own.enter_context(tempfile.TemporaryFile())
         damage = _gunzip(uri, file, plain, max_bytes)
-        return TarArchive(uri, plain, own.pop_all(), most_members, damage)
+        return TarArchive(uri, plain, own.pop_all(), most_members, damage, encoding)
 
 
 def _gunzip(uri: str, file: IO[bytes], plain: IO[bytes], max_bytes: int) -> str | None:

@@ -149,10 +149,10 @@ class Storage:
                 file = files.enter_context(self.local.open(uri, etag))
                 head = file.read(4)
                 check_size(uri, len(head), len(head))
-                most = self.settings.max_archive_members
+                most, encoding = self.settings.max_archive_members, self.settings.member_names
                 if is_zip(head):
-                    return ZipArchive(uri, file, files.pop_all(), most)
-                return open_tar(uri, file, files, self.settings.max_archive_bytes, most)
+                    return ZipArchive(uri, file, files.pop_all(), most, encoding)
+                return open_tar(uri, file, files, self.settings.max_archive_bytes, most, encoding)
         except OSError as error:
             if no_answer(error):
                 raise TransientFailure(f"{uri}: {error.strerror}") from error
@@ -162,16 +162,18 @@ class Storage:
 
     def _open_archive_of_bucket(self, uri: str, etag: str | None) -> Archive:
         bucket, most = self.bucket(uri), self.settings.max_archive_members
+        encoding = self.settings.member_names
         entry = bucket.stat(uri)
         check_etag(uri, entry.etag, etag)
         if is_zip(bucket.get(uri, max_bytes=4, span=(0, 4))):
             raw = RemoteFile(bucket, entry)
-            return ZipArchive(uri, io.BufferedReader(raw, _ZIP_READ_AHEAD), ExitStack(), most)
+            buffered = io.BufferedReader(raw, _ZIP_READ_AHEAD)
+            return ZipArchive(uri, buffered, ExitStack(), most, encoding)
         limit = self.settings.max_archive_bytes
         with ExitStack() as files:
             file = files.enter_context(tempfile.TemporaryFile())
             bucket.download(uri, file, max_bytes=limit, etag=entry.etag)
-            return open_tar(uri, file, files, limit, most)
+            return open_tar(uri, file, files, limit, most, encoding)
 
     @contextmanager
     def _reading(self, archive: Archive) -> Iterator[None]:

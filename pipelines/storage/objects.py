@@ -13,10 +13,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from typing import Any, ClassVar, Literal, NamedTuple, Self, TypeVar
+from typing import Annotated, Any, ClassVar, Literal, NamedTuple, Self, TypeVar
 from urllib.parse import quote_from_bytes, unquote_to_bytes, urlsplit
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 from tenacity import (
     Retrying,
     retry_if_exception_type,
@@ -52,10 +52,26 @@ _MEMBER = re.compile(r"(.+?\.(?:zip|tar|tar\.gz|tgz|pdf))!/(.*)", re.DOTALL | re
 _ATTACHMENT = re.compile(r"(.+?\.pdf)!/(.*)", re.DOTALL | re.IGNORECASE)
 
 
+def _codec(name: str) -> str:
+    """Refuse what Python has no text codec for."""
+    if name != "auto":
+        try:
+            "a".encode(name)
+        except (LookupError, UnicodeError) as error:
+            raise ValueError("no encoding that Python knows; for example cp932") from error
+    return name
+
+
 class StorageSettings(Settings):
     """Access to objects. Credentials come from the cloud's default chain, never from a config."""
 
-    affects_results: ClassVar[bool] = False
+    operational: ClassVar[frozenset[str]] = frozenset(
+        {
+            *("endpoint_url", "region", "anonymous", "addressing", "max_attempts"),
+            *("connect_timeout_s", "read_timeout_s", "follow_links"),
+            *("max_archive_bytes", "max_archive_members"),
+        }
+    )
 
     endpoint_url: str | None = Field(
         None,
@@ -93,6 +109,13 @@ class StorageSettings(Settings):
         ge=1,
         description="most members of one archive; each takes about 700 bytes of memory while the "
         "archive is open, and each worker may hold two",
+    )
+
+    member_names: Annotated[str, AfterValidator(_codec)] = Field(
+        "auto",
+        description="encoding of names in zips and tars that do not state one, such as cp932 "
+        "(Japanese), gb18030, big5, cp949, cp866, cp1252; auto: UTF-8 where they are UTF-8, else "
+        "a guess from all names of the archive",
     )
 
     @model_validator(mode="after")

@@ -158,8 +158,9 @@ def test_names_of_a_tar_that_are_not_utf8(tmp_path: Path) -> None:
         archive.addfile(info, io.BytesIO(PAGE))
     archive_ = opened(path)
     (member,) = archive_.members()
-    assert member.name == r"M\xfcller.pdf"
+    assert member.name == "Müller.pdf"
     assert archive_.read(member.name, MB) == PAGE
+    assert archive_.read(r"M\xfcller.pdf", MB) == PAGE  # in manifests of before 2026-12
 
 
 def test_a_cut_tar_gz_gives_what_is_whole(tmp_path: Path) -> None:
