@@ -66,9 +66,13 @@ def _rendered(document: pdfium.PdfDocument, page: pdfium.PdfPage, options: Rende
     lines: list[TextLine] = []
     layer = NO_TEXT
     if wanted.enabled:
-        lines, layer = read_layer(page, scale, trust_hidden=wanted.trust_hidden)
+        lines, layer = read_layer(
+            page, scale, trust_hidden=wanted.trust_hidden, check_fonts=wanted.check_fonts
+        )
     accepted, reason = decide(layer, wanted)
     notes = (PageNote.HIDDEN_TEXT,) if layer.concealed and reason != EARLIER_OCR else ()
+    if layer.wrong_fonts:
+        notes = (PageNote.TEXT_LAYER_DISAGREES, *notes)
     if is_placeholder(document, page, "\n".join(line.text for line in lines)):
         accepted, reason, notes = False, PLACEHOLDER, (PageNote.DYNAMIC_FORM,)
     image = None

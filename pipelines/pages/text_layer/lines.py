@@ -33,12 +33,14 @@ class Glyph(NamedTuple):
 
     `box`: None for white space and for what pdfium adds, such as blanks between columns. `owner`:
     address of its text object. `unmapped`: the font names no character, and pdfium guesses one.
+    `place`: its index in pdfium's text page.
     """
 
     code: int
     box: Box | None = None
     owner: int = 0
     unmapped: bool = False
+    place: int = -1
 
 
 @dataclass
@@ -153,6 +155,7 @@ def runs_of(textpage: pdfium.PdfTextPage) -> Iterator[Run]:
             textpage.get_charbox(index),
             address_of(pdfium_c.FPDFText_GetTextObject(textpage, index)),
             pdfium_c.FPDFText_HasUnicodeMapError(textpage, index) == 1,
+            index,
         )
         run.glyphs.append(glyph)
     yield run
