@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import io
-import os
-import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from tempfile import TemporaryFile
 
 import cv2
 import numpy as np
@@ -18,6 +15,7 @@ from actors.failures import FailureKind, ItemFailure, said
 from pipelines.pages.notes import PageNote
 from pipelines.pages.page import Kind, Page, RenderOptions, page_missing, too_many_pixels
 from pipelines.pages.pictures import colours, jpeg2000
+from pipelines.pages.pictures.checks import check_jpeg, check_png, refuse_rare_jpeg
 from pipelines.pages.pictures.heic import learn_heic
 from pipelines.pages.pictures.levels import LEAST_LEVELS, levels
 from pipelines.pages.pictures.picture import Picture
@@ -59,10 +57,10 @@ def render_image(data: bytes, kind: Kind, page: int, options: RenderOptions) -> 
         image = opened(data, kind)
         _check_size(*image.size, kind, options)
         if kind == "jpeg":
-            _check_jpeg(data)
+            check_jpeg(data)
         if _is_plain(image, data):
             if kind == "png":
-                _check_png(data)
+                check_png(data)
             return Page(image=data, width=image.width, height=image.height)
         return _as_page(_picture(image, data, kind, options))
 
@@ -74,6 +72,10 @@ def opened(data: bytes, kind: Kind) -> Image.Image:
     """
     if kind == "heic":
         learn_heic()
+    if kind == "jpeg":
+        refuse_rare_jpeg(data)
+    if kind == "jp2":
+        jpeg2000.refuse_many_channels(jpeg2000.header(data))
     try:
         return Image.open(io.BytesIO(data), formats=[_FORMATS.get(kind, kind.upper())])
     except UnidentifiedImageError as error:
@@ -95,7 +97,7 @@ def _picture(image: Image.Image, data: bytes, kind: Kind, options: RenderOptions
         if not isinstance(transparent, tuple):  # a transparent colour: Pillow finds it
             from pipelines.pages.pictures import samples
 
-            _check_png(data)
+            check_png(data)
             turn = image.getexif().get(_ORIENTATION, 1)
             return samples.deep_png(data, turn, transparent)
     return Picture(_upright_pixels(image))
@@ -171,43 +173,6 @@ def _is_turned(image: Image.Image, data: bytes) -> bool:
     if image.format == "PNG" and not any(mark in data for mark in _PNG_EXIF):
         return False  # getexif would decode the whole image: 50 ms for A4 at 300 dpi
     return image.getexif().get(_ORIENTATION, 1) != 1
-
-
-def _check_jpeg(data: bytes) -> None:
-    """Raise CORRUPT_IMAGE unless every scan of the JPEG is complete.
-
-    Pillow and OpenCV report a JPEG that ends early. A truncated JPEG with an end marker only causes
-    a warning, and its lower part is grey. Pillow drops the warning; OpenCV's libjpeg writes it to
-    stderr.
-    """
-    decoded, said = _with_stderr(data, cv2.IMREAD_REDUCED_GRAYSCALE_8)
-    if decoded is None:
-        raise ItemFailure(FailureKind.CORRUPT_IMAGE, f"truncated or damaged JPEG {said}".strip())
-    # Extra bytes before a marker are harmless padding.
-    warnings = re.findall(r"Corrupt JPEG data: (?!\d+ extraneous).*", said)
-    if warnings:
-        raise ItemFailure(FailureKind.CORRUPT_IMAGE, warnings[0])
-
-
-def _check_png(data: bytes) -> None:
-    """Raise CORRUPT_IMAGE unless OpenCV, which is stricter than Pillow, decodes the PNG."""
-    decoded, said = _with_stderr(data, cv2.IMREAD_UNCHANGED)
-    if decoded is None:
-        raise ItemFailure(FailureKind.CORRUPT_IMAGE, f"truncated or damaged PNG {said}".strip())
-
-
-def _with_stderr(data: bytes, flags: int) -> tuple[MatLike | None, str]:
-    """The decoded image (None on failure), and what the decoder wrote to stderr."""
-    with TemporaryFile() as sink:
-        kept = os.dup(2)
-        os.dup2(sink.fileno(), 2)
-        try:
-            decoded = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
-        finally:
-            os.dup2(kept, 2)
-            os.close(kept)
-        sink.seek(0)
-        return decoded, sink.read(2000).decode(errors="replace").strip()
 
 
 def _upright_pixels(image: Image.Image) -> MatLike:

@@ -13,6 +13,7 @@ _CODESTREAM = b"\xff\x4f\xff\x51"
 #: After the marker: length, capabilities, x1, y1, x0, y0, four numbers on tiles, channels, and the
 #: depth of the first channel.
 _SIZE = struct.Struct(">HH8LHB")
+_MOST_CHANNELS = 4  # RGB and alpha, or CMYK
 
 
 class Header(NamedTuple):
@@ -37,6 +38,15 @@ def header(data: bytes) -> Header:
     if right <= left or bottom <= top:
         raise ItemFailure(FailureKind.CORRUPT_IMAGE, "the JPEG 2000 codestream has no size")
     return Header(right - left, bottom - top, channels, (depth & 0x7F) + 1, bool(depth & 0x80))
+
+
+def refuse_many_channels(found: Header) -> None:
+    """Raise UNSUPPORTED_KIND for more channels than colours and alpha."""
+    if not 1 <= found.channels <= _MOST_CHANNELS:
+        raise ItemFailure(
+            FailureKind.UNSUPPORTED_KIND,
+            f"JPEG 2000 with {found.channels} channels is not supported",
+        )
 
 
 def samples(data: bytes) -> Samples:

@@ -1,18 +1,20 @@
 """The one rule that maps samples of more than 8 bits to 8 bits, for documents and labels.
 
 1. No-data is left out: NaN, infinity, numbers from 1e20 on, the declared value (GDAL_NODATA, the
-   transparent gray of a PNG), a negative number far below all others, and transparent pixels.
+   transparent gray of a PNG), transparent pixels, and a lowest or highest number that is usual for
+   no-data and far from all others.
 2. The range is from the 0.05th to the 99.95th percentile of the rest: a few hot pixels do not
    darken a picture, and a line of text (0.1 % of a page) still counts.
 3. Unsigned samples that use their whole scale keep their tone: the range is 0 to the largest
    number. They do if they reach its upper half and spread over an eighth of it, or if they reach
    its top sixteenth (a blank sheet must not become a picture of its noise).
-4. The range becomes 0 to 255, for all colours alike. What was left out becomes 0, if it is not
-   transparent.
+4. The range becomes 0 to 255, for all colours alike. Lower and higher numbers become 0 and 255, the
+   rest of what was left out 0.
 """
 
 from __future__ import annotations
 
+import math
 from typing import Any, NamedTuple
 
 import cv2
@@ -28,9 +30,13 @@ LEAST_LEVELS = 32
 
 _TAIL_PERCENT = 0.05
 _NO_NUMBER = 1e20  # CMIP writes 1e20, NetCDF 9.97e36, GDAL -3.4e38 and -1.8e308
-#: Numbers that usually mean no-data; others must lie further away to be taken for it.
-_USUAL_NO_DATA = frozenset({-999.0, -9999.0, -99999.0, -32767.0, -32768.0})
-_FAR = 10  # times the spread of all other samples
+#: How far the lowest or highest number must be from the next one, in spreads of all others, to mean
+#: no-data. Zero does so only where it fills a fifth of the picture: less may be ink.
+_FAR_IF_USUAL, _FAR_IF_ZERO, _FAR_IF_NEGATIVE = 1.0, 4.0, 10.0
+_SHARE_OF_ZERO = 0.2
+_USUAL = frozenset(
+    {-999.0, -9999.0, -99999.0, -32767.0, -32768.0, 9999.0, 99999.0, 32767.0, 65535.0}
+)
 _ENOUGH = 2_000_000  # samples for the percentiles: 20 ms
 _AT_ONCE = 1 << 20  # samples in float64 at a time: 8 MiB
 
@@ -61,9 +67,7 @@ def stretched(
     known = _known(samples, no_data, seen)
     if not known.size:
         return Stretched(np.zeros(samples.shape, np.uint8), 0.0, 0.0)
-    below = _outlying(known, samples.dtype)
-    if below is not None:
-        known = known[known > below]
+    known = _without_outliers(known)
     low = float(np.percentile(known, _TAIL_PERCENT, method="lower"))
     high = float(np.percentile(known, 100 - _TAIL_PERCENT, method="higher"))
     if low == high:  # all but a few samples are equal: the few are the picture
@@ -104,17 +108,26 @@ def _is_data(
     return there if no_data is None else there & (values != no_data)
 
 
-def _outlying(known: npt.NDArray[np.float64], dtype: np.dtype[np.generic]) -> float | None:
-    """The lowest value, if it is negative and so far from the others that it means no-data."""
-    lowest = float(known.min())
-    if dtype.kind == "u" or lowest >= 0:
-        return None
-    rest = known[known > lowest]
-    if not rest.size:
-        return None
-    nearest, spread = float(rest.min()), float(rest.max() - rest.min())
-    far = 1 if lowest in _USUAL_NO_DATA else _FAR
-    return lowest if spread > 0 and nearest - lowest > far * spread else None
+def _without_outliers(known: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """`known` without a lowest and a highest number that mean no-data."""
+    for extreme in (np.min, np.max):
+        value = float(extreme(known))
+        rest = known[known != value]
+        if not rest.size:
+            break
+        gap, spread = abs(float(extreme(rest)) - value), float(np.ptp(rest))
+        far = _far(value, 1 - rest.size / known.size)
+        if spread > 0 and gap > far * spread:  # two values alone are a drawing
+            known = rest
+    return known
+
+
+def _far(value: float, share: float) -> float:
+    if value in _USUAL:
+        return _FAR_IF_USUAL
+    if value == 0:
+        return _FAR_IF_ZERO if share >= _SHARE_OF_ZERO else math.inf
+    return _FAR_IF_NEGATIVE if value < 0 else math.inf
 
 
 def _uses(low: float, high: float, scale: int) -> bool:

@@ -31,11 +31,6 @@ def deep_png(data: bytes, orientation: int, no_data: float | None) -> Picture:
 
 def deep_jpeg2000(data: bytes, header: jpeg2000.Header) -> Picture:
     """A JPEG 2000 of more than 8 bits, or with a sign: gray or RGB, with alpha or without."""
-    if header.channels not in (1, 2, 3, 4):
-        raise ItemFailure(
-            FailureKind.UNSUPPORTED_KIND,
-            f"JPEG 2000 with {header.channels} channels is not supported",
-        )
     samples, alpha = jpeg2000.samples(data), None
     if samples.ndim == 3:
         if samples.shape[2] in (2, 4):

@@ -92,6 +92,7 @@ def test_the_values_that_are_there_become_black_to_white(
         (-32768.0, None),
         (-FLOAT_MAX, None),
         (FLOAT_MAX, "3.4028234663852886e+38"),
+        (9999.0, "9999"),
         (-1e6, None),
         (1e20, None),
         (7.0, "7"),
@@ -107,6 +108,38 @@ def test_no_data_is_left_out(no_data: float, declared: str | None, scale: float)
     page, gray = rendered(tiff(samples, extratags=tags))
     check_scene(gray, hole)
     assert page.pixel_range == pytest.approx((0.05 * scale, 0.95 * scale), abs=0.01 * scale)
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "fill", "dtype"),
+    [
+        (0, 4095, 65535, np.uint16),
+        (7000, 12_000, 0, np.uint16),  # Landsat: 0 outside of the scene
+        (31_744, 35_840, 0, np.uint16),
+        (0, 9000, 32767, np.int16),
+        (-1024, 3000, -32768, np.int16),
+        (0.0, 1.0, 9999.0, np.float32),
+    ],
+)
+def test_padding_of_a_third_does_not_eat_the_range(
+    low: float, high: float, fill: float, dtype: type
+) -> None:
+    samples = (low + (high - low) * scene()).astype(dtype)
+    seen = samples[:140].copy()
+    samples[140:] = fill
+    page, gray = rendered(tiff(samples))
+    assert page.pixel_range is not None
+    assert levels(gray[:140]) > 50
+    assert set(np.unique(gray[140:])) == {255 if fill > high else 0}
+    if fill or low > 20_000:  # Landsat's 0 is too near to be left out; the grays suffice
+        assert page.pixel_range == pytest.approx((seen.min(), seen.max()), rel=0.02, abs=0.02)
+
+
+def test_a_drawing_of_two_or_three_grays_keeps_all_of_them() -> None:
+    for grays in ((0, 65535), (0, 500), (0, 500, 1000), (0, 60_000, 65_535)):
+        samples = np.repeat(np.asarray(grays, np.uint16), 40)[None].repeat(50, 0)
+        _, gray = rendered(png(samples))
+        assert levels(gray) == len(grays)
 
 
 @pytest.mark.parametrize("share", [0.001, 0.9])

@@ -7,9 +7,10 @@ import sys
 from pathlib import Path
 
 import cv2
+import imagecodecs
 import numpy as np
 import pytest
-from picture_formats import FORMATS, drawing, many, saved, tiff
+from picture_formats import FORMATS, drawing, many, saved, tiff, words
 from PIL import Image
 
 from actors.failures import FailureKind, ItemFailure, failure
@@ -108,6 +109,23 @@ def test_camera_raw_in_tiff_is_called_so() -> None:
         fault = failed(data)
         assert fault.kind is FailureKind.UNSUPPORTED_KIND
         assert fault.message.startswith("Camera raw")
+
+
+@pytest.mark.parametrize(
+    ("data", "name"),
+    [
+        (imagecodecs.jpeg8_encode(words() >> 4, bitspersample=12), "JPEG of 12 bits"),
+        (imagecodecs.jpeg8_encode(drawing(), lossless=True), "Lossless JPEG"),
+        (imagecodecs.jpegls_encode(drawing()), "JPEG-LS"),
+        (imagecodecs.jpegxl_encode(drawing()), "JPEG XL"),
+        (imagecodecs.jpeg2k_encode(np.zeros((9, 9, 5), np.uint8)), "JPEG 2000 with 5 channels"),
+    ],
+    ids=["12 bits", "lossless", "ls", "xl", "channels"],
+)
+def test_rare_forms_are_called_by_their_names(data: bytes, name: str) -> None:
+    fault = failed(data)
+    assert fault.kind is FailureKind.UNSUPPORTED_KIND
+    assert fault.message == f"{name} is not supported" or fault.message.startswith(name)
 
 
 def test_heic_without_the_extra_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
