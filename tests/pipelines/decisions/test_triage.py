@@ -85,6 +85,15 @@ def judged(row: dict[str, Any], **rules: Any) -> dict[str, Any]:
     return triage_image(row, Triage(rules=TriageConfig(**rules), ontology=ONTOLOGY))
 
 
+@pytest.mark.parametrize("boxes", [[], [box()]])
+def test_a_picture_without_contrast_is_reviewed_and_never_empty(boxes: list[Any]) -> None:
+    row = image(boxes, [mask()] * len(boxes), notes=["low_contrast"])
+    found = judged(row)
+    assert (found["outcome"], found["reasons"]) == ("review", ["low_contrast"])
+    assert judged(row, low_contrast=False)["outcome"] == ("accepted" if boxes else "empty")
+    assert judged(image(notes=["attachments"]))["outcome"] == "empty"
+
+
 def test_image_that_nothing_speaks_against_is_accepted() -> None:
     found = judged(image([box()], [mask()]))
     assert (found["outcome"], found["reasons"]) == ("accepted", [])
