@@ -17,6 +17,8 @@ import pypdfium2.raw as pdfium_c
 from pipelines.pages.text_layer.drawn import Texts, unseen
 from pipelines.pages.text_layer.lines import Box, Run, Sight, address_of, runs_of
 
+Matrix = tuple[float, float, float, float, float, float]  #: a, b, c, d, e, f of PDF
+
 _INVISIBLE = (pdfium_c.FPDF_TEXTRENDERMODE_INVISIBLE, pdfium_c.FPDF_TEXTRENDERMODE_CLIP)
 _CELLS = 512  # grid cells per side of the page, to find text beneath images
 _MAX_NESTING = 8  # form objects within form objects
@@ -72,9 +74,10 @@ class _Objects:
         self._box = np.full((_CELLS, _CELLS), -1, np.int32)
         self._count = 0
         for index in range(pdfium_c.FPDFPage_CountObjects(page)):
-            self._add(pdfium_c.FPDFPage_GetObject(page, index), depth=0)
+            self._add(pdfium_c.FPDFPage_GetObject(page, index), ())
 
-    def _add(self, item: Any, depth: int) -> None:
+    def _add(self, item: Any, within: tuple[Matrix, ...]) -> None:
+        """`within`: matrices of the form objects around `item`, the innermost first."""
         self._count += 1
         kind = pdfium_c.FPDFPageObj_GetType(item)
         if kind == pdfium_c.FPDF_PAGEOBJ_TEXT:
@@ -82,17 +85,19 @@ class _Objects:
             if _is_invisible(item):
                 self._invisible.add(address_of(item))
         elif kind == pdfium_c.FPDF_PAGEOBJ_FORM:
-            for index in range(pdfium_c.FPDFFormObj_CountObjects(item) * (depth < _MAX_NESTING)):
-                self._add(pdfium_c.FPDFFormObj_GetObject(item, index), depth + 1)
+            if len(within) < _MAX_NESTING:
+                around = (_matrix(item), *within)
+                for index in range(pdfium_c.FPDFFormObj_CountObjects(item)):
+                    self._add(pdfium_c.FPDFFormObj_GetObject(item, index), around)
         else:
             self._others.append(address_of(item))
-            if depth == 0 and kind == pdfium_c.FPDF_PAGEOBJ_IMAGE:
-                self._paint(self._image, item)
-            elif depth == 0 and kind == pdfium_c.FPDF_PAGEOBJ_PATH and _is_filled_box(item):
-                self._paint(self._box, item)
+            if kind == pdfium_c.FPDF_PAGEOBJ_IMAGE:
+                self._paint(self._image, _bounds(item, within))
+            elif kind == pdfium_c.FPDF_PAGEOBJ_PATH and _is_filled_box(item):
+                self._paint(self._box, _bounds(item, within))
 
-    def _paint(self, grid: npt.NDArray[np.int32], item: Any) -> None:
-        left, bottom, right, top = _bounds(item)
+    def _paint(self, grid: npt.NDArray[np.int32], bounds: Box) -> None:
+        left, bottom, right, top = bounds
         (x0, y0), (x1, y1) = self._cell(left, bottom), self._cell(right, top)
         grid[y0:y1, x0:x1] = self._count
 
@@ -157,7 +162,18 @@ def _is_filled_box(item: Any) -> bool:
     return len(points) == 4 and len(columns) == len(rows) == 2
 
 
-def _bounds(item: Any) -> Box:
+def _matrix(form: Any) -> Matrix:
+    matrix = pdfium_c.FS_MATRIX()
+    pdfium_c.FPDFPageObj_GetMatrix(form, matrix)
+    return matrix.a, matrix.b, matrix.c, matrix.d, matrix.e, matrix.f
+
+
+def _bounds(item: Any, within: tuple[Matrix, ...]) -> Box:
+    """In points of the page."""
     left, bottom, right, top = (ctypes.c_float() for _ in range(4))
     pdfium_c.FPDFPageObj_GetBounds(item, left, bottom, right, top)
-    return left.value, bottom.value, right.value, top.value
+    corners = [(x.value, y.value) for x in (left, right) for y in (bottom, top)]
+    for a, b, c, d, e, f in within:
+        corners = [(a * x + c * y + e, b * x + d * y + f) for x, y in corners]
+    columns, rows = zip(*corners, strict=True)
+    return min(columns), min(rows), max(columns), max(rows)

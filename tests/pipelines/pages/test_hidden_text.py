@@ -119,18 +119,46 @@ def picture(gray: np.ndarray, mask: str = "") -> bytes:
         f"q 0 0 50 50 re W n {WORDS} Q",  # clipped away
         f"BT /F1 0.6 Tf 72 500 Td ({SECRET}) Tj ET",
         f"BT /F1 12 Tf 0.01 0 0 0.01 72 500 Tm ({SECRET}) Tj ET",
+        f"BT /F1 12 Tf 72 500 Td 900 Ts ({SECRET}) Tj ET",  # lifted off the page
+        f"q /Masked gs {WORDS} Q",
+        f"q /Thin gs {WORDS} Q",
+        f"{WORDS} BT /F2 20 Tf 72 496 Td (nnnnnnnnnnnnnnnnn) Tj ET",  # square bullets
+        "/Narrow Do",
+        "q 1 0 0 1 0 900 cm /Whole Do Q",
         shown([SECRET], x=700, y=500),
         shown([SECRET], x=72, y=-60),
         shown([SECRET], x=-400, y=500),
     ],
     ids=[
         *("invisible", "white", "nearly white", "black on black", "transparent", "clipped"),
-        *("tiny", "scaled to nothing", "right", "below", "left"),
+        *("tiny", "scaled to nothing", "lifted", "masked", "2 %"),
+        *("squares", "outside of a form", "form outside", "right", "below", "left"),
     ],
 )
 def test_words_without_a_mark(content: str) -> None:
-    resources = "/ExtGState << /Clear << /ca 0 /CA 0 >> >>"
-    check(read(content, resources=resources), hidden=True)
+    form = "/Type /XObject /Subtype /Form /Resources << /Font << /F1 3 0 R >> >>"
+    extra = [
+        stream(WORDS.encode(), f"{form} /BBox [0 0 50 842]"),
+        stream(WORDS.encode(), f"{form} /BBox [0 0 595 842]"),
+        stream(
+            b"0 g 0 0 595 842 re f",
+            f"{form} /BBox [0 0 595 842] /Group << /S /Transparency /CS /DeviceGray >>",
+        ),
+        b"<< /Type /Font /Subtype /Type1 /BaseFont /ZapfDingbats >>",
+    ]
+    resources = (
+        "/ExtGState << /Clear << /ca 0 /CA 0 >> /Thin << /ca 0.02 >>"
+        " /Masked << /SMask << /S /Luminosity /G 102 0 R >> >> >>"
+        " /XObject << /Narrow 100 0 R /Whole 101 0 R >>"
+    )
+    data = written_pdf([PdfPage(shown(LETTER) + content, resources=resources)], extra)
+    data = data.replace(b"/F1 3 0 R >> /Ext", b"/F1 3 0 R /F2 103 0 R >> /Ext")
+    page = render_page(data, 1, RenderOptions(native_text=NativeText(min_coverage=0)))
+    assert page.native_text is not None
+    assert "\n".join(LETTER) in page.native_text
+    assert "witness" not in page.native_text
+    assert "Brandner" not in page.native_text
+    assert page.notes == (PageNote.HIDDEN_TEXT,)
 
 
 @pytest.mark.parametrize(
@@ -288,17 +316,37 @@ def test_an_earlier_ocr_is_refused_without_a_note() -> None:
     assert out.notes == ()
 
 
-def test_redacted_words_are_not_trusted_with_an_earlier_ocr() -> None:
-    """`trust_hidden` takes the invisible layer of a scan, but not the words under a box."""
-    scan = picture(np.full((300, 200), 250, np.uint8))
-    layer = shown([*LETTER, SECRET], mode=3)
-    box = "0 g 60 515 400 16 re f"  # over the last line
-    page = PdfPage(
-        f"q 595 0 0 842 0 0 cm /Im1 Do Q {layer} {box}",
-        resources="/XObject << /Im1 100 0 R >>",
+@pytest.mark.parametrize(
+    "content",
+    [
+        "{scan} {layer} {box}",
+        "{layer} {scan} {box}",
+        "{visible} {scan} {box}",
+        "{visible} q 0.5 0 0 0.5 0 0 cm /Form Do Q {box}",
+        "{layer} {scan} q 2 0 0 2 0 0 cm /Redacted Do Q",
+    ],
+    ids=["above", "below", "under the picture", "picture in a form", "box in a form"],
+)
+def test_redacted_words_are_not_trusted_with_an_earlier_ocr(content: str) -> None:
+    """`trust_hidden` takes the hidden layer of a scan, but not the words under a box."""
+    form = "/Type /XObject /Subtype /Form /BBox [0 0 1190 1684]"
+    extra = [
+        picture(np.full((300, 200), 250, np.uint8)),
+        stream(
+            b"q 1190 0 0 1684 0 0 cm /Im1 Do Q",
+            f"{form} /Resources << /XObject << /Im1 100 0 R >> >>",
+        ),
+        stream(b"0 g 30 257.5 200 8 re f", form),
+    ]
+    drawn = content.format(
+        scan="q 595 0 0 842 0 0 cm /Im1 Do Q",
+        layer=shown([*LETTER, SECRET], mode=3),
+        visible=shown([*LETTER, SECRET]),
+        box="0 g 60 515 400 16 re f",  # over the last line
     )
+    page = PdfPage(drawn, resources="/XObject << /Im1 100 0 R /Form 101 0 R /Redacted 102 0 R >>")
     options = RenderOptions(native_text=NativeText(trust_hidden=True, min_coverage=0))
-    out = render_page(written_pdf([page], [scan]), 1, options)
+    out = render_page(written_pdf([page], extra), 1, options)
     assert out.native_text == "\n".join(LETTER)
     assert out.notes == (PageNote.HIDDEN_TEXT,)
 
