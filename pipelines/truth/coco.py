@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import io
-import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, NotRequired, TypedDict
 
 from pycocotools.coco import COCO
@@ -19,6 +17,8 @@ from actors.phrases import same_words
 from pipelines.decisions.triage import Label, Reason
 from pipelines.errors import ConfigError
 from pipelines.storage.objects import plain_path
+from pipelines.storage.paths import RunPath
+from pipelines.truth.coco_file import KEYS, REMEDY, read_coco_file
 
 #: Least IoU of boxes at which a label finds an object of its class.
 MATCH_IOU = 0.5
@@ -95,24 +95,23 @@ def category_ids(ontology: Ontology) -> dict[str, int]:
     return {name: number for number, name in enumerate(ontology.classes, 1)}
 
 
-def read_coco(path: Path, ontology: Ontology) -> CocoTruth:
+def read_coco(path: RunPath, ontology: Ontology) -> CocoTruth:
     """Read a COCO JSON. Categories are matched by name or prompt; the others are left out.
 
     Raises ConfigError if the file cannot be read or shares no class with the ontology.
     """
+    raw = read_coco_file(path)
+    images, boxes, categories = (raw[key] for key in KEYS)
     try:
-        raw: CocoDataset = json.loads(path.read_text())
-        images, boxes, categories = raw["images"], raw["annotations"], raw["categories"]
         classes = _classes(categories, ontology)
         asked = [box for box in boxes if box["category_id"] in classes]
         annotations = [
             _annotation(box, number, classes[box["category_id"]])
             for number, box in enumerate(asked, 1)
         ]
-    except (OSError, ValueError, LookupError, TypeError) as error:
+    except (ValueError, LookupError, TypeError) as error:
         raise ConfigError(
-            f"truth {path} is not a COCO JSON: {type(error).__name__}: {error}",
-            "give a JSON file with images, annotations and categories",
+            f"the truth {path} is not a COCO JSON: {type(error).__name__}: {error}", REMEDY
         ) from None
     if not classes:
         found = ", ".join(str(one.get("name")) for one in categories[:10])

@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from actors.ontology import Ontology
 from pipelines.decisions.finished import FinishedImage
 from pipelines.decisions.triage import Label
 from pipelines.runs.directory import RunDir
-from pipelines.storage.paths import RunPath
+from pipelines.storage.paths import RunPath, run_path
 from pipelines.truth.coco import (
     CocoAnnotation,
     CocoImage,
@@ -78,7 +77,7 @@ def read_label_truth(run: RunDir, truth: str | RunPath, ontology: Ontology) -> L
     files = reviewed_files(run, truth)
     if files is not None:
         return _of_review(files, ontology)
-    read = read_coco(Path(str(truth)), ontology)
+    read = read_coco(run_path(truth), ontology)
     objects = defaultdict[int, list[CocoAnnotation]](list)
     for one in read.annotations:
         objects[one["image_id"]].append(one)

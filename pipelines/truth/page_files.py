@@ -53,7 +53,10 @@ def read_truth(path: Path) -> list[PageTruth]:
     elif path.is_file():
         pages = list(_trusted(path, path.parent))
     else:
-        raise ConfigError(f"no truth at {path}", f"give a directory or a file of {FORMATS}")
+        raise ConfigError(
+            f"there is no truth at {path}: the file is missing",
+            f"give a directory or a file of {FORMATS}",
+        )
     if not pages:
         raise ConfigError(f"{path} holds no truth", f"put files there: {FORMATS}")
     if not any(page.lines or page.verdict == "reject" for page in pages):

@@ -12,6 +12,7 @@ from pipelines.errors import ConfigError
 from pipelines.review.importing import REVIEWED, ReviewedRow, last_answers
 from pipelines.runs.directory import RunDir
 from pipelines.storage.paths import RunPath, listed, run_path
+from pipelines.truth.coco_file import check_is_there
 
 #: The value of `--truth` for the reviewed rows of the run itself.
 REVIEWED_TRUTH = "reviewed"
@@ -27,11 +28,14 @@ def reviewed_files(run: RunDir, truth: str | RunPath) -> list[RunPath] | None:
     if str(truth) == REVIEWED_TRUTH and not path.exists():
         path = run.path
     if path.suffix.lower() == ".parquet":
+        check_is_there(path)
         return [path]
     if not path.is_dir():
         return None
     folder = RunDir(path).reviewed if (path / "run.json").is_file() else path
     files = listed(folder, "*.parquet")
+    if not files and listed(path, "*.json") and folder == path:
+        check_is_there(path)  # names the COCO JSON in it
     if not files:
         raise ConfigError(
             f"{folder} holds no reviewed rows",

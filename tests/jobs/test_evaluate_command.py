@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import Ended
+from conftest import REPOSITORY, Ended
 from judged_runs import BLUE, STAR, image, label, pages_run, random_world, run_of, truth_of
 from labelled_runs import labelled_run, row_of
 from PIL import Image
@@ -43,6 +43,21 @@ def test_labels_are_evaluated_and_compared(command: Command, tmp_path: Path) -> 
     assert compared.code == 0, compared.err
     assert "0 images differ" in compared.out
     assert (tmp_path / "out" / "diff.jsonl").read_bytes() == b""
+
+
+def test_a_missing_truth_is_called_missing(command: Command, tmp_path: Path) -> None:
+    random_world(tmp_path, 3, 1)
+    for words in (["evaluate", "run"], ["calibrate", "run"], ["diff", "run", "run"]):
+        done = command(*words, "--truth", "nowhere.json")
+        assert done.code == 2, done.err
+        assert "there is no truth at nowhere.json: the file is missing" in done.err
+        assert "What to do" in done.err
+    config = REPOSITORY / "configs/autolabel/quickstart.yaml"
+    (tmp_path / "images").mkdir()
+    keys = [f"source.path={tmp_path / 'images'}", "run_dir=new", "truth=nowhere.json"]
+    done = command("plan", config, *(word for key in keys for word in ("--set", key)))
+    assert done.code == 2, done.err
+    assert "there is no truth at nowhere.json: the file is missing" in done.err
 
 
 def test_a_column_that_is_not_there_is_named_before_anything_is_written(tmp_path: Path) -> None:

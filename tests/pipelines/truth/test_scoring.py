@@ -164,8 +164,17 @@ def test_two_images_of_one_truth_are_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("{", "is not a COCO JSON"),
-        ('{"images": []}', "is not a COCO JSON: KeyError"),
+        ("", "truth.json is empty"),
+        (" \n", "truth.json is empty"),
+        ("{", "is not a COCO JSON: it is not JSON: "),
+        ("5", "is not a COCO JSON: it holds only '5'"),
+        ("[]", "is not a COCO JSON: it is a list, as a file of results is"),
+        ('{"images": []}', "it has no list 'annotations' and no list 'categories'"),
+        ('{"images": [], "annotations": {}, "categories": []}', "it has no list 'annotations'"),
+        (
+            '{"images": [], "annotations": [], "categories": [{"id": 1}]}',
+            "is not a COCO JSON: KeyError: 'name'",
+        ),
         ('{"images": [], "annotations": [], "categories": [{"id": 1, "name": "bus"}]}', "bus"),
     ],
 )
@@ -174,3 +183,29 @@ def test_a_truth_that_says_nothing_is_refused(tmp_path: Path, text: str, message
     path.write_text(text)
     with pytest.raises(ConfigError, match=message):
         scored(run_of(tmp_path, {}), path)
+
+
+def test_a_truth_that_is_not_there_is_called_missing(tmp_path: Path) -> None:
+    run, truth = run_of(tmp_path, {}), truth_of(tmp_path, {"a.jpg": [("dog", LEFT)]})
+    for path, said in (
+        ("nowhere.json", f"the file is missing; {tmp_path} holds {truth.name}"),
+        ("gone/truth.json", "the file is missing"),
+        ("gone.parquet", "the file is missing"),
+        ("", f"the truth {tmp_path} is a folder"),
+    ):
+        with pytest.raises(ConfigError) as caught:
+            scored(run, tmp_path / path)
+        assert said in caught.value.message
+        assert caught.value.exit_code == 2
+        assert caught.value.remedy
+    assert truth.name in caught.value.remedy
+
+
+def test_a_truth_in_another_encoding_is_named(tmp_path: Path) -> None:
+    path = truth_of(tmp_path, {"a.jpg": [("dog", LEFT)]})
+    text = path.read_text()
+    path.write_text(text, encoding="utf-8-sig")
+    assert scored(run_of(tmp_path, {"a.jpg": []}), path).objects == 1
+    path.write_text(text, encoding="utf-16")
+    with pytest.raises(ConfigError, match="it is not UTF-8 text"):
+        scored(run_of(tmp_path / "second", {}), path)
