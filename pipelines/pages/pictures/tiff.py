@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import logging
+import struct
 from collections.abc import Sequence
 from functools import lru_cache
 from typing import NamedTuple
@@ -59,6 +60,7 @@ def pages(data: bytes) -> tuple[TiffPage, ...]:
         raise ItemFailure(FailureKind.CORRUPT_IMAGE, f"damaged TIFF: {error}") from error
     if not frames:
         raise ItemFailure(FailureKind.CORRUPT_IMAGE, "the TIFF has no frames")
+    _check_chain(data, frames)
     _refuse_camera_raw(frames[0])
     real = [frame for frame in frames if not _is_copy(frame)]
     return tuple(_without_levels(real or frames))
@@ -110,6 +112,19 @@ def channels(page: TiffPage) -> Channels:
     if kind == _LAB:
         samples = samples ^ np.asarray([0, 1 << (bits - 1), 1 << (bits - 1)], samples.dtype)
     return Channels(samples, alpha, space, bits, kind == _WHITE_IS_ZERO, _no_data(page))
+
+
+def _check_chain(data: bytes, frames: Sequence[TiffPage]) -> None:
+    """Raise CORRUPT_IMAGE if the last frame points at another one, which tifffile did not find."""
+    last, form = frames[-1], frames[-1].parent.tiff
+    (count,) = struct.unpack_from(form.tagnoformat, data, last.offset)
+    after = last.offset + form.tagnosize + count * form.tagsize
+    pointer = data[after : after + form.offsetsize]
+    # Some writers end the file without the pointer. A loop ends where it began.
+    following = int.from_bytes(pointer, "little" if form.byteorder == "<" else "big")
+    if following and following not in {frame.offset for frame in frames}:
+        what = f"damaged TIFF: the frames after number {len(frames)} cannot be found"
+        raise ItemFailure(FailureKind.CORRUPT_IMAGE, what)
 
 
 def _space(kind: int) -> str:

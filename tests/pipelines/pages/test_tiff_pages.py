@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 import pytest
+import tifffile
 from bad_files import drawn
 from picture_formats import floats, many
 from PIL import Image
@@ -85,6 +87,27 @@ def test_levels_of_a_pyramid_are_no_pages() -> None:
     aperio = {"description": "Aperio Image Library v12\n240x256 [0,0 240x256] (16x16)"}
     label = (np.zeros((50, 40), np.uint8), {})
     assert shown(many(level(256, **aperio), label, level(64))) == [2]
+
+
+@pytest.mark.parametrize("big", [False, True])
+def test_no_frame_is_lost_where_the_chain_breaks(big: bool) -> None:
+    """A pointer behind the end of the file, or into its middle: the pages behind are not known."""
+    file = io.BytesIO()
+    with tifffile.TiffWriter(file, bigtiff=big) as writer:
+        for number in range(3):
+            writer.write(page(number)[0], contiguous=False, metadata=None)
+    data = file.getvalue()
+    places = [frame.offset for frame in tifffile.TiffFile(io.BytesIO(data)).pages]
+    for wrong in (len(data) + 9, len(data) - 3):
+        size = 8 if big else 4
+        old, new = (place.to_bytes(size, "little") for place in (places[2], wrong))
+        at = data.rindex(old, 0, places[2])
+        with pytest.raises(ItemFailure) as caught:
+            count_pages(data[:at] + new + data[at + size :], OPTIONS)
+        assert caught.value.kind is FailureKind.CORRUPT_IMAGE
+    for part in np.linspace(0.05, 0.98, 20):
+        with pytest.raises(ItemFailure):
+            shown(data[: int(len(data) * part)])
 
 
 def test_a_frame_of_another_form_does_not_hide_its_neighbours() -> None:
