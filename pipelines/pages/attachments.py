@@ -10,7 +10,6 @@ import io
 import re
 import unicodedata
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -25,38 +24,51 @@ _MOST_NAME = 120  # characters
 _MAX_RATIO, _RATIO_FLOOR = 200, 128 << 20
 
 
+class AttachedFiles:
+    """The files attached to one PDF, which stays open: a portfolio may hold 10,000 mails."""
+
+    def __init__(self, data: bytes, passwords: Sequence[str]) -> None:
+        """Raises ItemFailure (CORRUPT_PDF, TOO_MANY_MEMBERS)."""
+        self._packed = len(data)
+        try:
+            self._pdf = opened(data, passwords)
+            self._files = dict(_files(self._pdf))
+            self._collection = "/Collection" in self._pdf.Root
+        except (ItemFailure, MemoryError):
+            raise
+        except Exception as error:  # a parser can raise anything on malicious bytes
+            raise ItemFailure(FailureKind.CORRUPT_PDF, f"attachments: {error}") from error
+
+    @property
+    def found(self) -> Attached:
+        """Their names."""
+        return Attached(names=tuple(self._files), portfolio=bool(self._files) and self._collection)
+
+    def content(self, name: str, max_bytes: int) -> bytes:
+        """Raises ItemFailure: OBJECT_MISSING, EMPTY_FILE, TOO_MANY_BYTES, CORRUPT_PDF."""
+        if name not in self._files:
+            raise ItemFailure(FailureKind.OBJECT_MISSING, f"no file {name!r} is attached")
+        try:
+            return _unpacked(self._files[name], name, self._packed, max_bytes)
+        except (ItemFailure, MemoryError):
+            raise
+        except Exception as error:
+            raise ItemFailure(FailureKind.CORRUPT_PDF, f"attachment {name!r}: {error}") from error
+
+
 def attached_to(data: bytes, passwords: Sequence[str]) -> Attached:
-    """The files attached to a PDF; none if pikepdf cannot open it.
+    """The files attached to a PDF; none if its list cannot be read, which is pdfium's to judge.
 
     Raises ItemFailure (TOO_MANY_MEMBERS).
     """
     if not may_have_attachments(data):
         return NOTHING
     try:
-        with _opened(data, passwords) as pdf:
-            names = tuple(name for name, _ in _files(pdf))
-            return Attached(names=names, portfolio=bool(names) and "/Collection" in pdf.Root)
-    except ItemFailure:
+        return AttachedFiles(data, passwords).found
+    except ItemFailure as failure:
+        if failure.kind is FailureKind.CORRUPT_PDF:
+            return NOTHING
         raise
-    except Exception:  # a parser can raise anything on malicious bytes; pdfium judges the file
-        return NOTHING
-
-
-def content_of(data: bytes, name: str, passwords: Sequence[str], max_bytes: int) -> bytes:
-    """The content of an attached file. `name`: as in `attached_to`.
-
-    Raises ItemFailure: OBJECT_MISSING, EMPTY_FILE, TOO_MANY_BYTES, CORRUPT_PDF, TOO_MANY_MEMBERS.
-    """
-    try:
-        with _opened(data, passwords) as pdf:
-            for found, stream in _files(pdf):
-                if found == name:
-                    return _unpacked(stream, name, len(data), max_bytes)
-    except (ItemFailure, MemoryError):
-        raise
-    except Exception as error:
-        raise ItemFailure(FailureKind.CORRUPT_PDF, f"attachment {name!r}: {error}") from error
-    raise ItemFailure(FailureKind.OBJECT_MISSING, f"no file {name!r} is attached")
 
 
 def _unpacked(stream: pikepdf.Stream, name: str, packed: int, max_bytes: int) -> bytes:
@@ -78,16 +90,13 @@ def _unpacked(stream: pikepdf.Stream, name: str, packed: int, max_bytes: int) ->
     return content
 
 
-@contextmanager
-def _opened(data: bytes, passwords: Sequence[str]) -> Iterator[pikepdf.Pdf]:
+def opened(data: bytes, passwords: Sequence[str]) -> pikepdf.Pdf:
+    """A PDF in memory, for `with`. Raises pikepdf.PdfError, pikepdf.PasswordError."""
     for password in ("", *passwords):
         try:
-            pdf = pikepdf.open(io.BytesIO(data), password=password, suppress_warnings=True)
+            return pikepdf.open(io.BytesIO(data), password=password, suppress_warnings=True)
         except pikepdf.PasswordError:
             continue
-        with pdf:
-            yield pdf
-            return
     raise pikepdf.PasswordError("no password fits")
 
 
@@ -109,7 +118,7 @@ def _files(pdf: pikepdf.Pdf) -> Iterator[tuple[str, pikepdf.Stream]]:
         yield name, stream
 
 
-def _specifications(pdf: pikepdf.Pdf) -> Iterator[tuple[str, pikepdf.Object]]:
+def _specifications(pdf: pikepdf.Pdf) -> Iterator[tuple[str, Any]]:
     """(name, file specification): of the document, then of the annotations in page order."""
     names = pdf.Root.get("/Names")
     tree = names.get("/EmbeddedFiles") if isinstance(names, pikepdf.Dictionary) else None

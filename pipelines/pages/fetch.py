@@ -204,7 +204,8 @@ class PageFetcher(Actor[FetchConfig]):
             return self._documents.get(document if uri == document.uri else whole)
 
         def take_out(pdf: bytes, name: str) -> bytes:
-            content = self._sandbox.attachment(pdf, name, self.config.max_bytes)
+            most = self.config.max_bytes
+            content = self._sandbox.attachment(document.key, pdf, name, most)
             self._taken_out = key, content
             return content
 

@@ -145,21 +145,31 @@ class Sandbox:
             raise page_missing(page, pages)
         return self._fairly(lambda: self._page(key, data, page))
 
-    def attached(self, pdf: bytes) -> Attached:
-        """The files attached to a PDF. Raises ItemFailure, as `count_pages`, TOO_MANY_MEMBERS."""
+    def attached(self, key: str, pdf: bytes) -> Attached:
+        """The files attached to a PDF. `key`: as for `count_pages`.
+
+        Raises ItemFailure: those of `count_pages`, TOO_MANY_MEMBERS.
+        """
         if not may_have_attachments(pdf):
             return NOTHING
-        request = ChildRequest(what="attached")
-        reply, _ = self._fairly(lambda: self._ask(self._ready(), request, pdf))
-        return reply.attached or NOTHING
+        return self._fairly(lambda: self._beside(key, pdf)[1])
 
-    def attachment(self, pdf: bytes, name: str, max_bytes: int) -> bytes:
+    def attachment(self, key: str, pdf: bytes, name: str, max_bytes: int) -> bytes:
         """The content of a file attached to a PDF; `name` as in `attached`.
 
-        Raises ItemFailure: as `attached`, OBJECT_MISSING, EMPTY_FILE, TOO_MANY_BYTES, CORRUPT_PDF.
+        Consecutive files of a PDF send and parse it once. Raises ItemFailure: those of `attached`,
+        OBJECT_MISSING, EMPTY_FILE, TOO_MANY_BYTES.
         """
         request = ChildRequest(what="attachment", name=name, max_bytes=max_bytes)
-        return self._fairly(lambda: self._ask(self._ready(), request, pdf))[1]
+        return self._fairly(lambda: self._ask(self._beside(key, pdf)[0], request)[1])
+
+    def _beside(self, key: str, pdf: bytes) -> tuple[_Child, Attached]:
+        child = self._ready()
+        if child.container is None or child.container[0] != key:
+            child.container = None
+            reply, _ = self._ask(child, ChildRequest(what="attached"), pdf)
+            child.container = (key, reply.attached or NOTHING)
+        return child, child.container[1]
 
     def close(self) -> None:
         """End the child; the next page starts another one."""
@@ -264,6 +274,7 @@ class _Child:
     def __init__(self, memory_mb: int) -> None:
         self._memory = memory_mb * 2**20
         self.document: tuple[str, int] | None = None  #: key and page count of the open document
+        self.container: tuple[str, Attached] | None = None  #: the PDF that is open beside it
         with ExitStack() as files:  # they are closed if one step fails
             self._channel, theirs = map(files.enter_context, socket.socketpair())
             self._stderr = files.enter_context(tempfile.TemporaryFile(mode="a+b"))

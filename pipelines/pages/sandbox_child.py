@@ -38,7 +38,7 @@ class _Strict(BaseModel):
 class ChildRequest(_Strict):
     """Configure the child, open the document in the body, or render a page of the open one.
 
-    "attached" and "attachment" are about the PDF in the body; the open document stays open.
+    "attached" opens the PDF in the body beside the document, "attachment" takes a file out of it.
     """
 
     what: Literal["start", "open", "page", "attached", "attachment"]
@@ -112,6 +112,7 @@ class _Served:
         self._renderer: Any = None  # a module with the functions of `pipelines.pages.render`
         self._options = RenderOptions()
         self._document = b""
+        self._attached: Any = None  # AttachedFiles of the last PDF that was asked for
 
     def answer(self, request: ChildRequest, body: bytes) -> tuple[Reply, bytes]:
         """The reply, and the image as its body."""
@@ -142,10 +143,10 @@ class _Served:
         return Reply(page=page.model_copy(update={"image": None})), page.image or b""
 
     def _of_attachments(self, request: ChildRequest, pdf: bytes) -> tuple[Reply, bytes]:
-        from pipelines.pages import attachments  # a second parser, which few documents need
+        from pipelines.pages.attachments import AttachedFiles  # a second parser, for few PDFs
 
-        passwords = self._options.passwords
         if request.what == "attached":
-            return Reply(attached=attachments.attached_to(pdf, passwords)), b""
-        content = attachments.content_of(pdf, request.name, passwords, request.max_bytes)
-        return Reply(pages=0), content
+            self._attached = None
+            self._attached = AttachedFiles(pdf, self._options.passwords)
+            return Reply(attached=self._attached.found), b""
+        return Reply(pages=0), self._attached.content(request.name, request.max_bytes)

@@ -45,10 +45,10 @@ class PageCounter(Protocol):
     def count_pages(self, key: str, data: bytes) -> int:
         """Number of pages of `data`; `key` identifies it. Raises ItemFailure."""
 
-    def attached(self, pdf: bytes) -> Attached:
+    def attached(self, key: str, pdf: bytes) -> Attached:
         """The files attached to a PDF. Raises ItemFailure."""
 
-    def attachment(self, pdf: bytes, name: str, max_bytes: int) -> bytes:
+    def attachment(self, key: str, pdf: bytes, name: str, max_bytes: int) -> bytes:
         """The content of an attached file. Raises ItemFailure."""
 
     def close(self) -> None:
@@ -224,7 +224,7 @@ class Prober:
             return [whole]
         attachments: Iterable[Probed] = ()
         try:
-            found = counter.attached(data)
+            found = counter.attached(_key(listed), data)
             if self._config.attachments and names_attachments(listed.uri) and not listed.pages:
                 attachments = (self._attachment(counter, listed, data, n) for n in found.names)
             return [whole._replace(attached=len(found.names)), *attachments]
@@ -238,7 +238,8 @@ class Prober:
         """A file attached to a PDF; `pages` of a list are those of the attached file."""
         listed = Listed(f"{pdf.uri}!/{name}", pdf.etag, 0, f"{pdf.name}!/{name}", pdf.pages)
         try:
-            content = counter.attachment(data, name, self._config.max_document_bytes)
+            limit = self._config.max_document_bytes
+            content = counter.attachment(_key(pdf), data, name, limit)
         except ItemFailure as failure:
             return Probed(listed, fault=failure.kind)
         listed = listed._replace(bytes=len(content))
@@ -293,6 +294,10 @@ class Prober:
             ) from error
 
 
+def _key(listed: Listed) -> str:
+    return f"{listed.uri} {listed.etag}"
+
+
 def _kind(head: bytes) -> str:
     kind = sniff(head)
     # An archive whose first member is an unpacked PDF looks like one.
@@ -303,7 +308,7 @@ def _probed(counter: PageCounter, listed: Listed, kind: str, data: bytes) -> Pro
     if kind not in _COUNTED:
         return Probed(listed, kind)
     try:
-        return Probed(listed, kind, counter.count_pages(f"{listed.uri} {listed.etag}", data))
+        return Probed(listed, kind, counter.count_pages(_key(listed), data))
     except ItemFailure as failure:
         return Probed(listed, kind, fault=failure.kind)
 

@@ -51,11 +51,11 @@ def shown(lines: Sequence[str], *, x: float = 72, y: float = 740, mode: int = 0)
 
 
 def _assembled(objects: dict[int, bytes]) -> bytes:
-    out = b"%PDF-1.7\n"
+    out = bytearray(b"%PDF-1.7\n")
     table = [b"0000000000 65535 f \n"] * (max(objects) + 1)
     for number, body in objects.items():
         table[number] = b"%010d 00000 n \n" % len(out)
         out += b"%d 0 obj\n" % number + body + b"\nendobj\n"
     xref = b"xref\n0 %d\n" % len(table) + b"".join(table)
     trailer = b"trailer\n<< /Size %d /Root 1 0 R >>\n" % len(table)
-    return out + xref + trailer + b"startxref\n%d\n%%%%EOF\n" % len(out)
+    return bytes(out) + xref + trailer + b"startxref\n%d\n%%%%EOF\n" % len(out)

@@ -90,7 +90,7 @@ class PdfMaker:
         return content_at(
             uri,
             lambda stored: self._storage.read(stored, max_bytes=most, etag=etag),
-            lambda pdf, name: self._sandbox().attachment(pdf, name, most),
+            lambda pdf, name: self._sandbox().attachment(f"{uri} {etag}", pdf, name, most),
         )
 
     def _sandbox(self) -> Sandbox:

@@ -18,7 +18,7 @@ from actors.failures import FailureKind, ItemFailure
 from pipelines.decisions.settling import settle_page
 from pipelines.engine.workers.worker import checked
 from pipelines.pages.attached import may_have_attachments
-from pipelines.pages.attachments import attached_to, content_of, distinct, safe_name
+from pipelines.pages.attachments import AttachedFiles, attached_to, distinct, safe_name
 from pipelines.pages.fetch import FetchConfig, PageFetcher, open_sandbox
 from pipelines.pages.notes import PageNote
 from pipelines.pages.page import RenderOptions
@@ -39,6 +39,10 @@ def png() -> bytes:
     file = io.BytesIO()
     drawn("A note", (300, 80), 24).save(file, "PNG")
     return file.getvalue()
+
+
+def content_of(data: bytes, name: str, passwords: tuple[str, ...], most: int) -> bytes:
+    return AttachedFiles(data, passwords).content(name, most)
 
 
 # --- what a PDF holds ------------------------------------------------------------
@@ -312,6 +316,18 @@ def test_too_many_files_cost_one_row(folder: Path, tmp_path: Path) -> None:
     page, rest = fetched(rows, attachments=True)
     assert page["native_text"] == "\n".join(INVOICE)
     assert rest["fetch_failure"]["kind"] == "TOO_MANY_MEMBERS"
+
+
+def test_a_container_is_sent_once_and_again_after_a_crash() -> None:
+    data = pdf_with_files([(f"{n}.pdf", PDF) for n in range(3)])
+    with open_sandbox(FetchConfig()) as sandbox:
+        assert sandbox.attached("k", data).names == ("0.pdf", "1.pdf", "2.pdf")
+        assert sandbox.count_pages("p", PDF) == 2
+        assert sandbox.attachment("k", b"", "1.pdf", 1 << 20) == PDF  # it has it already
+        sandbox.close()
+        assert sandbox.attachment("k", data, "2.pdf", 1 << 20) == PDF
+        with pytest.raises(ItemFailure, match="no file"):
+            sandbox.attachment("k", data, "3.pdf", 1 << 20)
 
 
 def test_a_folder_that_is_called_like_a_pdf(tmp_path: Path) -> None:
