@@ -2,7 +2,7 @@
 
 read.py         all of it for one page
 lines.py        the lines and their boxes
-visibility.py   which characters are drawn but not seen
+visibility.py, drawn.py, overlaps.py    which characters are drawn but not seen
 ink.py          pictures of the page; the ink that annotations draw
 unread.py       text that the page shows and the layer lacks
 letter_rows.py, letter_shapes.py    rows of letters in a picture
