@@ -97,7 +97,6 @@ def _picture(image: Image.Image, data: bytes, kind: Kind, options: RenderOptions
         if not isinstance(transparent, tuple):  # a transparent colour: Pillow finds it
             from pipelines.pages.pictures import samples
 
-            check_png(data)
             turn = image.getexif().get(_ORIENTATION, 1)
             return samples.deep_png(data, turn, transparent)
     return Picture(_upright_pixels(image))

@@ -18,6 +18,7 @@ from actors.images.decoding import opened, rgb
 from pipelines.pages.page import Page, RenderOptions, sniff
 from pipelines.pages.pictures.heic import learn_heic
 from pipelines.pages.render import count_pages, render_page
+from pipelines.pages.sandbox import Sandbox, SandboxLimits
 
 OPTIONS = RenderOptions()
 CASES = Path(__file__).parents[4] / "shared" / "cases"
@@ -59,6 +60,22 @@ def test_a_file_cut_anywhere_is_corrupt(name: str) -> None:
         fault = failed(data[: int(len(data) * part)])
         assert fault.kind is FailureKind.CORRUPT_IMAGE, (part, str(fault))
         assert fault.message
+
+
+def test_the_sandbox_reads_them_and_outlives_their_damage() -> None:
+    with Sandbox(OPTIONS, SandboxLimits()) as sandbox:
+        sandbox.start()
+        child = sandbox._child
+        for name, make in FORMATS.items():
+            data = make()
+            page = sandbox.render(name, data, 1)
+            assert (page.width, page.height) == (320, 240)
+            assert (page.pixel_range is not None) == name.startswith(
+                ("deep", "float", "uint", "alpha16", "near", "jpeg2000_deep")
+            )
+            with pytest.raises(ItemFailure, match="CORRUPT_IMAGE"):
+                sandbox.render(f"half of {name}", data[: len(data) // 2], 1)
+        assert sandbox._child is child  # no codec broke it
 
 
 @pytest.mark.parametrize("name", FORMATS)
