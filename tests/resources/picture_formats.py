@@ -89,6 +89,7 @@ FORMATS: dict[str, Callable[[], bytes]] = {
     "float16.tif": lambda: tiff(floats().astype(np.float16), **RGB),
     "float_predictor.tif": lambda: tiff(floats(), compression="lzw", predictor=True, **RGB),
     "float_planar.tif": lambda: tiff(planes(floats()), planarconfig="separate", **RGB),
+    "float_bands.tif": lambda: tiff(floats(), photometric="minisblack", planarconfig="contig"),
     "deep_rgb.tif": lambda: tiff(words(), compression="lzw", predictor=True, **RGB),
     "deep_planar.tif": lambda: tiff(
         planes(words()), planarconfig="separate", compression="deflate", rowsperstrip=7, **RGB

@@ -43,7 +43,8 @@ def tiff_page(page: TiffPage) -> Picture:
     """A page of a TIFF. Raises ItemFailure(UNSUPPORTED_KIND, CORRUPT_IMAGE), or what codecs do."""
     read = tiff.channels(page)
     turn = tiff.orientation(page)
-    if read.space in ("gray", "rgb") and (tiff.is_deep(page) or read.bits > 8):
+    deep = read.bits > 8 or read.colours.dtype.kind in "if"
+    if read.space in ("gray", "rgb") and deep:
         found = _deep(read.colours, read.bits, read.alpha, turn, read.no_data)
         return found._replace(pixels=255 - found.pixels) if read.inverted else found
     pixels = tiff.as_bytes(read.colours, read.bits)

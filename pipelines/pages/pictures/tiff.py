@@ -23,6 +23,7 @@ _OLD_SUBFILE_TYPE, _OLD_REDUCED = 255, 2
 _ORIENTATION, _DNG_VERSION, _GDAL_NODATA = 274, 50706, 42113
 _WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB, _PALETTE, _INK, _YCC, _LAB, _ICC_LAB = 0, 1, 2, 3, 5, 6, 8, 9
 _SENSOR = (32803, 34892)  # photometric: a camera's colour filter array, and its linear values
+_LARGEST_BYTE = 255
 _JPEG_2000_YCC = 33003  # compression of Aperio's slides
 #: None, fax (3), LZW, JPEG (2), deflate (2), PackBits, LZMA, Zstandard.
 _CODECS_OF_PILLOW = frozenset({1, 2, 3, 4, 5, 6, 7, 8, 32946, 32773, 34925, 50000})
@@ -102,8 +103,11 @@ def channels(page: TiffPage) -> Channels:
         samples = np.moveaxis(samples, 0, -1)
     kind, bits = int(page.photometric), _bits(page)
     if kind == _PALETTE and page.colormap is not None:
-        colours = np.moveaxis(page.colormap[:, samples], 0, -1)  # 16 bits a colour
-        return Channels(colours, None, "rgb", 16, False, None)
+        table = page.colormap >> (8 if page.colormap.max() > _LARGEST_BYTE else 0)
+        colours = np.moveaxis(table.astype(np.uint8)[:, samples], 0, -1)
+        return Channels(colours, None, "rgb", 8, False, None)
+    if _three_bands(page):
+        kind = _RGB
     count = _CHANNELS.get(kind, 1)
     alpha = _alpha(page, samples, count)
     if page.samplesperpixel > 1:
@@ -112,6 +116,12 @@ def channels(page: TiffPage) -> Channels:
     if kind == _LAB:
         samples = samples ^ np.asarray([0, 1 << (bits - 1), 1 << (bits - 1)], samples.dtype)
     return Channels(samples, alpha, space, bits, kind == _WHITE_IS_ZERO, _no_data(page))
+
+
+def _three_bands(page: TiffPage) -> bool:
+    """GDAL writes colours of more than 8 bits as three bands of gray."""
+    extra = [int(one) for one in page.extrasamples]
+    return int(page.photometric) == _BLACK_IS_ZERO and extra == [0, 0]
 
 
 def _check_chain(data: bytes, frames: Sequence[TiffPage]) -> None:
@@ -208,7 +218,11 @@ def _refuse_unread(page: TiffPage) -> None:
         why = f"photometric interpretation {kind}"
     elif page.samplesperpixel < _CHANNELS.get(kind, 1):
         why = f"{page.samplesperpixel} channels of {_NAMES[kind]}"
-    elif kind in (_WHITE_IS_ZERO, _BLACK_IS_ZERO) and page.samplesperpixel > 2:
+    elif (
+        kind in (_WHITE_IS_ZERO, _BLACK_IS_ZERO)
+        and page.samplesperpixel > 2
+        and not _three_bands(page)
+    ):
         why = f"{page.samplesperpixel} bands without colours"
     elif kind in (_YCC, _LAB, _ICC_LAB, _INK) and (_bits(page) > 16 or page.dtype.kind != "u"):
         why = f"{_NAMES[kind]} of {_bits(page)} bits"
