@@ -83,9 +83,14 @@ def family(char: str) -> str:
     return base.casefold()[:1]
 
 
+def script(char: str) -> str:
+    """The first word of the character's Unicode name: LATIN, CYRILLIC, DIGIT, CJK, ..."""
+    return unicodedata.name(char, "").split(" ")[0]
+
+
 def is_east_asian(char: str) -> bool:
     """Whether the character is Han, kana or Hangul."""
-    return unicodedata.name(char, "").split(" ")[0] in _EAST
+    return script(char) in _EAST
 
 
 def speaks(char: str) -> bool:

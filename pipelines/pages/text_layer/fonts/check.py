@@ -51,6 +51,8 @@ def wrong_fonts(textpage: pdfium.PdfTextPage, runs: Iterable[Run]) -> list[Wrong
 
 def _judged(font: Font, textpage: pdfium.PdfTextPage) -> WrongFont | None:
     looks: dict[str, Look] = {}
+    if font.is_painted:
+        return None
     for code in sorted(font.counts, key=lambda code: (-font.counts[code], code)):
         if len(looks) == _MOST_JUDGED:
             break

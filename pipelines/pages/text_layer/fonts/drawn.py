@@ -40,6 +40,16 @@ class Font:
         text = name.value.decode("utf-8", "replace")
         return (text[7:] if text[6:7] == "+" else text) or "unnamed"
 
+    @property
+    def is_painted(self) -> bool:
+        """Whether it is a Type 3 font: drawing operators for every character, no font program.
+
+        pdfium gives the outlines of another font for it.
+        """
+        size = ctypes.c_size_t()
+        pdfium_c.FPDFFont_GetFontData(self.handle, None, 0, size)
+        return pdfium_c.FPDFFont_GetIsEmbedded(self.handle) == 1 and size.value == 0
+
 
 def fonts_of(glyphs: Iterable[Glyph]) -> list[Font]:
     """The fonts of the characters, in the order of the page. 0.5 us a character."""

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from pipelines.pages.text_layer.fonts.alphabets import family, is_east_asian, speaks
+from pipelines.pages.text_layer.fonts.alphabets import family, is_east_asian, script, speaks
 from pipelines.pages.text_layer.fonts.outlines import Floats
 
 Numbers = npt.NDArray[np.int64]
@@ -27,6 +27,8 @@ class Evidence:
     own: float  #: to the nearest form of the claimed character or its family
     best: float  #: to the nearest form of another letter or digit that does not look alike
     rival: str  #: that other character
+    #: Share (0..1) of such letters of its own script that are nearer than the claimed character.
+    rank: float
 
 
 class _Pool:
@@ -64,6 +66,7 @@ class Templates:
         near, all_ = (judges & ~east)[owners], judges[owners]
         self._pools = _Pool(points[near], owners[near]), _Pool(points[all_], owners[all_])
         self._families = np.array([family(char) for char in self._characters])
+        self._scripts = np.array([script(char) for char in self._characters])
         self._known = frozenset(self._characters)
         self._barred: dict[str, npt.NDArray[np.bool_]] = {}
 
@@ -82,10 +85,13 @@ class Templates:
         """
         pool = self._pools[is_east_asian(char)]
         claimed = self.distance(point, char)
-        nearest = np.where(self._bars(char, pool), np.inf, pool.nearest(point[None])[0])
+        allowed = ~self._bars(char, pool)
+        nearest = pool.nearest(point[None])[0][allowed]
         best = int(nearest.argmin())
-        rival = self._characters[pool.characters[best]]
-        return Evidence(char, claimed, float(nearest[best]), rival)
+        rival = self._characters[pool.characters[allowed][best]]
+        own_script = self._scripts[pool.characters[allowed]] == script(char)
+        rank = float((nearest[own_script] < claimed).mean()) if own_script.any() else 0.0
+        return Evidence(char, claimed, float(nearest[best]), rival, rank)
 
     def distance(self, point: Floats, char: str) -> float:
         """Squared distance of a projected glyph to the forms of a character and its family."""

@@ -16,6 +16,10 @@ _STRICT_CLOSER, _STRICT_APART, _STRICT_NEAR = 2.5, 40.0, 60.0
 _FEWEST, _SHARE = 4, 0.5
 #: The same for three alone, as in a heading of few letters or a column of few digits.
 _FEW, _LARGE_SHARE = 3, 0.75
+#: Of handwriting and other display faces, no glyph is sure, but many together are. The mean rank of
+#: right letters is at most 0.24 in 24 of them and 0.30 in 16; of wrong ones it is 0.33 on average.
+_MANY, _FAR_RANK = 16, 0.28
+_FAR = 0.1  # rank of a letter that is far from its glyph
 #: Distance to the exchanged letter against that to the nearest one.
 _SAME = 1.3
 
@@ -43,7 +47,8 @@ def wrong_characters(
 
     1. Half of the font's characters are contradicted, or half of a class (digits, capitals, small
        letters, marks): all contradicted ones are wrong.
-    2. Characters that are exchanged among themselves (a is drawn as e, and e as something else)
+    2. Of many letters, or many of a class, the claimed ones are hardly nearer than any others.
+    3. Characters that are exchanged among themselves (a is drawn as e, and e as something else)
        are wrong, be they only two.
     """
     wrong: set[str] = set()
@@ -54,6 +59,9 @@ def wrong_characters(
             len(against) >= _FEW and share >= _LARGE_SHARE
         ):
             wrong.update(against)
+        letters = [one for one in group if one.char.isalnum()]
+        if len(letters) >= _MANY and sum(one.rank for one in letters) > _FAR_RANK * len(letters):
+            wrong.update(one.char for one in letters if one.rank > _FAR)
     return wrong | _exchanged([one for one in evidence if _surely(one)], distance)
 
 
