@@ -103,14 +103,14 @@ def _picture(image: Image.Image, data: bytes, kind: Kind, options: RenderOptions
 
 
 def _tiff_page(data: bytes, page: int, options: RenderOptions) -> Picture:
-    from pipelines.pages.pictures import samples, tiff  # tifffile loads for 0.25 s
+    from pipelines.pages.pictures import samples, tiff, tiff_samples  # tifffile loads for 0.25 s
 
     pages = tiff.pages(data)
     if page > len(pages):
         raise page_missing(page, len(pages))
     found = pages[page - 1]
     _check_size(found.imagewidth, found.imagelength, "tiff", options)
-    if tiff.reads_with_pillow(found):
+    if tiff_samples.reads_with_pillow(found):
         image = _frame(data, found.index)
         if image is not None:
             return Picture(_upright_pixels(image))

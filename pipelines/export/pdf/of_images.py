@@ -113,13 +113,13 @@ def _picture(
 
 
 def _of_tiff(data: bytes, number: int, page: Page, otherwise: int) -> tuple[Resolution, _Picture]:
-    from pipelines.pages.pictures import tiff
+    from pipelines.pages.pictures import tiff, tiff_samples
 
     frame, png = tiff.pages(data)[number - 1], page.image or b""
     dpi = resolution.of_tiff(frame, otherwise)
-    if tiff.orientation(frame) in _QUARTER_TURNS:
+    if tiff_samples.orientation(frame) in _QUARTER_TURNS:
         dpi = dpi.turned
-    return dpi, _two_colours(png) if tiff.is_bilevel(frame) else _from_png(png)
+    return dpi, _two_colours(png) if tiff_samples.is_bilevel(frame) else _from_png(png)
 
 
 def _two_colours(png: bytes) -> _Picture:

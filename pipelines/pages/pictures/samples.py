@@ -9,7 +9,7 @@ from cv2.typing import MatLike
 from tifffile import TiffPage
 
 from actors.failures import FailureKind, ItemFailure
-from pipelines.pages.pictures import colours, jpeg2000, tiff
+from pipelines.pages.pictures import colours, jpeg2000, tiff_samples
 from pipelines.pages.pictures.levels import Samples, stretched
 from pipelines.pages.pictures.picture import Picture
 
@@ -41,17 +41,17 @@ def deep_jpeg2000(data: bytes, header: jpeg2000.Header) -> Picture:
 
 def tiff_page(page: TiffPage) -> Picture:
     """A page of a TIFF. Raises ItemFailure(UNSUPPORTED_KIND, CORRUPT_IMAGE), or what codecs do."""
-    read = tiff.channels(page)
-    turn = tiff.orientation(page)
+    read = tiff_samples.channels(page)
+    turn = tiff_samples.orientation(page)
     deep = read.bits > 8 or read.colours.dtype.kind in "if"
     if read.space in ("gray", "rgb") and deep:
         found = _deep(read.colours, read.bits, read.alpha, turn, read.no_data)
         return found._replace(pixels=255 - found.pixels) if read.inverted else found
-    pixels = tiff.as_bytes(read.colours, read.bits)
+    pixels = tiff_samples.as_bytes(read.colours, read.bits)
     pixels = 255 - pixels if read.inverted else pixels
     to_rgb = {"ycc": colours.rgb_of_ycc, "lab": colours.rgb_of_lab, "ink": colours.rgb_of_ink}
     pixels = to_rgb[read.space](pixels) if read.space in to_rgb else pixels
-    alpha = None if read.alpha is None else tiff.as_bytes(read.alpha, read.bits)
+    alpha = None if read.alpha is None else tiff_samples.as_bytes(read.alpha, read.bits)
     return Picture(_finished(pixels, alpha, turn))
 
 
