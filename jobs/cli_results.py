@@ -39,6 +39,22 @@ Include = Annotated[
         "without text. Failed pages are always empty pages",
     ),
 ]
+KeepOldText = Annotated[
+    bool,
+    typer.Option(
+        "--keep-old-text",
+        help="pdf: keep the text layer that the run refused. Without it, text that nobody sees is "
+        "taken out, and wrong text cannot be copied",
+    ),
+]
+CopyImages = Annotated[
+    bool,
+    typer.Option(
+        "--copy-images",
+        help="labels: copy every picture into OUT, upright. Without it yolo and voc link local "
+        "pictures, and coco names them",
+    ),
+]
 
 
 def report(
@@ -76,8 +92,19 @@ def export(
         int | None, typer.Option(min=1, help="pdf: documents at once; default: one per core")
     ] = None,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="documents: only say what would be written")
+        bool, typer.Option("--dry-run", help="only say what would be written")
     ] = False,
+    masks: Annotated[
+        str, typer.Option(metavar="rle|polygons|none", help="coco: how masks are written")
+    ] = "rle",
+    copy_images: CopyImages = False,
+    keep_old_text: KeepOldText = False,
+    relative_to: Annotated[
+        str | None,
+        typer.Option(
+            help="coco: folder or prefix that file_name is relative to; default: the run's source"
+        ),
+    ] = None,
 ) -> None:
     """Write the labels of an autolabel run, or the documents of an OCR run, for other tools.
 
@@ -86,7 +113,18 @@ def export(
     """
     from jobs.commands import export as job
 
-    asked = job.Asked(form, include, reviewed, page_break, workers, dry_run)
+    asked = job.Asked(
+        form,
+        include,
+        reviewed,
+        page_break,
+        workers,
+        dry_run,
+        masks=masks,
+        copy_images=copy_images,
+        relative_to=relative_to,
+        keep_old_text=keep_old_text,
+    )
     job.command(Terminal(), run_dir, out, asked, everything=everything, candidates=candidates)
 
 

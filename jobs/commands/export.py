@@ -12,7 +12,8 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from jobs.console.live import counted, figures_table, say
+from jobs.console.fitted import FittedTable
+from jobs.console.live import counted, say
 from jobs.console.terminal import one_line
 from pipelines.config_files import validated
 from pipelines.errors import ConfigError
@@ -51,6 +52,10 @@ class Asked:
     page_break: str
     workers: int | None
     dry_run: bool
+    masks: str = "rle"
+    copy_images: bool = False
+    relative_to: str | None = None
+    keep_old_text: bool = False
 
 
 def command(
@@ -71,6 +76,10 @@ def command(
         everything=everything,
         candidates=candidates,
         reviewed=asked.reviewed,
+        dry_run=asked.dry_run,
+        masks=asked.masks,
+        copy_images=asked.copy_images,
+        relative_to=asked.relative_to,
     )
 
 
@@ -85,7 +94,7 @@ def _check_for_labels(out: str, asked: Asked) -> None:
         "--include": asked.include != "all",
         "--page-break": asked.page_break != "form-feed",
         "--workers": asked.workers is not None,
-        "--dry-run": asked.dry_run,
+        "--keep-old-text": asked.keep_old_text,
     }
     _refuse(given, "documents; this run has labels")
 
@@ -100,18 +109,27 @@ def documents(
 ) -> None:
     """Write the documents of an OCR run; with `dry_run` only print what would be written."""
     run = RunDir(run_dir)
-    given = {"--all": everything, "--candidates": candidates}
+    given = {
+        "--all": everything,
+        "--candidates": candidates,
+        "--masks": asked.masks != "rle",
+        "--copy-images": asked.copy_images,
+        "--relative-to": asked.relative_to is not None,
+    }
     _refuse(given, "labels; this run has documents")
     if asked.reviewed == "only":
         raise ConfigError(
             "--reviewed only is for labels: a document is exported with all of its pages",
             "use --include trusted to leave out the text of pages that wait for review",
         )
+    if asked.keep_old_text and asked.form != "pdf":
+        raise ConfigError("--keep-old-text is for --format pdf", "leave out --keep-old-text")
     settings = {
         "format": asked.form or "text",
         "include": asked.include,
         "reviewed": asked.reviewed == "apply",
         "page_break": asked.page_break,
+        "keep_old_text": asked.keep_old_text,
         "workers": asked.workers,
     }
     config = validated(DocumentExport, settings, "export")
@@ -156,7 +174,7 @@ class _Bars:
 
 def _announce(console: Console, run: RunDir, out: str, config: DocumentExport) -> None:
     found = survey(run, config)
-    table = figures_table("pages by outcome", "")
+    table = FittedTable("pages by outcome", "")
     for name, count in found.outcomes.most_common():
         table.add_row(name, f"{count:,}")
     console.print(table)
@@ -171,7 +189,7 @@ def _announce(console: Console, run: RunDir, out: str, config: DocumentExport) -
 
 
 def _report(console: Console, summary: DocumentSummary, out: str, config: DocumentExport) -> None:
-    table = figures_table("pages of the run", "")
+    table = FittedTable("pages of the run", "")
     _rows(table, _WITH_TEXT, summary.counts)
     _rows(table, _WITHOUT, summary.counts)
     for kind, count in sorted(summary.left_out.items()):

@@ -10,31 +10,22 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from itertools import chain
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from PIL import Image, ImageDraw
 
 from pipelines.runs.directory import RunDir
-from pipelines.runs.refetch import Refetcher
+from pipelines.runs.pictures import Refetchers, is_upright, local_file, suffix_of
 from pipelines.storage.local_copies import cache_folder
-from pipelines.storage.objects import split_member
 from pipelines.storage.output_errors import output_errors
-from pipelines.storage.walk import etag_of
 
 MediaMode = Literal["local", "download"]
 
-#: Kinds that a browser shows correctly. Not GIF: it would play all frames.
-_SHOWN = {"jpeg": (".jpg", ".jpeg"), "png": (".png",), "webp": (".webp",), "bmp": (".bmp",)}
+#: A browser goes by the suffix.
+_SUFFIXES = {"jpeg": (".jpg", ".jpeg"), "png": (".png",), "webp": (".webp",), "bmp": (".bmp",)}
 
-_ORIENTATION = 0x0112  # EXIF tag
 _PLACEHOLDER = (640, 480)  # pixels
-_PNG = b"\x89PNG\r\n\x1a\n"
-
-#: Each reader reads documents ahead (256 MB by default) and has a child process for rendering.
-_MOST_READERS = 4
 
 
 class Media(NamedTuple):
@@ -58,7 +49,7 @@ class MediaStore:
         self._run = run
         self._mode = mode
         self._folder = _folder_of(run)
-        self._readers: list[Refetcher] = []
+        self._refetch = Refetchers(run)
 
     def __call__(self, rows: Sequence[dict[str, Any]]) -> list[Media]:
         """The picture of each row, in the same order.
@@ -88,18 +79,8 @@ class MediaStore:
         row_id: int = row["row_id"]
         return self._folder / f"{row_id & 0xFF:02x}" / f"{row_id}{suffix}"
 
-    def _fetched(self, rows: Sequence[dict[str, Any]]) -> list[Media]:
-        """Fetch in parallel, one process per core; each gets adjacent rows."""
-        if not rows:
-            return []
-        count = min(len(rows), os.cpu_count() or 1, _MOST_READERS)
-        while len(self._readers) < count:
-            self._readers.append(Refetcher(self._run))
-        share = -(-len(rows) // count)
-        parts = [rows[start : start + share] for start in range(0, len(rows), share)]
-        with ThreadPoolExecutor(len(parts)) as threads:
-            pages = threads.map(lambda reader, part: reader(part), self._readers, parts)
-            fetched = list(chain.from_iterable(pages))
+    def _fetched(self, rows: Sequence[Any]) -> list[Media]:
+        fetched = self._refetch(rows)
         with output_errors(self._folder):
             return [self._stored(row, page) for row, page in zip(rows, fetched, strict=True)]
 
@@ -107,7 +88,7 @@ class MediaStore:
         data: bytes | None = page["image"]
         if data is None:
             return self._placeholder(page["fetch_failure"])
-        path = self._cached(row, ".png" if data.startswith(_PNG) else ".jpg")
+        path = self._cached(row, suffix_of(data))
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary = path.with_suffix(f".{os.getpid()}.tmp")
         temporary.write_bytes(data)
@@ -142,15 +123,12 @@ def whole_picture(row: Mapping[str, Any]) -> Path | None:
     Reads only the header. None also for a file that the run could not read, or that its reader
     turned.
     """
-    uri, member = split_member(row["uri"])
-    path = Path(uri)
-    shown = path.is_absolute() and path.suffix.lower() in _SHOWN.get(row["kind"], ())
-    turned = row.get("rotation")
-    if not shown or turned or member or row["pages"] != 1 or row["fetch_failure"]:
+    path = local_file(row) if row["uri"].startswith("/") else None
+    if path is None or path.suffix.lower() not in _SUFFIXES[row["kind"]]:
         return None
     try:
-        same = not row["etag"] or etag_of(path.stat()) == row["etag"]
-        return path if same and _is_upright(path, row["kind"]) else None
+        with Image.open(path, formats=[row["kind"].upper()]) as image:
+            return path if is_upright(image) else None
     except Exception:  # Pillow raises many types for damaged files; the reader names the failure
         return None
 
@@ -161,10 +139,3 @@ def _size(row: Mapping[str, Any], path: Path) -> tuple[int, int]:
         return row["width"], row["height"]
     with Image.open(path) as image:
         return image.size
-
-
-def _is_upright(path: Path, kind: str) -> bool:
-    """Checks only EXIF in front of the pixels: behind them, Pillow would decode all of a PNG."""
-    with Image.open(path, formats=[kind.upper()]) as image:
-        exif = image.getexif() if kind != "png" or "exif" in image.info else {}
-        return exif.get(_ORIENTATION, 1) == 1
