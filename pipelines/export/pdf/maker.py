@@ -115,7 +115,9 @@ def page_job(page: ExportPage, *, trust_hidden: bool = False) -> dict[str, Any]:
     size = page.size or (0, 0)
     back = -page.rotation % 360
     width, height = turned_size(size, back)
-    if page.row["outcome"] == PageOutcome.NATIVE_TEXT or not page.size:
+    # The cover of a portfolio waits for review with its native text.
+    native = page.row["outcome"] == PageOutcome.NATIVE_TEXT or page.source == "native"
+    if native or not page.size:
         lines = []
     else:
         lines = [
