@@ -19,8 +19,9 @@ from pipelines.errors import WeightsMissing, WorkerUnfit
 from pipelines.pages.attached import Attached
 from pipelines.pages.page import sniff
 from pipelines.sources.listing import Listed, Source
-from pipelines.storage.archives import Archive, is_archive
+from pipelines.storage.archives import Archive, is_archive, is_zip
 from pipelines.storage.client import Storage
+from pipelines.storage.containers import container_name
 from pipelines.storage.objects import (
     TransientFailure,
     is_archive_name,
@@ -174,7 +175,9 @@ class Prober:
         listed = self._known(listed)
         head = self._storage.read_head(listed.uri, _HEAD_BYTES)
         if is_archive(head):
-            return listed, self._storage.open_archive(listed.uri, listed.etag)
+            archive = self._storage.open_archive(listed.uri, listed.etag)
+            is_document = is_zip(head) and container_name(one.name for one in archive.members())
+            return listed, None if is_document else archive
         return listed, FailureKind.CORRUPT_ARCHIVE if sniff(head) == "unknown" else None
 
     def _known(self, listed: Listed) -> Listed:

@@ -174,7 +174,8 @@ class Source:
             key, glob = _split_key(key)
         elif key and not key.endswith("/"):
             entry = self._object(path)
-            if entry:
+            # Tools that know folders write an object of no bytes with the name of each.
+            if entry and (entry.bytes or not self._has_files(f"{path}/")):
                 yield Listed(*entry, key.rpartition("/")[2])
                 return
             key += "/"
@@ -184,12 +185,22 @@ class Source:
         literal = _MAGIC.split(glob)[0] if glob else ""
         for entry in self._storage.bucket(path).list(base + literal, recursive=deep):
             name = entry.uri.removeprefix(base)
-            marker = name.endswith("/") or not name  # consoles create these for empty folders
-            if not marker and self.shows(name) and (matches is None or matches(name)):
+            if _is_marker(entry, base):
+                continue
+            if not entry.bytes and self._has_files(f"{entry.uri}/"):
+                self.skipped["marker of a folder"] += 1
+                continue
+            # A key may end in a slash: such a file is called by its last part.
+            name = name.rstrip("/") or key.rstrip("/").rpartition("/")[2]
+            if self.shows(name) and (matches is None or matches(name)):
                 yield Listed(*entry, name)
 
     def _any(self, prefix: str) -> bool:
         return next(self._storage.bucket(prefix).list(prefix), None) is not None
+
+    def _has_files(self, folder: str) -> bool:
+        found = self._storage.bucket(folder).list(folder)
+        return any(not _is_marker(entry, folder) for entry in found)
 
     def _object(self, uri: str) -> Entry | None:
         try:
@@ -199,6 +210,11 @@ class Source:
             if fault.kind in (FailureKind.OBJECT_MISSING, FailureKind.PERMISSION_DENIED):
                 return None
             raise
+
+
+def _is_marker(entry: Entry, base: str) -> bool:
+    """Whether an object only marks a folder, as consoles create for empty ones."""
+    return not entry.bytes and (entry.uri.endswith("/") or entry.uri == base)
 
 
 def reaches(source: str, path: str | Path) -> bool:
