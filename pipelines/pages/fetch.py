@@ -21,6 +21,7 @@ from pipelines.pages.read_ahead import Document, ReadAhead
 from pipelines.pages.sandbox import Sandbox, SandboxLimits, renderer_name
 from pipelines.storage.archives import is_archive
 from pipelines.storage.client import Storage, StorageSettings
+from pipelines.storage.containers import unopened
 from pipelines.storage.objects import names_attachments, split_attachment
 from pipelines.storage.outage import PatientReads
 
@@ -218,9 +219,7 @@ class PageFetcher(Actor[FetchConfig]):
         could not be opened while planning (a missing password, a timeout) and got a single row.
         """
         if row["kind"] == "unknown" and is_archive(data):
-            raise ItemFailure(
-                FailureKind.UNSUPPORTED_KIND, "an archive inside an archive is not opened"
-            )
+            raise unopened(row["uri"], data)
         counted = self._sandbox.count_pages(key, data)
         if counted != row["pages"]:
             raise ItemFailure(
