@@ -8,7 +8,7 @@ from pathlib import Path
 
 from pipelines.export.characters import safe_name
 from pipelines.export.documents.ledger import HIDDEN
-from pipelines.storage.objects import is_bucket, plain_path
+from pipelines.storage.objects import is_bucket, local_path, split_member
 
 #: Most bytes of a path component: file systems allow 255, minus suffix and temporary name.
 _LONGEST = 180
@@ -39,7 +39,7 @@ def file_name(uri: str, root: str, suffix: str) -> str:
     >>> file_name("/scans/kiosk.zip!/in/a.png", "/scans", ".txt")
     'kiosk.zip!/in/a.png.txt'
     """
-    path = plain_path(uri)
+    path, root = _plain(uri), _plain(root)
     below = path.removeprefix(root + "/") if root else path
     if path == root:
         below = path.rpartition("/")[2]
@@ -50,6 +50,14 @@ def file_name(uri: str, root: str, suffix: str) -> str:
         return mended + suffix
     digest = hashlib.blake2b(uri.encode("utf-8", "surrogatepass"), digest_size=8).hexdigest()
     return f"{mended}-{digest}{suffix}"
+
+
+def _plain(uri: str) -> str:
+    """A local URI as its path, bytes that are no UTF-8 as surrogates; other URIs as they are."""
+    stored, member = split_member(uri)
+    if stored.startswith("file://"):
+        stored = local_path(stored).decode("utf-8", "surrogateescape")
+    return stored if member is None else f"{stored}!/{member}"
 
 
 def _mended(part: str) -> str:

@@ -138,7 +138,7 @@ def _old_text(page: ExportPage, *, trust_hidden: bool) -> Wanted | None:
     A page that is exported without text keeps what it has.
     """
     notes, reason = page.row.get("notes") or (), page.row.get("native_reason")
-    if page.row["outcome"] == PageOutcome.NATIVE_TEXT:
+    if page.row["outcome"] == PageOutcome.NATIVE_TEXT or page.source == "native":
         gone: Wanted = "covered" if trust_hidden else "hidden"
         return gone if PageNote.HIDDEN_TEXT in notes else None
     if page.text is None or reason is None:

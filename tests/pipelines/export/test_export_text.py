@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from bad_files import drawn
 from conftest import REPOSITORY
 from markdown_it import MarkdownIt
 from ocr_documents import line, ocr_run, pages_of, read_page, sample, unread
@@ -26,7 +27,7 @@ from pipelines.export.documents.names import file_name, root_of
 from pipelines.review.importing import ReviewImport, write_reviewed
 from pipelines.runs.directory import RunDir
 from pipelines.storage.client import Storage
-from pipelines.storage.objects import is_bucket
+from pipelines.storage.objects import is_bucket, local_uri
 from pipelines.truth.hocr import hocr_pages
 
 pytest_plugins = ["s3_server"]
@@ -576,6 +577,27 @@ def test_no_name_leaves_the_folder(uri: str, tmp_path: Path) -> None:
     assert path.resolve().is_relative_to(tmp_path.resolve())
     assert not name.startswith(".nightjar")
     assert file_name(uri + "2", "/scans", ".txt") != name
+
+
+@pytest.mark.parametrize("form", ["text", "hocr", "pdf"])
+def test_files_whose_names_are_no_utf8_keep_their_folders_in_out(tmp_path: Path, form: Any) -> None:
+    """Below a source whose own name is no UTF-8 either."""
+    source = os.fsencode(tmp_path) + b"/sc\xe4ns"
+    pages = []
+    for number, name in enumerate((b"box/M\xfcller.png", b"box/M\xf6ller.png")):
+        path = Path(os.fsdecode(source + b"/" + name))
+        path.parent.mkdir(parents=True, exist_ok=True)
+        drawn("name", (80, 40)).save(path)
+        row = read_page(number + 1, path, [line(f"text {number}", (9, 9, 70, 30))])
+        pages.append(row | {"uri": local_uri(os.fsencode(path)), "width": 80, "height": 40})
+    run = ocr_run(tmp_path / "run", os.fsdecode(source), pages)
+    summary = exported(run, tmp_path / "out", format=form)
+    assert summary.written == 2
+    entries = map(json.loads, (tmp_path / "out/documents.jsonl").read_text().splitlines())
+    files = sorted(entry["file"] for entry in entries)
+    assert len(files) == 2
+    assert all(re.fullmatch(r"box/M_ller\.png-[0-9a-f]{16}\.\w+", name) for name in files)
+    assert all((tmp_path / "out" / name).is_file() for name in files)
 
 
 def test_two_names_that_are_mended_alike_stay_two() -> None:
