@@ -114,7 +114,7 @@ class StorageSettings(Settings):
     member_names: Annotated[str, AfterValidator(_codec)] = Field(
         "auto",
         description="encoding of names in zips and tars that do not state one, such as cp932 "
-        "(Japanese), gb18030, big5, cp949, cp866, cp1252; auto: UTF-8 where they are UTF-8, else "
+        "(Japanese), gb18030, cp950, cp949, cp866, cp1252; auto: UTF-8 where they are UTF-8, else "
         "a guess from all names of the archive",
     )
 
