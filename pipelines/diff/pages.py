@@ -60,7 +60,7 @@ def diff_text(before: str | None, after: str | None) -> TextDiff | None:
         characters=(len(one), len(other)),
         distance=Levenshtein.distance(one, other),
         folded=Levenshtein.distance(folded_text(one), folded_text(other)),
-        lines=tuple(_unified(one.splitlines(), other.splitlines())),
+        lines=tuple(_unified(one.split("\n"), other.split("\n"))),
     )
 
 

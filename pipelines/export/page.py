@@ -151,7 +151,7 @@ def placed(text: str, readings: Sequence[Sequence[LineValue]]) -> tuple[ExportLi
         text: of a page, see `actors.lines.page_text`.
         readings: lines of each reader, most likely reader first.
     """
-    texts = [line.strip() for line in text.splitlines() if line.strip()]
+    texts = [line.strip() for line in text.split("\n") if line.strip()]
     found = [list(text_rows(line for line in lines if _has_text(line))) for lines in readings]
     for rows in found:
         if list(map(_row_text, rows)) == texts:
@@ -261,7 +261,7 @@ def _extent(line: ExportLine) -> tuple[float, float]:
 def _by_blank_lines(page: ExportPage) -> list[list[ExportLine]]:
     found: list[list[ExportLine]] = [[]]
     rows = iter(rows_of(page.lines))
-    for line in (page.text or "").splitlines():
+    for line in (page.text or "").split("\n"):
         if line.strip():
             found[-1] += next(rows)
         elif found[-1]:

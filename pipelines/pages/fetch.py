@@ -32,6 +32,13 @@ class FetchConfig(Settings):
     operational: ClassVar[frozenset[str]] = frozenset({"threads", "read_ahead_mb", "outage_s"})
 
     dpi: int = Field(200, ge=36, le=1200, description="resolution at which PDF pages are rendered")
+    max_dpi: int | None = Field(
+        300,
+        ge=36,
+        le=1200,
+        description="highest resolution of PDF pages that are scans, which keep the pixels of the "
+        "scan; at least the pixels of A4 at 300 dpi are kept; null: `dpi` for every page",
+    )
     oversize: Literal["fail", "shrink"] = Field(
         "fail",
         description="what to do with a PDF page above limits.max_pixels: `fail` "
@@ -246,6 +253,7 @@ def open_sandbox(config: FetchConfig) -> Sandbox:
     """
     options = RenderOptions(
         dpi=config.dpi,
+        max_dpi=config.max_dpi,
         oversize=config.oversize,
         native_text=config.native_text,
         keep_image_for_native=config.keep_image_for_native,

@@ -19,6 +19,7 @@ class RenderOptions(Settings):
     """How pages are rendered. The child gets this once, when it starts."""
 
     dpi: int = Field(200, ge=36, le=1200, description="resolution of PDF pages")
+    max_dpi: int | None = Field(300, ge=36, le=1200, description="see `FetchConfig.max_dpi`")
     max_pixels: int = Field(
         100_000_000, ge=1, description="most pixels of a page, checked before it is decoded"
     )

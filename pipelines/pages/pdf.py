@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from contextlib import closing
 from functools import lru_cache
 
@@ -15,10 +14,11 @@ from pipelines.pages.dynamic_form import PLACEHOLDER, is_placeholder
 from pipelines.pages.image import encode
 from pipelines.pages.native_text import EARLIER_OCR, NO_TEXT, decide
 from pipelines.pages.notes import PageNote
-from pipelines.pages.page import Page, RenderOptions, TextLine, page_missing, too_many_pixels
+from pipelines.pages.page import Page, RenderOptions, TextLine, page_missing
+from pipelines.pages.page_size import PageSize, page_size
 from pipelines.pages.text_layer.read import read as read_layer
+from pipelines.pages.user_unit import user_unit
 
-_POINTS_PER_INCH = 72
 _LOCKED = (pdfium_c.FPDF_ERR_PASSWORD, pdfium_c.FPDF_ERR_SECURITY)
 
 
@@ -39,7 +39,8 @@ def render_pdf_page(data: bytes, page: int, options: RenderOptions) -> Page:
         raise page_missing(page, len(document))
     try:
         with closing(document[page - 1]) as loaded:
-            shown = _rendered(document, loaded, options)
+            size = page_size(loaded, user_unit(data, page, options.passwords), options)
+            shown = _rendered(document, loaded, size, options)
     except pdfium.PdfiumError as error:
         raise ItemFailure(FailureKind.CORRUPT_PDF, f"page {page}: {error}") from error
     of_file = _notes_of_file(data, options) if page == 1 else ()
@@ -60,14 +61,15 @@ def _notes_of_file(data: bytes, options: RenderOptions) -> tuple[PageNote, ...]:
     return (PageNote.ATTACHMENTS,) if attached.names else ()
 
 
-def _rendered(document: pdfium.PdfDocument, page: pdfium.PdfPage, options: RenderOptions) -> Page:
-    scale, width, height = _size(page, options)
+def _rendered(
+    document: pdfium.PdfDocument, page: pdfium.PdfPage, size: PageSize, options: RenderOptions
+) -> Page:
     wanted = options.native_text
     lines: list[TextLine] = []
     layer = NO_TEXT
     if wanted.enabled:
         lines, layer = read_layer(
-            page, scale, trust_hidden=wanted.trust_hidden, check_fonts=wanted.check_fonts
+            page, size.scale, trust_hidden=wanted.trust_hidden, check_fonts=wanted.check_fonts
         )
     accepted, reason = decide(layer, wanted)
     notes = (PageNote.HIDDEN_TEXT,) if layer.concealed and reason != EARLIER_OCR else ()
@@ -77,31 +79,16 @@ def _rendered(document: pdfium.PdfDocument, page: pdfium.PdfPage, options: Rende
         accepted, reason, notes = False, PLACEHOLDER, (PageNote.DYNAMIC_FORM,)
     image = None
     if not accepted or options.keep_image_for_native:
-        image = encode(page.render(scale=scale).to_numpy())
+        image = encode(page.render(scale=size.scale).to_numpy())
     return Page(
         image=image,
-        width=width,
-        height=height,
+        width=size.width,
+        height=size.height,
         native_text="\n".join(line.text for line in lines) if accepted else None,
         native_lines=lines if accepted else None,
         native_reason=reason,
         notes=notes,
     )
-
-
-def _size(page: pdfium.PdfPage, options: RenderOptions) -> tuple[float, int, int]:
-    """(pixels per point, width, height) of the image, from the size of the page."""
-    points_wide, points_high = page.get_size()
-    scale = options.dpi / _POINTS_PER_INCH
-    width, height = math.ceil(points_wide * scale), math.ceil(points_high * scale)
-    if width * height <= options.max_pixels:
-        return scale, width, height
-    inches = f"{points_wide / _POINTS_PER_INCH:.0f} x {points_high / _POINTS_PER_INCH:.0f} inches"
-    if options.oversize == "fail":
-        raise too_many_pixels(width, height, options, f"page of {inches} at {options.dpi} dpi")
-    # One pixel less on each side, because width and height are rounded up.
-    scale *= math.sqrt(options.max_pixels / (width * height)) * (1 - 1 / min(width, height))
-    return scale, math.ceil(points_wide * scale), math.ceil(points_high * scale)
 
 
 @lru_cache(maxsize=1)  # consecutive pages of one document parse it once

@@ -180,7 +180,7 @@ def _reviewed(path: Path) -> Iterator[PageTruth]:
         text = row["text"] or ""
         yield PageTruth(
             where=f"{path} row {row['row_id']}",
-            lines=tuple(TextLine(line) for line in text.splitlines() if line.strip()),
+            lines=tuple(TextLine(line) for line in text.split("\n") if line.strip()),
             row_id=row["row_id"],
             verdict=row["verdict"],
             answered=row.get("reviewed_at") or "",

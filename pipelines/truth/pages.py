@@ -117,4 +117,4 @@ def _final_lines(row: FinishedPage) -> list[TextLine]:
     same = row.get("lines_source") in (None, row["text_source"])
     if same and row["lines"] is not None:
         return lines_as_read(row["lines"])
-    return [TextLine(line, None) for line in row["text"].splitlines()]
+    return [TextLine(line, None) for line in row["text"].split("\n")]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import sys
+import unicodedata
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
@@ -142,23 +143,61 @@ def runs_of(textpage: pdfium.PdfTextPage) -> Iterator[Run]:
     """One run for each line that pdfium finds; 20 ms for 2,600 characters."""
     run = Run()
     for index in range(textpage.count_chars()):
-        code = min(pdfium_c.FPDFText_GetUnicode(textpage, index), sys.maxunicode)
-        if code in (10, 13):
+        said = min(pdfium_c.FPDFText_GetUnicode(textpage, index), sys.maxunicode)
+        added = pdfium_c.FPDFText_IsGenerated(textpage, index) == 1
+        if said in (10, 13) and added:  # a font may call a letter so
             yield run
             run = Run()
             continue
-        if chr(code).isspace() or pdfium_c.FPDFText_IsGenerated(textpage, index) == 1:
-            run.glyphs.append(Glyph(ord("-") if code == _HYPHEN else code))
+        box = textpage.get_charbox(index)
+        code = _cleaned(said, drawn=_has_outline(box))
+        if code is None:
+            continue
+        if added or chr(code).isspace():
+            run.glyphs.append(Glyph(code))
             continue
         glyph = Glyph(
-            ord("-") if code == _HYPHEN else code,
-            textpage.get_charbox(index),
+            code,
+            box,
             address_of(pdfium_c.FPDFText_GetTextObject(textpage, index)),
             pdfium_c.FPDFText_HasUnicodeMapError(textpage, index) == 1,
             index,
         )
         run.glyphs.append(glyph)
     yield run
+
+
+_SOFT_HYPHEN = 0xAD
+#: ZERO WIDTH SPACE, WORD JOINER, the byte order mark, and the soft hyphen of an unbroken word.
+_UNSEEN = frozenset({0x200B, 0x2060, 0xFEFF, _SOFT_HYPHEN})
+_IDEOGRAPHIC_SPACE = 0x3000
+
+
+def _cleaned(code: int, *, drawn: bool) -> int | None:
+    """The code that goes into the text; None: none. `drawn`: the character has an outline.
+
+    All white space becomes a space, so that a line of text has no line break in it: form feeds,
+    U+0085, U+2028. A control byte for a letter that is drawn becomes U+FFFD, any other is dropped.
+    """
+    char = chr(code)
+    if char.isprintable():
+        return code
+    category = unicodedata.category(char)
+    if code in (_HYPHEN, _SOFT_HYPHEN) and drawn:
+        return ord("-")
+    if code in _UNSEEN:
+        return None
+    if category in ("Cc", "Zl", "Zp") and drawn:
+        return ord("\N{REPLACEMENT CHARACTER}")
+    if char.isspace():
+        return code if code == _IDEOGRAPHIC_SPACE else ord(" ")
+    return None if category == "Cc" else code
+
+
+def _has_outline(box: Box) -> bool:
+    """pdfium gives an empty outline the width of its character and 1/1000 em of height."""
+    width, height = box[2] - box[0], box[3] - box[1]
+    return min(width, height) > max(width, height) / 100
 
 
 def address_of(item: Any) -> int:
