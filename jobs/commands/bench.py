@@ -10,8 +10,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console
-from rich.table import Table
 
+from jobs.console.fitted import FittedTable
 from pipelines.errors import ConfigError, RunFailed
 
 #: Benchmarks are not in the wheel: they need peers, truth and the pocket models of a checkout.
@@ -53,7 +53,8 @@ def command(console: Console, name: str | None, arguments: Sequence[str]) -> Non
 
 
 def _list(console: Console, known: dict[str, str]) -> None:
-    table = Table("name", "what it measures", "last result", box=None)
+    texts = ("what it measures", "last result")
+    table = FittedTable("name", *texts, texts=texts)
     for name, what in known.items():
         table.add_row(name, what, _last(name))
     console.print(table)

@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.table import Table
 
+from jobs.console.fitted import FittedTable
 from jobs.console.live import SparseLog
 from jobs.console.terminal import begun, marked
 from pipelines.calibration.held_out import Curves, as_the_run_did, curves, routed, with_other_rules
@@ -183,7 +184,7 @@ def _print_promise(console: Console, made: Calibration, cer: str | None) -> None
 def _held_out(report: Report) -> Table:
     """Pages accepted and their CER by each rule."""
     made, held = report.calibration, report.calibration.held_out
-    table = _table("on held-out files", "pages accepted", "CER of accepted (95 %)")
+    table = FittedTable("on held-out files", "pages accepted", "CER of accepted (95 %)")
     floor = "no floor" if made.floor is None else f"floor {made.floor:g}"
     table.add_row(f"calibrated, {floor}", shown(held.share_accepted), shown(held.cer))
     both = with_other_rules(report)
@@ -200,7 +201,7 @@ def _held_out(report: Report) -> Table:
 
 
 def _print_curves(console: Console, drawn: Curves) -> None:
-    table = _table("escalated", "calibrated", "page mean", "improvement")
+    table = FittedTable("escalated", "calibrated", "page mean", "improvement")
     for escalated in _ESCALATED:
         share = 1 - escalated
         figures = (drawn.ours.at(share), drawn.naive.at(share), drawn.saved.at(share))
@@ -211,13 +212,6 @@ def _print_curves(console: Console, drawn: Curves) -> None:
 
 def _percent(figure: Interval) -> str:
     return f"{100 * figure.value:.2f} %"
-
-
-def _table(*headings: str) -> Table:
-    table = Table(box=None, padding=(0, 2, 0, 0))
-    for number, heading in enumerate(headings):
-        table.add_column(heading, justify="right" if number else "left")
-    return table
 
 
 def _print_config(console: Console, written: list[tuple[Report, RunPath]], target: float) -> None:

@@ -9,6 +9,7 @@ import yaml
 from rich.console import Console
 from rich.table import Table
 
+from jobs.console.fitted import FittedTable
 from jobs.console.terminal import begun, marked
 from pipelines.calibration.label_trial import Figures, GroupThreshold
 from pipelines.calibration.labels import (
@@ -58,10 +59,7 @@ def labels(
 
 
 def _table(found: Thresholds) -> Table:
-    table = Table(box=None, padding=(0, 2, 0, 0))
-    headings = ("class", "objects", "threshold", "precision", "recall", "F1", "AP")
-    for heading in headings:
-        table.add_column(heading, justify="left" if heading == "class" else "right")
+    table = FittedTable("class", "objects", "threshold", "precision", "recall", "F1", "AP")
     for group in found.own:
         name = group.members[0]
         table.add_row(name, *_row(group, f"{found.now[name]:g}", found.ap_of.get(name)))

@@ -8,15 +8,16 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console
-from rich.table import Table
 
+from jobs.console.fitted import FittedTable
 from pipelines.job import MODULES, find_job, load_job
 
 
 def check(console: Console, path: Path, overrides: Sequence[str]) -> None:
     """`nightjar config check`."""
     job, config = load_job(path, overrides)
-    table = Table("stage", "reads", "writes", "where", title=f"{path}: {job.name}", box=None)
+    texts = ("reads", "writes", "where")
+    table = FittedTable("stage", *texts, above=f"{path}: {job.name}", texts=texts)
     for line in job.flow(config).explain():
         table.add_row(*line)
     console.print(table)

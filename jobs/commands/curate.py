@@ -9,6 +9,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
+from jobs.console.fitted import FittedTable
 from jobs.console.live import counted
 from jobs.console.ports import listen_error
 from jobs.console.signals import interrupt_on_signals
@@ -113,7 +114,4 @@ def _check_free(port: int) -> None:
 
 
 def _table(unit: str) -> Table:
-    table = Table(box=None, padding=(0, 2, 0, 0))
-    table.add_column(unit)
-    table.add_column("", justify="right")
-    return table
+    return FittedTable(unit, "")

@@ -11,7 +11,8 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from jobs.console.live import SparseLog, figures_table, say
+from jobs.console.fitted import FittedTable
+from jobs.console.live import SparseLog, say
 from jobs.console.terminal import marked, one_line
 from pipelines.diff.labels import SAME_SCORE, STILL_IOU, ChangeKind
 from pipelines.diff.runs import DiffSummary, diff_runs
@@ -93,7 +94,7 @@ def _print_settings(console: Console, settings: Sequence[str]) -> None:
 def _outcomes(found: DiffSummary, unit: str) -> Table:
     """Counts of outcomes: before in rows, after in columns."""
     names = sorted({name for pair in found.outcomes for name in pair})
-    table = figures_table(f"{unit}s, before \\ after", *names)
+    table = FittedTable(f"{unit}s, before \\ after", *names)
     for before in names:
         counts = [found.outcomes[before, after] for after in names]
         table.add_row(before, *(f"{count:,}" if count else "." for count in counts))
@@ -103,7 +104,7 @@ def _outcomes(found: DiffSummary, unit: str) -> Table:
 def _print_labels(console: Console, found: DiffSummary) -> None:
     kinds = ["same", *(kind.value for kind in ChangeKind)]
     classes = sorted({name for _, name in found.labels})
-    table = figures_table("labels", *kinds)
+    table = FittedTable("labels", *kinds)
     for name in classes[:_CLASSES]:
         table.add_row(name, *(f"{found.labels[kind, name]:,}" for kind in kinds))
     table.add_section()
@@ -153,7 +154,7 @@ def _print_totals(console: Console, found: DiffSummary) -> None:
     else:
         names = list(_RATES)
         rows = [_rates(counts) for counts in found.truth]
-    table = figures_table("", *names)
+    table = FittedTable("", *names)
     for side, cells in zip(("before", "after"), rows, strict=True):
         table.add_row(side, *cells)
     console.print(table, markup=False)
@@ -169,9 +170,8 @@ def _rates(counts: Counter[str]) -> list[str]:
 def _print_listed(console: Console, title: str, records: Sequence[dict[str, Any]]) -> None:
     if not records:
         return
-    table = figures_table(title, "outcome", "errors", "changes")
-    for column in table.columns[1:]:
-        column.justify = "left"
+    headings = ("outcome", "errors", "changes")
+    table = FittedTable(title, *headings, texts=headings)
     for record in records:
         before, after = record["outcome"]
         outcome = before if before == after else f"{before} -> {after}"

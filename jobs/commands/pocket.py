@@ -6,8 +6,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from rich.console import Console
-from rich.table import Table
 
+from jobs.console.fitted import FittedTable
 from pipelines.errors import ConfigError
 
 
@@ -39,7 +39,8 @@ def evaluate(console: Console, detector: Path, segmenter: Path | None, scenes: i
             raise ConfigError(f"no checkpoint in {folder}", "give the directory of a checkpoint")
     with console.status(f"scoring on {scenes} scenes"):
         report = figures(detector, segmenter, scenes)
-    table = Table(box=None, padding=(0, 2, 0, 0), show_header=False)
+    table = FittedTable("", "")
+    table.show_header = False
     for name, value in report.items():
         table.add_row(name, f"{value:,.0f}" if name in ("scenes", "objects") else f"{value:.4f}")
     console.print(table)

@@ -7,6 +7,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
+from jobs.console.fitted import FittedTable
 from jobs.console.live import counted
 from pipelines.review import export_review, import_review
 from pipelines.runs.directory import RunDir
@@ -60,7 +61,4 @@ def import_(console: Console, run_dir: str | Path, folder: Path, reviewer: str |
 
 
 def _table(title: str) -> Table:
-    table = Table(title=title, title_justify="left", box=None, padding=(0, 2, 0, 0))
-    table.add_column("items")
-    table.add_column("", justify="right")
-    return table
+    return FittedTable("items", "", above=title)

@@ -16,7 +16,8 @@ from urllib.parse import urlsplit
 from rich.console import Console
 
 from jobs.cluster.package import Package, megabytes, package
-from jobs.console.live import duration, figures_table, say
+from jobs.console.fitted import FittedTable
+from jobs.console.live import duration, say
 from jobs.console.terminal import Terminal, one_line
 from pipelines.config import JobConfig
 from pipelines.config_files import read_yaml
@@ -266,7 +267,7 @@ def status(console: Console, target: str | None, address: str | None) -> None:
 def _print_all(console: Console, jobs: Sequence[Any]) -> None:
     from jobs.cluster.ray_jobs import exit_code
 
-    table = figures_table("submission id", "status", "exit code", "minutes")
+    table = FittedTable("submission id", "status", "exit code", "minutes")
     for job in jobs:
         code = exit_code(job)
         start = (job.start_time or 0) / 1000

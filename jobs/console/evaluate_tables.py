@@ -9,7 +9,8 @@ from itertools import groupby
 from rich.console import Console
 from rich.table import Table
 
-from jobs.console.live import figures_table, say
+from jobs.console.fitted import FittedTable
+from jobs.console.live import say
 from jobs.console.terminal import marked
 from pipelines.calibration.label_trial import Figures
 from pipelines.evaluation.confusion import BACKGROUND, Confusion
@@ -56,7 +57,7 @@ _LABEL_HEADINGS = ("labels", "objects", "AP", "AP@0.5", "precision", "recall", "
 
 def _aps(found: LabelEvaluation) -> Table:
     """AP of boxes and masks, by object size, and of boxes with the candidates."""
-    table = figures_table("", "objects", "AP", "AP@0.5")
+    table = FittedTable("", "objects", "AP", "AP@0.5")
     table.add_row("boxes", *_ap(found.whole.ap))
     for name, one in found.sizes.items():
         if one.objects:
@@ -77,7 +78,7 @@ def _ap(one: AP) -> Iterator[str]:
 
 
 def _classes(found: LabelEvaluation) -> Table:
-    table = figures_table("class", *_LABEL_HEADINGS)
+    table = FittedTable("class", *_LABEL_HEADINGS)
     for name, one in list(found.classes.items())[:_CLASSES]:
         small = one.ap.objects < SMALL
         table.add_row(f"{name} *" if small else name, *_of_labels(one, False))
@@ -101,7 +102,7 @@ def print_slices(
 ) -> None:
     """A table for each column. `rows`: column, value, whether the slice is small, cells."""
     for column, parts in groupby(rows, key=lambda row: row[0]):
-        table = figures_table(f"by {column}", *headings)
+        table = FittedTable(f"by {column}", *headings)
         some_small = False
         for _, value, small, cells in parts:
             some_small |= small
@@ -118,7 +119,7 @@ def _print_thresholds(console: Console, found: HeldOut) -> None:
         console,
         f"thresholds with the best F1, chosen on {chose:,} images, measured on the other {held:,}",
     )
-    table = figures_table("class", "objects", "threshold", "precision", "recall", "F1")
+    table = FittedTable("class", "objects", "threshold", "precision", "recall", "F1")
     for one in found.classes[:_CLASSES]:
         chosen = "none" if one.chosen is None else f"{one.chosen:.4g}"
         objects = f"{one.objects[0]:,} / {one.objects[1]:,}"

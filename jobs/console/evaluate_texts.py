@@ -9,7 +9,8 @@ from rich.console import Console
 from rich.table import Table
 
 from jobs.console.evaluate_tables import print_slices, warn
-from jobs.console.live import figures_table, say
+from jobs.console.fitted import FittedTable
+from jobs.console.live import say
 from jobs.console.terminal import one_line
 from pipelines.evaluation.pages import TextEvaluation, WorstPage
 from pipelines.evaluation.text_figures import OrderFigures, TextFigures
@@ -51,7 +52,7 @@ def print_text(console: Console, found: TextEvaluation, run: RunPath, truth: str
 
 def _print_any_order(console: Console, found: TextEvaluation, wer: str) -> None:
     headings = ("pages", "CER with blanks", "CER without", wer, "exact without")
-    table = figures_table("in any order", *headings)
+    table = FittedTable("in any order", *headings)
     table.add_row("all", *_any_order(found.whole))
     table.add_row("mean of pages", *_of_a_page(found.whole))
     console.print(table, markup=False)
@@ -62,7 +63,7 @@ def _print_any_order(console: Console, found: TextEvaluation, wer: str) -> None:
 
 def _print_in_order(console: Console, found: TextEvaluation, wer: str) -> None:
     headings = ("pages", "NED", "CER without", wer, "wrong successors")
-    table = figures_table("in reading order", *headings)
+    table = FittedTable("in reading order", *headings)
     table.add_row("all", *_in_order(found.whole.in_order))
     console.print(table, markup=False)
     say(console, _IN_ORDER)
@@ -93,7 +94,7 @@ def _in_order(one: OrderFigures) -> Iterator[str]:
 
 def _worst(pages: Sequence[WorstPage], wer: str) -> Table:
     headings = ("outcome", "CER with blanks", "CER without", wer, "NED", "row")
-    table = figures_table("worst pages", *headings)
+    table = FittedTable("worst pages", *headings)
     for page in pages:
         rates = map(_rate, (page.cer_with_blanks, page.cer_without_blanks, page.wer, page.ned))
         place = f"{one_line(page.uri)} page {page.page}"

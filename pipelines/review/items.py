@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from array import array
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypedDict
@@ -22,6 +23,7 @@ from pipelines.runs.refetch import RefetchedPage
 
 ITEMS = "items.jsonl"
 IMAGES = "images"
+DRAWN = "drawn"
 README = "README.txt"
 
 #: Columns used for an item. Older runs lack some of them, for example `vlm_text`.
@@ -62,7 +64,8 @@ LabelShown = TypedDict(
 class ItemValue(TypedDict, total=False):
     """One line of items.jsonl as it is exported.
 
-    A page has `text` and `readings`, an image `instances` and `candidates`. `row_id` is a string
+    A page has `text` and `readings`, an image `instances` and `candidates`, and `drawn`: its
+    picture with the boxes of `instances`, captioned with id, class and score. `row_id` is a string
     because JavaScript's numbers hold 53 bits.
     """
 
@@ -81,6 +84,7 @@ class ItemValue(TypedDict, total=False):
     note: None
     text: None
     readings: list[ReadingShown]
+    drawn: str | None
     instances: list[LabelShown]
     candidates: list[LabelShown]
 
@@ -112,10 +116,20 @@ def item_of(row: AnyRow, job: str, gain: float, fetched: RefetchedPage) -> ItemV
     if "instances" not in row:
         return item | {"text": None, "readings": readings_of(row)}
     labels = [_shown(number, label) for number, label in enumerate(row["instances"] or [])]
-    kept = {label["id"] for label in labels if Reason.BELOW_THRESHOLD not in label["reasons"]}
+    kept = kept_labels(row["instances"] or [])
     return item | {
+        "drawn": None if fetched["fetch_failure"] else f"{DRAWN}/{row['row_id']}.jpg",
         "instances": [label for label in labels if label["id"] in kept],
         "candidates": [label for label in labels if label["id"] not in kept],
+    }
+
+
+def kept_labels(instances: Sequence[Label]) -> dict[int, Label]:
+    """Index -> label, of those that are no candidates below their threshold."""
+    return {
+        number: label
+        for number, label in enumerate(instances)
+        if Reason.BELOW_THRESHOLD not in label["reasons"]
     }
 
 

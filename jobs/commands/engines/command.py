@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from rich.table import Table
 
 from jobs.commands.engines.catalogue import ENGINES, Engine
+from jobs.console.fitted import FittedTable
 from pipelines.engine import environments
 
 #: Seconds for all imports of an environment: torch, transformers and paddlex take 4 to 20 s each.
@@ -46,7 +46,7 @@ def command(console: Console, *, as_json: bool) -> None:
         sys.stdout.write(json.dumps([asdict(state) for state in states], indent=2) + "\n")
         return
     headings = ("engine", "environment", "installed", "importable", "weights", "device", "licences")
-    table = Table(*headings, box=None, padding=(0, 2, 0, 0))
+    table = FittedTable(*headings, texts=headings[1:])
     for one in states:
         licences = f"{one.code_licence} / {one.weights_licence}"
         cells = (one.engine, one.environment, one.installed, one.importable, one.weights)

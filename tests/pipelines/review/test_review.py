@@ -25,7 +25,7 @@ from hand_made_runs import (
     tiff,
     write_run,
 )
-from PIL import Image
+from PIL import Image, ImageChops
 
 from actors.failures import FailureKind, failure
 from actors.ontology import Ontology
@@ -318,6 +318,34 @@ def test_verdicts_on_pages_become_text_that_is_true(pages: RunDir, tmp_path: Pat
     assert GONE not in rows
     assert digests(pages.shards) == shards
     assert [p.name for p in (pages.path / "reviewed").iterdir()] == [summary.file.name]
+
+
+def test_images_come_with_their_boxes_drawn(images: RunDir, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    export_review(images, out)
+    items = {int(item["row_id"]): item for item in items_of(out)}
+    assert items[BAND]["drawn"] == f"drawn/{BAND}.jpg"
+    for row_id in (BAND, DOUBTED):
+        plain = Image.open(out / items[row_id]["image"]).convert("RGB")
+        drawn = Image.open(out / items[row_id]["drawn"])
+        factor = drawn.width // plain.width
+        assert drawn.size == (plain.width * factor, plain.height * factor)
+        changed = ImageChops.difference(plain.resize(drawn.size), drawn)
+        for one in items[row_id]["instances"]:
+            x0, y0, x1, y1 = (round(part * factor) for part in one["box"])
+            for x, y in ((x0 + 1, (y0 + y1) // 2), (x1 - 1, (y0 + y1) // 2), ((x0 + x1) // 2, y1)):
+                assert max(changed.crop((x - 2, y - 2, x + 3, y + 3)).tobytes()) > 60, one
+        for one in items[row_id]["candidates"]:  # not drawn
+            x0, y0, x1, y1 = (round(part * factor) for part in one["box"])
+            assert max(changed.crop((x0 - 2, y0 + 20, x0 + 3, y1 - 20)).tobytes()) < 30
+
+
+def test_a_lost_picture_has_no_drawing(images: RunDir, tmp_path: Path) -> None:
+    (tmp_path / "images" / "band.jpg").unlink()
+    export_review(images, tmp_path / "out")
+    items = {int(item["row_id"]): item for item in items_of(tmp_path / "out")}
+    assert items[BAND]["drawn"] is None
+    assert (tmp_path / "out" / items[DOUBTED]["drawn"]).exists()
 
 
 def test_verdicts_on_images_become_labels_that_are_true(images: RunDir, tmp_path: Path) -> None:
