@@ -47,6 +47,7 @@ _DISPLAY = (
     *("press-start", "unifraktur", "Z003", "Purisa"),
 )
 _HEADINGS = {6: "NOTICE", 8: "CONTENTS", 12: "RULES ON CHAMPIONSHIP"}
+_FIGURES = ("Nr. 1 2023, 1,204.75 + 3,618.90 = 4,823.65",)
 _COLUMNS = 72  # characters of a line
 
 
@@ -69,6 +70,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=HERE / "results", help="folder of the report")
     given = parser.parse_args()
     report = head() | measured(list(_fonts(given.unseen))[:: given.every])
+    given.out.mkdir(parents=True, exist_ok=True)
     write(result_stem(given.out, "text_layers", report), report, _text(report))
 
 
@@ -134,7 +136,7 @@ def _refused(data: bytes) -> tuple[list[str], float]:
     textpage = page.get_textpage()
     runs = list(runs_of(textpage))
     start = time.perf_counter()
-    found = [str(one) for one in wrong_fonts(textpage, runs)]
+    found = [str(one) for one in wrong_fonts(page, textpage, runs)]
     return found, 1000 * (time.perf_counter() - start)
 
 
@@ -146,13 +148,13 @@ def _body(language: str) -> list[str]:
         if len(rows[-1]) + len(word) > _COLUMNS:
             rows.append("")
         rows[-1] = f"{rows[-1]} {word}".strip()
-    return [*rows[:8], "Nr. 1 2023, 1,204.75 + 3,618.90 = 4,823.65"]
+    return [*rows[:8], *(_FIGURES if language == "eng" else ())]
 
 
 @cache
 def _has(font: Path, text: str) -> bool:
     known = TTFont(font, lazy=True).getBestCmap() or {}
-    return all(ord(char) in known for char in text if char.isalnum())
+    return all(ord(char) in known for char in text if char.isalpha())
 
 
 def _text(report: dict[str, Any]) -> list[str]:

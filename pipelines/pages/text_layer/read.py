@@ -27,7 +27,7 @@ def read(
         every = list(parts_of(page, list(runs_of(textpage))))
         parts = [(sight, run) for sight, run in every if to_pixels.shows(run)]
         visible = [run for sight, run in parts if sight is Sight.SEEN]
-        wrong = wrong_fonts(textpage, visible) if check_fonts else []
+        wrong = wrong_fonts(page, textpage, visible) if check_fonts else []
     if not parts:
         return [], NO_TEXT
     trusted = (Sight.SEEN, Sight.OCR) if trust_hidden else (Sight.SEEN,)

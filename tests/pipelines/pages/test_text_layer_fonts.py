@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import textwrap
 from collections.abc import Sequence
 from pathlib import Path
@@ -141,15 +142,32 @@ def test_fonts_that_are_not_embedded_are_right() -> None:
     assert_kept(page, TEXTS["eng"])
 
 
-@pytest.mark.parametrize("kind", [3, 42])
-def test_pages_of_matplotlib_are_right(kind: int, tmp_path: Path) -> None:
-    with matplotlib.rc_context({"pdf.fonttype": kind}):
+def figure_of(folder: Path, kind: int) -> bytes:
+    """A PDF of matplotlib; `kind` of font: 3 or 42 (TrueType)."""
+    with matplotlib.rc_context({"pdf.fonttype": kind, "pdf.compression": 0}):
         figure = Figure(figsize=(8, 6))
         for number, text in enumerate([*TEXTS["eng"], r"$\alpha + \beta = \int x^2$ office"]):
             figure.text(0.05, 0.8 - 0.1 * number, text, fontsize=11)
-        figure.savefig(tmp_path / "figure.pdf")
-    page = page_of((tmp_path / "figure.pdf").read_bytes())
-    assert DISAGREES not in page.notes
+        figure.savefig(folder / "figure.pdf")
+    return (folder / "figure.pdf").read_bytes()
+
+
+@pytest.mark.parametrize("kind", [3, 42])
+def test_pages_of_matplotlib_are_right(kind: int, tmp_path: Path) -> None:
+    assert DISAGREES not in page_of(figure_of(tmp_path, kind)).notes
+
+
+def test_a_painted_font_with_a_wrong_map_is_refused(tmp_path: Path) -> None:
+    def permuted(match: re.Match[bytes]) -> bytes:
+        names, drawings = zip(*re.findall(rb"(/\w+) (\d+ 0 R)", match[0]), strict=True)
+        pairs = zip(names, (*drawings[3:], *drawings[:3]), strict=True)
+        return b"<< " + b" ".join(b" ".join(pair) for pair in pairs) + b" >>"
+
+    data = figure_of(tmp_path, 3)
+    broken = re.sub(rb"<<(?:\s/\w+ \d+ 0 R){20,} >>", permuted, data)
+    assert broken != data
+    assert len(broken) == len(data)
+    assert_refused(page_of(broken), "DejaVuSans")
 
 
 @pytest.mark.skipif(not CASES.is_dir(), reason="the cases lie beside the repository")

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 import pypdfium2 as pdfium
 
 from pipelines.pages.text_layer.fonts.drawn import Font, Look, fonts_of, look_of
+from pipelines.pages.text_layer.fonts.painted import Painted
 from pipelines.pages.text_layer.fonts.templates import templates
 from pipelines.pages.text_layer.fonts.verdict import wrong_characters
-from pipelines.pages.text_layer.lines import Run
+from pipelines.pages.text_layer.lines import Glyph, Run
 
 #: Characters of a font that are judged, the most frequent ones: more say nothing new.
 _MOST_JUDGED = 40
@@ -34,14 +35,21 @@ class WrongFont:
         )
 
 
-def wrong_fonts(textpage: pdfium.PdfTextPage, runs: Iterable[Run]) -> list[WrongFont]:
+def wrong_fonts(
+    page: pdfium.PdfPage, textpage: pdfium.PdfTextPage, runs: Iterable[Run]
+) -> list[WrongFont]:
     """Fonts of the lines that draw other characters than these say; those with most text first.
 
     `runs`: what is seen; hidden text draws nothing that could be compared. Traces are left out: up
     to five wrong characters that are less than 1 % of all.
     """
     fonts = fonts_of(glyph for run in runs for glyph in run.glyphs)
-    found = [judged for font in fonts if (judged := _judged(font, textpage))]
+    painted = [font for font in fonts if font.is_painted]
+    looks = {id(font): _looks(font, textpage) for font in fonts if font not in painted}
+    if any(_judgeable(font) for font in painted):
+        canvas = Painted(page, textpage)
+        looks |= {id(font): canvas.looks(_judgeable(font)) for font in painted}
+    found = [judged for font in fonts if (judged := _judged(font, looks.get(id(font), {})))]
     total = sum(font.counts.total() for font in fonts)
     wrong = sum(one.chars for one in found)
     if wrong <= _TRACE and wrong < _TRACE_SHARE * total:
@@ -49,17 +57,19 @@ def wrong_fonts(textpage: pdfium.PdfTextPage, runs: Iterable[Run]) -> list[Wrong
     return sorted(found, key=lambda one: -one.chars)
 
 
-def _judged(font: Font, textpage: pdfium.PdfTextPage) -> WrongFont | None:
-    looks: dict[str, Look] = {}
-    if font.is_painted:
-        return None
-    for code in sorted(font.counts, key=lambda code: (-font.counts[code], code)):
-        if len(looks) == _MOST_JUDGED:
-            break
-        if chr(code) in templates():
-            look = look_of(font, font.first[code], textpage)
-            if look is not None:
-                looks[chr(code)] = look
+def _judgeable(font: Font) -> list[Glyph]:
+    """The first of each frequent character that has templates; none if they are too few."""
+    ordered = sorted(font.counts, key=lambda code: (-font.counts[code], code))
+    judged = [font.first[code] for code in ordered if chr(code) in templates()][:_MOST_JUDGED]
+    return judged if len(judged) > 1 else []
+
+
+def _looks(font: Font, textpage: pdfium.PdfTextPage) -> dict[str, Look]:
+    looks = {chr(claim.code): look_of(font, claim, textpage) for claim in _judgeable(font)}
+    return {char: look for char, look in looks.items() if look is not None}
+
+
+def _judged(font: Font, looks: dict[str, Look]) -> WrongFont | None:
     evidence = [look.evidence(char) for char, look in looks.items()]
     wrong = wrong_characters(
         evidence, lambda one, other: templates().distance(looks[one].point, other)
