@@ -137,9 +137,20 @@ def test_hidden_text_draws_nothing_to_compare() -> None:
     assert DISAGREES not in page.notes
 
 
-def test_fonts_that_are_not_embedded_are_right() -> None:
-    page = page_of(written_pdf([PdfPage(shown(TEXTS["eng"]))]))
-    assert_kept(page, TEXTS["eng"])
+STANDARD = (
+    *("Helvetica-BoldOblique", "Times-Italic", "Courier", "Symbol", "ZapfDingbats"),
+    *("Arial,Bold", "NoSuchTypeface"),
+)
+
+
+@pytest.mark.parametrize("name", STANDARD)
+def test_fonts_that_are_not_embedded_are_right(name: str) -> None:
+    data = written_pdf([PdfPage(shown(TEXTS["eng"]))])
+    line = b"/BaseFont /Helvetica /Encoding /WinAnsiEncoding"
+    other = b"/BaseFont /%s" % name.encode()
+    page = page_of(data.replace(line, other.ljust(len(line))))
+    assert page.native_reason is not None
+    assert DISAGREES not in page.notes
 
 
 def figure_of(folder: Path, kind: int) -> bytes:

@@ -22,9 +22,11 @@ _TOLERANCE = 0.04
 #: Distinct glyphs whose looks are kept (1 kB each), for later pages and documents.
 _MOST_KNOWN = 5_000
 _NAME_BYTES = 256
+#: Points of an outline; those of maps and engravings in a font have more and are not judged.
+_MOST_POINTS = 2_000
 
 
-@dataclass
+@dataclass(eq=False)
 class Font:
     """One font object of the page, and what it is said to draw."""
 
@@ -128,7 +130,7 @@ class _Looks:
         if key not in self._known:
             if len(self._known) >= _MOST_KNOWN:
                 self._known.clear()
-            outline = _outline(glyph, count)
+            outline = _outline(glyph, count) if count <= _MOST_POINTS else None
             self._known[key] = None if outline is None else _look(outline)
         return self._known[key]
 
