@@ -25,10 +25,11 @@ MATCH_IOU = 0.5
 
 
 class CocoImage(TypedDict):
-    """An entry of `images`. `file_name`: the end of an image's URI."""
+    """An entry of `images`. `file_name`: the end of an image's URI; `coco_url`: maybe the whole."""
 
     id: int
     file_name: str
+    coco_url: NotRequired[str]
     width: NotRequired[int | None]
     height: NotRequired[int | None]
 

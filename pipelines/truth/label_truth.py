@@ -10,6 +10,7 @@ from actors.ontology import Ontology
 from pipelines.decisions.finished import FinishedImage
 from pipelines.decisions.triage import Label
 from pipelines.runs.directory import RunDir
+from pipelines.storage.objects import plain_path
 from pipelines.storage.paths import RunPath, run_path
 from pipelines.truth.coco import (
     CocoAnnotation,
@@ -52,7 +53,7 @@ class LabelTruth:
         return self.names is None
 
     def __len__(self) -> int:
-        return len(self.objects if self.names is None else self.names)
+        return len(self.objects if self.names is None else set(self.names.values()))
 
     def key_of(self, row: FinishedImage) -> int | None:
         """The key of a row; None: it has no truth."""
@@ -82,7 +83,10 @@ def read_label_truth(run: RunDir, truth: str | RunPath, ontology: Ontology) -> L
     for one in read.annotations:
         objects[one["image_id"]].append(one)
     images = {image["id"]: image for image in read.images}
-    names = {image["file_name"]: image["id"] for image in read.images}
+    # An export with --copy-images has new names, and the source in `coco_url`.
+    sources = {image["coco_url"]: image["id"] for image in read.images if image.get("coco_url")}
+    names = {plain_path(uri): number for uri, number in sources.items()}
+    names |= {image["file_name"]: image["id"] for image in read.images}
     return LabelTruth({key: objects[key] for key in images}, images, names, read.named)
 
 

@@ -19,6 +19,8 @@ from PIL import Image
 from pycocotools import mask as coco_mask
 from pycocotools.coco import COCO
 
+from pipelines.export.labels.mask_outline import outline
+
 CONFIG = REPOSITORY / "configs" / "autolabel" / "quickstart.yaml"
 SAMPLES = REPOSITORY / "configs" / "samples" / "scenes"
 EXTREMES = {"1x1.png": (1, 1), "1x3000.png": (1, 3000), "3000x2.png": (3000, 2)}
@@ -145,6 +147,16 @@ def test_its_export_opens_in_pycocotools_with_empty_images_in_it(night, rows) ->
     done = [row for row in rows.values() if row["outcome"] != "failed"]
     assert len(opened.getImgIds()) == len(done)
     assert len(opened.getAnnIds()) == sum(len(row["instances"]) for row in done)
+
+
+def test_polygons_of_its_masks_are_the_masks(rows) -> None:
+    masks = [one["mask"] for row in rows.values() for one in row["instances"] or () if one["mask"]]
+    found = []
+    for mask in masks:
+        drawn = coco_mask.frPyObjects([outline(mask).ravel().tolist()], *mask["size"])
+        found.append(float(coco_mask.iou(drawn, [mask], [0])[0, 0]))
+    assert len(found) > 10
+    assert np.mean(found) > 0.97
 
 
 def test_an_image_is_drawn_with_its_labels(night, rows) -> None:

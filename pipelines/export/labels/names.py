@@ -22,6 +22,10 @@ from pipelines.storage.objects import is_bucket, plain_path, split_attachment, s
 #: write beside it under longer temporary names (ultralytics: 34 bytes more).
 _LONGEST = 150
 
+_PICTURES = "jpg jpeg jpe jfif png apng webp bmp gif tif tiff avif heic heif jp2 jpx jpf"
+#: FiftyOne goes by the suffix, and one file that it takes for no picture ends its whole import.
+_SUFFIXES = {f".{name}" for name in _PICTURES.split()}
+
 _MAGIC = re.compile(r"[*?\[]")
 
 
@@ -62,7 +66,7 @@ class NamesBelow:
 
 
 def why_nameless(uri: str, page: int, kind: str) -> str | None:
-    """Why COCO cannot name the picture of a row, because no file holds it alone; else None."""
+    """Why COCO cannot name the picture of a row so that loaders find and read it; else None."""
     if split_attachment(uri)[1] is not None:
         return "files attached to PDFs"
     if split_member(uri)[1] is not None:
@@ -71,7 +75,10 @@ def why_nameless(uri: str, page: int, kind: str) -> str | None:
         return "pages of PDFs"
     if page > 1:
         return "pages after the first"
-    return "names that are not UTF-8" if plain_path(uri).startswith("file://") else None
+    if plain_path(uri).startswith("file://"):
+        return "names that are not UTF-8"
+    suffix = PurePosixPath(uri).suffix.lower()
+    return None if suffix in _SUFFIXES else "names without a picture's suffix"
 
 
 def names_of(run: RunDir, source: str | None, relative_to: str | None) -> NamesBelow:

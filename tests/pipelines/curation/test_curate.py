@@ -47,6 +47,8 @@ from pipelines.curation.dataset import (
 from pipelines.curation.pull import Pulled, pull
 from pipelines.curation.similarity import compute, near_duplicates, uniqueness
 from pipelines.errors import ConfigError
+from pipelines.export.labels.export import export_run
+from pipelines.export.labels.selection import ExportConfig
 from pipelines.review import REVIEWED, export_review, import_review, reviewed_rows
 from pipelines.runs.directory import RunDir
 from pipelines.truth.labels import read_beside_truth
@@ -744,3 +746,47 @@ def test_memory_is_flat_over_20_000_rows(fo: Any, named: str, tmp_path: Path) ->
     print(json.dumps({"seconds": seconds, "early": early, "late": late, "pull": most}))
     assert late - early < 60
     assert most - late < 200
+
+
+# ---------------------------------------------------------------- exports of labels
+
+
+@pytest.mark.parametrize("form", ["coco", "coco whole", "voc", "yolo"])
+def test_an_export_is_imported_by_fiftyone(fo: Any, tmp_path: Path, form: str) -> None:
+    folder = tmp_path / "files"
+    rows = [
+        stored(number, picture(folder / name), outcome="accepted", reasons=[])
+        | {"instances": [label("red star", (10, 20, 50, 60))]}
+        for number, name in enumerate(("a/1.jpg", "b/1.jpg", "a/ü.png"))
+    ]
+    run = write_run(tmp_path / "run", "autolabel", IMAGES, rows)
+    out = tmp_path / "out"
+    name, _, whole = form.partition(" ")
+    settings = {"format": name, "copy_images": bool(whole), "masks": "polygons" if whole else "rle"}
+    export_run(run, out, ExportConfig.model_validate(settings), CLASSES)
+    types = {"coco": "COCODetectionDataset", "voc": "VOCDetectionDataset", "yolo": "YOLOv5Dataset"}
+    places: dict[str, dict[str, Any]] = {
+        "coco": {"data_path": str(folder), "labels_path": str(out / "annotations.json")},
+        "coco whole": {
+            "data_path": str(out / "images"),
+            "labels_path": str(out / "annotations.json"),
+        },
+        "voc": {
+            "data_path": str(out / "JPEGImages"),
+            "labels_path": str(out / "Annotations"),
+        },
+        "yolo": {"dataset_dir": str(out), "yaml_path": "data.yaml", "split": "train"},
+    }
+    kinds = {"label_types": ["detections", "segmentations"]} if name == "coco" else {}
+    data = fo.Dataset.from_dir(
+        dataset_type=getattr(fo.types, types[name]), progress=False, **places[form], **kinds
+    )
+    field = "segmentations" if name == "coco" else "ground_truth"
+    found = [one for sample in data for one in sample[field].detections]
+    data.delete()
+    assert [one.label for one in found] == ["red star"] * 3
+    pixel = 1 / 120 if name == "voc" else 0  # FiftyOne takes VOC's first pixel for 0, not for 1
+    for one in found:
+        box = [10 / 160, 20 / 120, 40 / 160, 40 / 120]
+        assert one.bounding_box == pytest.approx(box, abs=pixel + 1e-6)
+        assert name != "coco" or one.mask.all()
