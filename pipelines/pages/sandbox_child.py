@@ -67,7 +67,7 @@ class Reply(_Strict):
 
 def frame(header: BaseModel, body: bytes = b"") -> list[bytes]:
     """The parts of one frame; the body is not copied."""
-    packed = header.model_dump_json(exclude_none=True).encode()
+    packed = header.model_dump_json(exclude_defaults=True).encode()
     return [LENGTHS.pack(len(packed), len(body)) + packed, body]
 
 
