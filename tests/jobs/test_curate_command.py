@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
+import inspect
 import io
 import re
 import subprocess
@@ -22,6 +24,7 @@ from typer.testing import CliRunner
 
 from jobs.cli import app
 from jobs.commands.curate import build, open_app, pull
+from pipelines.curation.dataset import fiftyone
 from pipelines.errors import ConfigError, RunNotFound
 from pipelines.runs.directory import RunDir
 
@@ -65,6 +68,16 @@ def test_a_run_goes_out_is_corrected_and_comes_back(
     (file,) = (tmp_path / "run" / "reviewed").iterdir()
     rows = pq.read_table(file).select(["row_id", "verdict", "reviewer"]).to_pylist()
     assert rows == [{"row_id": 3, "verdict": "accept", "reviewer": "Ada"}]
+
+
+def test_the_notice_about_mongodb_is_not_shown(fo: Any, caplog: pytest.LogCaptureFixture) -> None:
+    database = importlib.import_module("fiftyone.core.odm.database")
+    notice = "You are running the oldest supported major version of MongoDB."
+    assert notice.partition("the ")[2] in inspect.getsource(database), "FiftyOne says it otherwise"
+    fiftyone()
+    for message in (notice, "Your MongoDB server version is newer than your feature"):
+        database.logger.warning(message)
+    assert [record.getMessage()[:19] for record in caplog.records] == ["Your MongoDB server"]
 
 
 def test_the_summary_says_what_was_done(fo: Any, named: str, run: RunDir) -> None:
@@ -160,6 +173,7 @@ def test_the_app_is_served_on_loopback_until_stopped(
             open_app(console, named, served.port)
         rest = served.stopped()
     assert served.process.returncode == 0
+    assert "MongoDB" not in served.said + rest
     assert f"Stopped. To pull corrections back: nightjar curate pull {named}" in rest
     with pytest.raises(OSError, match="refused"):
         urllib.request.urlopen(f"http://127.0.0.1:{served.port}/", timeout=5)
