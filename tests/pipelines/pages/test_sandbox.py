@@ -64,7 +64,7 @@ def text(page: Page) -> str | None:
     [
         ("hangs", {"wall_s": 1.5}, FailureKind.RENDER_TIMEOUT, "no answer within 1.5 s"),
         ("crashes", {}, FailureKind.RENDER_CRASH, "SIGSEGV"),
-        ("eats_memory", {"memory_mb": 400}, FailureKind.OUT_OF_MEMORY, "the limit is 400 MB"),
+        ("eats_memory", {"memory_mb": 400}, FailureKind.OUT_OF_MEMORY, "its limit of 400 MB"),
         ("raises", {}, FailureKind.ENGINE_FAULT, "a defect of ours"),
     ],
 )
