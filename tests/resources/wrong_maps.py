@@ -22,6 +22,11 @@ def table(pairs: Mapping[str, str]) -> Claims:
     return claims
 
 
+def of_text(text: str) -> Claims:
+    """The letters of a text, each said to be the fifth after it in the order of Unicode."""
+    return table(_rotated("".join(sorted({char for char in text if char.isalpha()})), 5))
+
+
 def _rotated(alphabet: str, by: int) -> dict[str, str]:
     return dict(zip(alphabet, alphabet[by:] + alphabet[:by], strict=True))
 

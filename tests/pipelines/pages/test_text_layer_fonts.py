@@ -13,7 +13,7 @@ import yaml
 from hand_written_pdf import PdfPage, shown, written_pdf
 from mapped_fonts import Claims, Line, installed, lines, mapped_pdf, right
 from matplotlib.figure import Figure
-from wrong_maps import WRONG, table
+from wrong_maps import WRONG, of_text, table
 
 from pipelines.pages.native_text import NativeText
 from pipelines.pages.notes import PageNote
@@ -73,6 +73,27 @@ def test_a_wrong_map_is_refused(kind: str) -> None:
 @pytest.mark.parametrize("face", FACES)
 def test_a_right_map_is_kept(face: str, language: str) -> None:
     assert_kept(page_of(mapped_pdf(lines(TEXTS[language], installed(face)))), TEXTS[language])
+
+
+@pytest.mark.parametrize(
+    ("language", "face"),
+    [
+        ("chi_sim", "Noto Sans CJK SC"),
+        ("kor", "Noto Sans CJK KR"),
+        ("tha", "Norasi"),
+        ("heb", "Noto Sans Hebrew"),
+        ("hin", "Noto Sans Devanagari"),
+        ("vie", "DejaVu Serif"),
+    ],
+)
+def test_other_scripts(language: str, face: str) -> None:
+    font = installed(face)
+    if face.split()[0] not in font.stem:
+        pytest.skip(f"the font {face} is not installed")
+    texts = textwrap.wrap(" ".join(_DECLARATION[language]).replace("|", ""), 36)[:12]
+    assert page_of(mapped_pdf(lines(texts, font))).native_reason == "accepted"
+    wrong = page_of(mapped_pdf(lines(texts, font, of_text("".join(texts)))))
+    assert DISAGREES in wrong.notes
 
 
 @pytest.mark.parametrize("heading", ["NOTICE", "Contents", "RULES OF ORDER"])

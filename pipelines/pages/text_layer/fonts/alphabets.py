@@ -79,8 +79,7 @@ def _big5() -> Iterator[str]:
 
 def family(char: str) -> str:
     """What members of one family share: the letter without marks and case."""
-    base = unicodedata.normalize("NFKD", char)[0]
-    return base.casefold()[:1]
+    return char if _is_syllable(char) else unicodedata.normalize("NFKD", char)[0].casefold()[:1]
 
 
 def script(char: str) -> str:
@@ -98,4 +97,10 @@ def speaks(char: str) -> bool:
 
     Marks of punctuation are simple shapes, which pieces of anything resemble.
     """
-    return char.isalnum() and unicodedata.normalize("NFD", char) == char
+    bare = _is_syllable(char) or unicodedata.normalize("NFD", char) == char
+    return bare and char.isalnum()
+
+
+def _is_syllable(char: str) -> bool:
+    """Whether it is a syllable of Hangul, which Unicode takes apart as if it had marks."""
+    return "\uac00" <= char <= "\ud7a3"
