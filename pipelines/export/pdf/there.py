@@ -18,6 +18,8 @@ from pipelines.export.text_layout import Quad, box_of, is_rtl, part_of, words_of
 #: Similarity from which a word is one that the page has at its place: readers err, and the place of
 #: a word within its line is an estimate.
 _SAME_WORD = 0.4
+#: Share of a word's width under letters of the page from which it is there, however it was read.
+_COVERED = 0.55
 #: Height of a letter of the page : height of our line. A watermark across the page is larger.
 _LEAST_HEIGHT, _MOST_HEIGHT = 0.25, 2.0
 _SLACK = 0.25  # of the line's height, beside a word
@@ -25,6 +27,7 @@ _SHORT = 2  # letters: such a word goes with its neighbour
 _APPEARANCE = 1 << 20  # UTF-16 units of a field's appearance that are looked at
 _FIELDS = (pdfium_c.FPDF_ANNOT_WIDGET, pdfium_c.FPDF_ANNOT_FREETEXT)
 
+Box = tuple[float, float, float, float]  #: x0, y0, x1, y1 in points of the page
 Part = tuple[str, Quad, bool]  #: text, place, whether a form field draws it
 
 
@@ -70,20 +73,33 @@ class PageText:
         x, y = (x0 + x1) / 2, (y0 + y1) / 2
         if any(left <= x <= right and low <= y <= high for left, low, right, high in self._fields):
             return _State.FIELD
+        if not self._seen:
+            return _State.NEW
         slack = _SLACK * min(x1 - x0, y1 - y0)
-        found = self._within((x0 - slack, y0, x1 + slack, y1)) if self._seen else ""
+        found = self._within((x0 - slack, y0, x1 + slack, y1))
         same = found and Indel.normalized_similarity(found, _essence(word)) >= _SAME_WORD
-        return _State.THERE if same else _State.NEW
+        return _State.THERE if same or self._covers((x0, y0, x1, y1)) else _State.NEW
 
-    def _within(self, box: tuple[float, float, float, float]) -> str:
+    def _covers(self, box: Box) -> bool:
+        """Whether letters of the page fill the box of a word; of a word that runs across."""
+        letters = self._boxes[self._inside(box)]
+        widths = np.minimum(letters[:, 2], box[2]) - np.maximum(letters[:, 0], box[0])
+        return bool(widths.sum() >= _COVERED * (box[2] - box[0]))
+
+    def _within(self, box: Box) -> str:
         """Letters and digits of the page whose middle is in the box, in the order of the page."""
+        chars = (self._chars[index] for index in np.flatnonzero(self._inside(box)))
+        return _essence("".join(chars))
+
+    def _inside(self, box: Box) -> npt.NDArray[np.bool_]:
+        """The characters whose middle is in the box, and which are about as tall."""
         x0, y0, x1, y1 = box
         left, low, right, high = self._boxes.T
         x, y, tall = (left + right) / 2, (low + high) / 2, np.maximum(high - low, right - left)
         size = min(x1 - x0, y1 - y0)
         inside = (x0 <= x) & (x <= x1) & (y0 <= y) & (y <= y1)
-        inside &= (_LEAST_HEIGHT * size <= tall) & (tall <= _MOST_HEIGHT * size)
-        return _essence("".join(self._chars[index] for index in np.flatnonzero(inside)))
+        mask: npt.NDArray[np.bool_] = inside & (tall >= _LEAST_HEIGHT * size)
+        return mask & (tall <= _MOST_HEIGHT * size)
 
 
 def _with_neighbours(words: list[str], states: list[_State]) -> list[_State]:
@@ -111,7 +127,7 @@ def _chars(textpage: pdfium.PdfTextPage) -> tuple[list[str], npt.NDArray[np.floa
     return chars, np.array(boxes, np.float64).reshape(-1, 4)
 
 
-def _fields(page: pdfium.PdfPage) -> list[tuple[float, float, float, float]]:
+def _fields(page: pdfium.PdfPage) -> list[Box]:
     """The boxes (points) of form fields and text notes that draw text."""
     found = []
     rect = pdfium_c.FS_RECTF()

@@ -222,6 +222,26 @@ def test_what_is_seen_is_not_doubled_when_the_reader_errs(tmp_path: Path) -> Non
     assert any("an old layer" in one for one in text_of(data))
 
 
+def test_our_words_are_left_out_where_the_page_shows_words_and_kept_beside_them(
+    tmp_path: Path,
+) -> None:
+    seen = shown(["as amended in the previous year"], x=72, y=700)
+    watermark = "BT /F1 90 Tf 60 500 Td (DRAFT COPY) Tj ET"
+    path = written(tmp_path, PdfPage(seen + watermark))
+    lines = [
+        at("os omonded ln yoa- ra.", 72, 700, 15),  # a poor reading of the same ink
+        at("on the scan alone", 72, 650),
+        at("printed beneath the watermark", 72, 520),
+    ]
+    report, data = made(path, [lines], native_reason="covers 40 % of the ink")
+    text = " ".join(text_of(data))
+    assert "omonded" not in text
+    assert "yoa" not in text
+    assert "on the scan alone" in text
+    assert "printed beneath the watermark" in text
+    assert (report["lines"], report["there"]) == (2, 1)
+
+
 def test_a_page_that_is_exported_without_text_keeps_what_it_has(tmp_path: Path) -> None:
     path = written(tmp_path, PdfPage(OLD))
     report, data = made(path, [[]], native_reason=EARLIER, text=None, outcome="failed")
