@@ -10,7 +10,10 @@ from actors.contract import Settings
 
 
 class Tiles(Settings):
-    """For small objects: detect in the full image and again in overlapping tiles."""
+    """For small objects: detect in the full image and again in overlapping tiles.
+
+    Parts of a large object that only a tile shows are left out: `actors.detection.tile_parts`.
+    """
 
     size: int = Field(ge=64, description="side of a tile, pixels of the upright image")
     overlap: int = Field(
