@@ -33,7 +33,7 @@ def joined(lines: Floats, curves: Floats) -> Floats | None:
     steps = np.einsum("sp,mpa->msa", _BERNSTEIN, curves.reshape(-1, 4, 2))
     edges = np.concatenate([steps[:, :-1], steps[:, 1:]], axis=2).reshape(-1, 4)
     outline = np.vstack([lines, edges])
-    if not len(outline):
+    if not len(outline) or not np.isfinite(outline).all():
         return None
     left, bottom, right, top = box_of(outline)
     return outline if right - left > _NOTHING and top - bottom > _NOTHING else None

@@ -60,8 +60,10 @@ class Painted:
         if claim.box is None or self._projection.rotation or matrix.b or matrix.c:
             return None
         left, top, right, bottom = self._projection(claim.box)
-        rows = slice(max(0, math.floor(top)), math.ceil(bottom))
-        columns = slice(max(0, math.floor(left)), math.ceil(right))
+        if not math.isfinite(left + top + right + bottom):
+            return None
+        rows = slice(max(0, math.floor(top)), max(0, math.ceil(bottom)))
+        columns = slice(max(0, math.floor(left)), max(0, math.ceil(right)))
         ink = _ink(self._pixels[rows, columns])
         if ink is None:
             return None
