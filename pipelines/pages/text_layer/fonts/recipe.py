@@ -4,7 +4,7 @@
 
 It needs Debian's packages `fonts-dejavu fonts-freefont-ttf fonts-liberation fonts-urw-base35
 fonts-noto-core fonts-noto-extra fonts-noto-cjk fonts-tlwg-*`, and matplotlib for Computer Modern.
-It takes six minutes on one core.
+It takes two minutes on one core.
 
 What it stores is no font: 24 numbers for each form of a character, from which no outline can be
 drawn again. Sources and licences of the shapes: DejaVu and Bitstream Vera (their own free licence),
