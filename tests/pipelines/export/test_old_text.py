@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import io
 import json
 import re
 import zlib
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pikepdf
 import pypdfium2 as pdfium
 import pytest
 from bad_files import PASSWORD
@@ -190,6 +193,75 @@ def test_wrong_text_that_is_seen_stays_in_view_and_copies_as_blanks() -> None:
     assert not "".join(text_of(clean)).strip()
     assert "an old layer" in text_of(clean, 2)  # the same font, on a page that stays
     assert "in a form" in text_of(clean, 2)
+
+
+def rebuilt(change: Callable[[pikepdf.Pdf], None], **save: Any) -> bytes:
+    """Two pages with hidden and seen text, after a change of their objects."""
+    pages = [PdfPage(OLD + shown([f"seen {n}"], y=500)) for n in (1, 2)]
+    with pikepdf.open(io.BytesIO(written_pdf(pages))) as pdf:
+        change(pdf)
+        file = io.BytesIO()
+        pdf.save(file, **save)
+    return file.getvalue()
+
+
+def inherited(pdf: pikepdf.Pdf) -> None:
+    """Resources of all pages, and streams that are cut between two operands."""
+    pdf.Root.Pages.Resources = pdf.pages[0].obj.Resources
+    for page in pdf.pages:
+        del page.obj["/Resources"]
+        content = page.obj.Contents.read_bytes()
+        cut = content.index(b"Tf") + 3
+        parts = [pdf.make_stream(content[:cut]), pdf.make_stream(content[cut:])]
+        page.obj.Contents = pikepdf.Array(parts)
+
+
+def shared(pdf: pikepdf.Pdf) -> None:
+    pdf.pages[1].obj.Contents = pdf.pages[0].obj.Contents
+
+
+@pytest.mark.parametrize("what", ["hidden", "all"])
+@pytest.mark.parametrize("change", [inherited, shared])
+def test_a_page_that_shares_its_objects_leaves_the_others_alone(
+    change: Callable[[pikepdf.Pdf], None], what: Wanted
+) -> None:
+    clean, done = cleaned(rebuilt(change), what)
+    assert done == {1: "removed"}
+    assert " ".join(text_of(clean)).strip() == ("seen 1" if what == "hidden" else "")
+    assert "an old layer" in text_of(clean, 2)
+
+
+def test_object_streams_and_linear_files_are_edited() -> None:
+    mode = pikepdf.ObjectStreamMode.generate
+    data = rebuilt(lambda pdf: None, object_stream_mode=mode, linearize=True)
+    clean, done = cleaned(data, pages=2)
+    assert done == {1: "removed", 2: "removed"}
+    assert [text_of(clean, n) for n in (1, 2)] == [["seen 1"], ["seen 2"]]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "Q Q q q " + OLD + " /Nope Do /Span BMC",
+        "BT /F1 12 Tf 3 Tr 72 700 Td () Tj [() 5 ()] TJ [] TJ (old) Tj [(a) -20 () (b)] TJ ET",
+        "BT /Missing 12 Tf 3 Tr 72 700 Td (old) Tj ET",
+    ],
+)
+def test_careless_content_is_edited_too(content: str) -> None:
+    clean, done = cleaned(written_pdf([PdfPage(content + shown(["seen"], y=500, mode=0))]))
+    assert done == {1: "removed"}
+    assert text_of(clean) == ["seen"]
+
+
+def test_text_of_an_earlier_export_of_ours_is_replaced(tmp_path: Path) -> None:
+    path = written(tmp_path, PdfPage("0.5 g 100 100 50 50 re f"))
+    _, first = made(
+        path, [[at("Words of ours, \u5408\u8a08", 72, 700)]], native_reason="no text layer"
+    )
+    path.write_bytes(first)
+    report, second = made(path, [[at("Other words", 72, 700)]], native_reason=EARLIER)
+    assert report["old_text"] == {1: "removed"}
+    assert text_of(second) == ["Other words"]
 
 
 def test_a_document_without_such_text_is_the_same_bytes() -> None:
