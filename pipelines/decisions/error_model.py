@@ -46,6 +46,8 @@ Numbers = tuple[FiniteFloat, ...]
 WEAK = 0.95
 #: Added before the logarithm: one wrong character on a page of 500.
 _LEAST_RISK = 0.002
+#: Highest `text_outside` of a page of which every text was read, as the default floor.
+_ALL_READ = 0.02
 #: Tolerance of comparisons: shards hold float32, these numbers are float64.
 ROUNDING = 1e-6
 
@@ -133,13 +135,19 @@ class PageModel(Settings):
         """Expected character error rate of a page, 0..1.
 
         None (the page fails closed) if a score or a feature is missing, or if a feature is worse
-        than on every page of the sample.
+        than on every page of the sample. Ink outside the lines is no text if the detector saw none
+        there: an illustrated page counts as the page of the sample with the most such ink.
         """
         found = page_features(evidence, *scores_and_lengths(lines), self.lines)
         values = np.array([np.nan if found[n] is None else found[n] for n in self.features], float)
         if evidence.get("unscored_lines") or evidence.get("mean_score") is None:
             return None
-        if not np.all(values <= np.array(self.worst) + ROUNDING):  # false for NaN
+        worst = np.array(self.worst)
+        outside = evidence.get("text_outside")
+        if outside is not None and outside <= _ALL_READ:
+            drawn = np.array(self.features) == "missed_ink"
+            values[drawn] = np.minimum(values[drawn], worst[drawn])
+        if not np.all(values <= worst + ROUNDING):  # false for NaN
             return None
         return float(self.estimate(values[None])[0])
 

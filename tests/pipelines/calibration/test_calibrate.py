@@ -123,9 +123,11 @@ def test_text_that_was_not_found_is_weighed(with_missed_text: Report) -> None:
     for unlike_the_sample in (
         {"outside": 0.9},
         {"outside": None},
-        {"outside": 0.0, "covered": 0.3},
+        {"outside": 0.03, "covered": 0.3},
     ):
         assert judged(calibration, GOOD, 1.0, **unlike_the_sample)[1] == ["expected_cer_unknown"]
+    illustrated = judged(calibration, GOOD, 1.0, outside=0.0, covered=0.3)  # drawings are ink
+    assert illustrated[1] == []
     naive = -made.sample.mean_scores
     truth = made.sample.pages.errors / made.sample.pages.characters
     assert spearmanr(made.trial.expected[0], truth)[0] > spearmanr(naive, truth)[0] + 0.2
