@@ -109,11 +109,11 @@ def _width(spans: Sequence[Measurement]) -> int:
 
 
 def _widened(part: dict[int, Measurement], room: int) -> dict[int, int]:
-    """The least widths, with the spare room for texts that would wrap."""
-    spare = max(0, room - _width(list(part.values())))
-    widths = {}
-    for number, span in part.items():
-        more = min(spare, span.maximum - span.minimum)
-        spare -= more
-        widths[number] = min(span.minimum + more, room)
+    """The least widths, with the spare room for the texts that would wrap most often."""
+    widths = {number: min(span.minimum, room) for number, span in part.items()}
+    for _ in range(room - _width(list(part.values()))):
+        number = max(widths, key=lambda one: part[one].maximum / max(1, widths[one]))
+        if widths[number] >= part[number].maximum:
+            break
+        widths[number] += 1
     return widths
