@@ -42,6 +42,9 @@ def unread(page: pdfium.PdfPage, runs: Sequence[Run]) -> UnreadText:
         gray = sketch_of(page, scale, annotations=True)
     half = cv2.resize(gray, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA)
     ink = (local_contrast(half) > CONTRAST).astype(np.uint8)
+    left = _without_rules(ink)
+    if cv2.countNonZero(left) < _LEAST_INK:
+        return UnreadText()
     outside = _outside(ink, runs, Projection.of(page, scale / 2))
     left = _without_rules(cv2.bitwise_and(ink, outside))
     if cv2.countNonZero(left) < _LEAST_INK:
