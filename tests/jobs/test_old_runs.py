@@ -62,13 +62,13 @@ def test_a_run_with_other_columns_is_not_continued(folder: Path) -> None:
     refused = in_this_process(folder, "run", "configs/ocr_backfill/quickstart.yaml", *settings)
     assert refused.code == 5
     assert "rows of another version, with other columns" in refused.err
-    assert "new: rotation, script" in refused.err
+    assert "new: notes, pixel_range, rotation, script" in refused.err
     assert "changed: evidence, lines" in refused.err
     assert "--new" in refused.err
 
 
-def test_rows_of_the_same_columns_go_on(folder: Path) -> None:
-    """All rows of the labelling run are there."""
+def test_a_run_that_is_done_stays_done(folder: Path) -> None:
+    """All rows of the labelling run are there, so that nothing is written to its columns."""
     settings = ("--set", "run_dir=runs/old_labels")
     done = in_this_process(folder, "run", "configs/autolabel/quickstart.yaml", *settings)
     assert done.code == 0, done.err
@@ -102,12 +102,12 @@ def test_it_is_exported(command, folder: Path) -> None:
     assert len(json.loads(coco.read_text())["images"]) >= 15
 
 
-def test_a_changed_config_is_refused_without_naming_the_renderer(folder: Path) -> None:
+def test_a_changed_config_is_refused_for_the_columns_first(folder: Path) -> None:
     refused = in_this_process(
         folder,
         *("run", "configs/autolabel/quickstart.yaml", "--set", "run_dir=runs/old_labels"),
         *("--set", "detector.min_score=0.1"),
     )
     assert refused.code == 5
-    assert "detector.min_score" in refused.err
+    assert "new: pixel_range" in refused.err  # restoring the old value would not help
     assert "renderer" not in refused.err
