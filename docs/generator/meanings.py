@@ -30,7 +30,8 @@ _PAGES = {
     "native_reason": "why the text layer was accepted or refused; null for images",
     "notes": "what the document holds that the page does not show: `text_layer_disagrees`, "
     "`hidden_text`, `dynamic_form`; on the first page `attachments`, and `portfolio` for a cover "
-    "whose files are not read; `low_contrast` for a picture of more than 8 bits with under 32 grays",
+    "whose files are not read; `low_contrast` for a picture of more than 8 bits with under 32 "
+    "grays",
     "surface": "what the page shows: `scene`, `document` or `screenshot`; null: not known",
     "surface_score": "score of the classifier's guess, 0 to 1; null if a rule decided",
     "reader": "the OCR engine that was chosen for the page",
