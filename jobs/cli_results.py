@@ -47,6 +47,26 @@ KeepOldText = Annotated[
         "taken out, and wrong text cannot be copied",
     ),
 ]
+Everything = Annotated[bool, typer.Option("--all", help="labels: also images that wait for review")]
+Candidates = Annotated[
+    bool, typer.Option("--candidates", help="labels: also those below their class's threshold")
+]
+PageBreak = Annotated[
+    str, typer.Option(metavar="form-feed|blank-line", help="text: what separates pages")
+]
+Workers = Annotated[
+    int | None, typer.Option(min=1, help="pdf: documents at once; default: one per core")
+]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="only say what would be written")]
+Masks = Annotated[
+    str, typer.Option(metavar="rle|polygons|none", help="coco: how masks are written")
+]
+RelativeTo = Annotated[
+    str | None,
+    typer.Option(
+        help="coco: folder or prefix that file_name is relative to; default: the run's source"
+    ),
+]
 CopyImages = Annotated[
     bool,
     typer.Option(
@@ -77,34 +97,17 @@ def export(
     run_dir: RunDirectory,
     out: Annotated[str, typer.Argument(help="labels: a new directory; documents: also a bucket")],
     form: Format = None,
-    everything: Annotated[
-        bool, typer.Option("--all", help="labels: also images that wait for review")
-    ] = False,
-    candidates: Annotated[
-        bool, typer.Option("--candidates", help="labels: also those below their class's threshold")
-    ] = False,
+    everything: Everything = False,
+    candidates: Candidates = False,
     reviewed: Reviewed = "apply",
     include: Include = "all",
-    page_break: Annotated[
-        str, typer.Option(metavar="form-feed|blank-line", help="text: what separates pages")
-    ] = "form-feed",
-    workers: Annotated[
-        int | None, typer.Option(min=1, help="pdf: documents at once; default: one per core")
-    ] = None,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="only say what would be written")
-    ] = False,
-    masks: Annotated[
-        str, typer.Option(metavar="rle|polygons|none", help="coco: how masks are written")
-    ] = "rle",
+    page_break: PageBreak = "form-feed",
+    workers: Workers = None,
+    dry_run: DryRun = False,
+    masks: Masks = "rle",
     copy_images: CopyImages = False,
     keep_old_text: KeepOldText = False,
-    relative_to: Annotated[
-        str | None,
-        typer.Option(
-            help="coco: folder or prefix that file_name is relative to; default: the run's source"
-        ),
-    ] = None,
+    relative_to: RelativeTo = None,
 ) -> None:
     """Write the labels of an autolabel run, or the documents of an OCR run, for other tools.
 

@@ -109,21 +109,7 @@ def documents(
 ) -> None:
     """Write the documents of an OCR run; with `dry_run` only print what would be written."""
     run = RunDir(run_dir)
-    given = {
-        "--all": everything,
-        "--candidates": candidates,
-        "--masks": asked.masks != "rle",
-        "--copy-images": asked.copy_images,
-        "--relative-to": asked.relative_to is not None,
-    }
-    _refuse(given, "labels; this run has documents")
-    if asked.reviewed == "only":
-        raise ConfigError(
-            "--reviewed only is for labels: a document is exported with all of its pages",
-            "use --include trusted to leave out the text of pages that wait for review",
-        )
-    if asked.keep_old_text and asked.form != "pdf":
-        raise ConfigError("--keep-old-text is for --format pdf", "leave out --keep-old-text")
+    _check_for_documents(asked, everything=everything, candidates=candidates)
     settings = {
         "format": asked.form or "text",
         "include": asked.include,
@@ -146,6 +132,25 @@ def documents(
             on_pages=partial(bars.show, "pages"),
         )
     _report(console, summary, out, config)
+
+
+def _check_for_documents(asked: Asked, *, everything: bool, candidates: bool) -> None:
+    """Refuse options that documents do not have. Raises ConfigError."""
+    given = {
+        "--all": everything,
+        "--candidates": candidates,
+        "--masks": asked.masks != "rle",
+        "--copy-images": asked.copy_images,
+        "--relative-to": asked.relative_to is not None,
+    }
+    _refuse(given, "labels; this run has documents")
+    if asked.reviewed == "only":
+        raise ConfigError(
+            "--reviewed only is for labels: a document is exported with all of its pages",
+            "use --include trusted to leave out the text of pages that wait for review",
+        )
+    if asked.keep_old_text and asked.form != "pdf":
+        raise ConfigError("--keep-old-text is for --format pdf", "leave out --keep-old-text")
 
 
 class _Bars:

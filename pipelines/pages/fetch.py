@@ -19,9 +19,9 @@ from pipelines.pages.notes import PageNote
 from pipelines.pages.page import Page, RenderOptions, TextLine
 from pipelines.pages.read_ahead import Document, ReadAhead
 from pipelines.pages.sandbox import Sandbox, SandboxLimits, renderer_name
-from pipelines.storage.archives import is_archive
+from pipelines.storage.archives.archive import is_archive
+from pipelines.storage.archives.containers import unopened
 from pipelines.storage.client import Storage, StorageSettings
-from pipelines.storage.containers import unopened
 from pipelines.storage.objects import names_attachments, split_attachment
 from pipelines.storage.outage import PatientReads
 

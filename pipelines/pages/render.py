@@ -18,7 +18,7 @@ def count_pages(data: bytes, options: RenderOptions) -> int:
     """
     kind = sniff(data)
     if kind == "pdf":
-        from pipelines.pages.pdf import count_pdf_pages
+        from pipelines.pages.pdf.rendering import count_pdf_pages
 
         return count_pdf_pages(data, options)
     if kind == "tiff":
@@ -37,7 +37,7 @@ def render_page(data: bytes, page: int, options: RenderOptions) -> Page:
     """
     kind = sniff(data)
     if kind == "pdf":
-        from pipelines.pages.pdf import render_pdf_page
+        from pipelines.pages.pdf.rendering import render_pdf_page
 
         return render_pdf_page(data, page, options)
     if kind == "unknown":

@@ -131,7 +131,8 @@ class _Served:
     def _attempt(self, request: ChildRequest, body: bytes) -> tuple[Reply, bytes]:
         if request.what == "start":
             self._renderer = importlib.import_module(request.renderer)
-            importlib.import_module("pipelines.pages.pdf")  # before the first page's timeout runs
+            # Before the first page's timeout runs.
+            importlib.import_module("pipelines.pages.pdf.rendering")
             self._options = request.options or RenderOptions()
             return Reply(pages=0), b""
         if request.what == "open":
@@ -143,7 +144,7 @@ class _Served:
         return Reply(page=page.model_copy(update={"image": None})), page.image or b""
 
     def _of_attachments(self, request: ChildRequest, pdf: bytes) -> tuple[Reply, bytes]:
-        from pipelines.pages.attachments import AttachedFiles  # a second parser, for few PDFs
+        from pipelines.pages.pdf.attachments import AttachedFiles  # a second parser, for few PDFs
 
         if request.what == "attached":
             self._attached = None

@@ -19,9 +19,9 @@ from pipelines.errors import WeightsMissing, WorkerUnfit
 from pipelines.pages.attached import Attached
 from pipelines.pages.page import sniff
 from pipelines.sources.listing import Listed, Source
-from pipelines.storage.archives import Archive, is_archive, is_zip
+from pipelines.storage.archives.archive import Archive, is_archive, is_zip
+from pipelines.storage.archives.containers import container_name
 from pipelines.storage.client import Storage
-from pipelines.storage.containers import container_name
 from pipelines.storage.objects import (
     TransientFailure,
     is_archive_name,

@@ -14,7 +14,7 @@ from typing import IO, TypeVar
 
 from actors.failures import FailureKind, ItemFailure
 from pipelines.errors import OutputUnwritable
-from pipelines.storage.archives import Archive, ZipArchive, is_zip, open_tar
+from pipelines.storage.archives.archive import Archive, ZipArchive, is_zip, open_tar
 from pipelines.storage.bucket import Bucket, client_of
 from pipelines.storage.local import LocalFiles, no_answer, replacing, temporary_folder
 from pipelines.storage.objects import (

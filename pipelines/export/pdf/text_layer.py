@@ -27,7 +27,7 @@ from pipelines.export.pdf.there import PageText
 from pipelines.export.pdf.writing import Font, Projection, write_line
 from pipelines.export.text_layout import quad_of
 from pipelines.pages.page import Page, RenderOptions, sniff, unsupported
-from pipelines.pages.pdf import count_pdf_pages
+from pipelines.pages.pdf.rendering import count_pdf_pages
 
 #: What `MadePdf.old_text` says of a page whose old layer stays on request.
 ASKED_FOR = "kept: --keep-old-text"

@@ -18,10 +18,10 @@ from actors.failures import FailureKind, ItemFailure
 from pipelines.decisions.settling import settle_page
 from pipelines.engine.workers.worker import checked
 from pipelines.pages.attached import may_have_attachments
-from pipelines.pages.attachments import AttachedFiles, attached_to, distinct, safe_name
 from pipelines.pages.fetch import FetchConfig, PageFetcher, open_sandbox
 from pipelines.pages.notes import PageNote
 from pipelines.pages.page import RenderOptions
+from pipelines.pages.pdf.attachments import AttachedFiles, attached_to, distinct, safe_name
 from pipelines.pages.render import render_page
 from pipelines.sources.listing import SourceConfig
 from pipelines.sources.manifest import ManifestSummary, freeze, iter_parts, read_part
@@ -135,7 +135,7 @@ def test_limits_and_damage(monkeypatch: pytest.MonkeyPatch) -> None:
     broken = data.replace(b"/Filter /FlateDecode /Params", b"/Filter /JBIG2Decod /Params ")
     with pytest.raises(ItemFailure, match="attachment"):
         content_of(broken, "a.pdf", (), 1 << 20)
-    monkeypatch.setattr("pipelines.pages.attachments._MOST_FILES", 2)
+    monkeypatch.setattr("pipelines.pages.pdf.attachments._MOST_FILES", 2)
     with pytest.raises(ItemFailure) as many:
         attached_to(data, ())
     assert many.value.kind is FailureKind.TOO_MANY_MEMBERS

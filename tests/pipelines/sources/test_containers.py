@@ -11,8 +11,8 @@ from bad_files import good_page
 
 from pipelines.sources.inspection import Prober
 from pipelines.sources.listing import Source, SourceConfig
+from pipelines.storage.archives.containers import container_name, unopened
 from pipelines.storage.client import Storage
-from pipelines.storage.containers import container_name, unopened
 
 TYPES = "[Content_Types].xml"
 KINDS = {

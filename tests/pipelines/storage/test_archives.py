@@ -16,7 +16,7 @@ import pytest
 from bad_files import climbing_zip, corrupt_member_zip, corrupt_zip, truncated_tar_gz, zip_bomb
 
 from actors.failures import FailureKind, ItemFailure
-from pipelines.storage.archives import Archive, is_archive
+from pipelines.storage.archives.archive import Archive, is_archive
 from pipelines.storage.client import Storage, StorageSettings
 
 MB = 1 << 20

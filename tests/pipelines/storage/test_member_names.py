@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 from conftest import REPOSITORY
 
+from pipelines.storage.archives.code_pages import guessed
+from pipelines.storage.archives.member_names import decoded
 from pipelines.storage.client import Storage, StorageSettings
-from pipelines.storage.names.codecs import guessed
-from pipelines.storage.names.members import decoded
 
 CASES = REPOSITORY.parent / "shared/cases/documents"
 UTF8 = 0x800

@@ -12,7 +12,7 @@ import zipfile
 import zlib
 from collections.abc import Sequence
 
-from pipelines.storage.names.codecs import guessed, text_of
+from pipelines.storage.archives.code_pages import guessed, text_of
 
 _UTF8_FLAG = 0x800
 _UNICODE_PATH = 0x7075  # extra field: version, CRC-32 of the name in the header, name in UTF-8

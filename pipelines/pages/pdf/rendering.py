@@ -10,14 +10,14 @@ import pypdfium2.raw as pdfium_c
 
 from actors.failures import FailureKind, ItemFailure
 from pipelines.pages.attached import may_have_attachments
-from pipelines.pages.dynamic_form import PLACEHOLDER, is_placeholder
 from pipelines.pages.image import encode
 from pipelines.pages.native_text import EARLIER_OCR, NO_TEXT, decide
 from pipelines.pages.notes import PageNote
 from pipelines.pages.page import Page, RenderOptions, TextLine, page_missing
-from pipelines.pages.page_size import PageSize, page_size
+from pipelines.pages.pdf.dynamic_form import PLACEHOLDER, is_placeholder
+from pipelines.pages.pdf.page_size import PageSize, page_size
+from pipelines.pages.pdf.user_unit import user_unit
 from pipelines.pages.text_layer.read import read as read_layer
-from pipelines.pages.user_unit import user_unit
 
 _LOCKED = (pdfium_c.FPDF_ERR_PASSWORD, pdfium_c.FPDF_ERR_SECURITY)
 
@@ -50,7 +50,7 @@ def render_pdf_page(data: bytes, page: int, options: RenderOptions) -> Page:
 def _notes_of_file(data: bytes, options: RenderOptions) -> tuple[PageNote, ...]:
     if not may_have_attachments(data):
         return ()
-    from pipelines.pages.attachments import attached_to  # a second parser, 0.2 s to import
+    from pipelines.pages.pdf.attachments import attached_to  # a second parser, 0.2 s to import
 
     try:
         attached = attached_to(data, options.passwords)

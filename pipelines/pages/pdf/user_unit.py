@@ -17,7 +17,7 @@ def user_unit(data: bytes, page: int, passwords: tuple[str, ...]) -> float:
     """How many points a point of page `page` (1-based) is; 1 by default, or if nothing reads it."""
     if not _has_units(data):
         return 1.0
-    from pipelines.pages.attachments import opened  # a second parser, 0.2 s to import
+    from pipelines.pages.pdf.attachments import opened  # a second parser, 0.2 s to import
 
     try:
         with opened(data, passwords) as pdf:

@@ -20,7 +20,7 @@ from pipelines.pages.attached import NOTHING, Attached, may_have_attachments
 
 _MOST_FILES = 10_000
 _MOST_NAME = 120  # characters
-#: Unpacked size : size of the whole PDF, as `pipelines.storage.archives.MAX_RATIO`.
+#: Unpacked size : size of the whole PDF, as `pipelines.storage.archives.archive.MAX_RATIO`.
 _MAX_RATIO, _RATIO_FLOOR = 200, 128 << 20
 
 

@@ -20,10 +20,10 @@ from contextlib import ExitStack
 from typing import IO, NamedTuple, cast
 
 from actors.failures import FailureKind, ItemFailure
+from pipelines.storage.archives.member_names import old_tar_name, tar_names, zip_names
+from pipelines.storage.archives.zip_directory import ZipFileOf, check_apart
 from pipelines.storage.local import no_answer
-from pipelines.storage.names.members import old_tar_name, tar_names, zip_names
 from pipelines.storage.objects import check_size
-from pipelines.storage.zip_directory import ZipFileOf, check_apart
 
 #: Unpacked size : packed size. Real scans reach 1,000 : 1 only as uncompressed blank pages (A4 at
 #: 600 dpi: 104 MB in RGB). So there is no limit below `_RATIO_FLOOR` bytes.

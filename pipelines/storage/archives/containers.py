@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from contextlib import ExitStack
 
 from actors.failures import FailureKind, ItemFailure
-from pipelines.storage.archives import ZipArchive, is_zip
+from pipelines.storage.archives.archive import ZipArchive, is_zip
 from pipelines.storage.known_names import HEAD_BYTES, known_name
 from pipelines.storage.objects import ARCHIVE_SUFFIXES, split_member
 
