@@ -176,13 +176,19 @@ def _everywhere(
 
 
 def _fits_text(text: str) -> Doubles:
-    """(CLASSES,) 0..1: how far a well read text in Latin or Han letters speaks for each class."""
+    """(CLASSES,) 0..1: how far a well read text speaks for each class.
+
+    Text of Latin or Han letters speaks for these, digits without letters for no script: some fonts'
+    digits look like Georgian letters to the network.
+    """
     speaks = dict.fromkeys(CLASSES, 0.0)
     if _count(text, _is_latin) >= _FEW:
         speaks["Latn"] = 1.0
         speaks[VIETNAMESE] = _WITHOUT_MARKS if text.isascii() else 1.0
     if _count(text, _is_han) >= _FEW:
         speaks["Hani"] = 1.0
+    if not any(map(str.isalpha, text)) and _count(text, str.isdigit) >= _FEW:
+        speaks[NONE] = 1.0
     return np.array(list(speaks.values()))
 
 

@@ -216,6 +216,26 @@ def test_all_real_receipts_stay_latin(reader: RapidOcr) -> None:
     are_latin(reader, sorted(RECEIPTS.iterdir()))
 
 
+LIBERATION = Path("/usr/share/fonts/truetype/liberation/LiberationSerif-Regular.ttf")
+
+
+@pytest.mark.skipif(not LIBERATION.exists(), reason="needs Debian's fonts-liberation")
+def test_a_page_of_digits_is_in_no_other_script(reader: RapidOcr) -> None:
+    """Of these, a third looked like Georgian letters."""
+    chance = random.Random(0)
+    page = Image.new("L", (1240, 860), 245)
+    for place in range(60):
+        where = (100 + place % 5 * 220, 100 + place // 5 * 60)
+        text = f"{chance.randrange(100_000) / 100:.2f}"
+        font = ImageFont.truetype(str(LIBERATION), 30)
+        ImageDraw.Draw(page).text(where, text, font=font, fill=20)
+    buffer = io.BytesIO()
+    page.save(buffer, "PNG")
+    (row,) = read(reader, buffer.getvalue())
+    assert row["script"] is None
+    assert row["unread_script"] == 0
+
+
 def test_columns_without_ink_do_not_count() -> None:
     crop = np.full((48, 200, 3), 255, np.uint8)
     assert ink_columns(crop) == 0
