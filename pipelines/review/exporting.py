@@ -34,13 +34,13 @@ from pipelines.review.items import (
 )
 from pipelines.review.queue import Queue, queued, queued_rows
 from pipelines.runs.directory import RunDir
+from pipelines.runs.pictures import PNG
 from pipelines.runs.refetch import RefetchedPage, Refetcher
 from pipelines.storage.output_errors import output_errors
 
 #: Pages in memory at once: 32 pages of A4 at 200 dpi take about 20 MB as files.
 _PAGES = 32
 
-_PNG = b"\x89PNG\r\n\x1a\n"
 
 _HOW_TO = """\
 {items} has one item per line; the items with the largest expected gain come first.
@@ -171,7 +171,7 @@ def _save_picture(fetched: RefetchedPage, path: Path) -> None:
     data = fetched["image"]
     if data is None:
         return
-    if data.startswith(_PNG):
+    if data.startswith(PNG):
         path.write_bytes(data)
         return
     try:

@@ -19,11 +19,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pypdfium2 as pdfium
 import pypdfium2.raw as pdfium_c
 
 from pipelines.pages.page import RenderOptions, too_many_pixels
+from pipelines.pages.pdf.matrix import Matrix, matrix_of
 
 _POINTS_PER_INCH = 72
 #: Share of the page that pictures of one resolution cover, if it is a scan.
@@ -40,8 +40,6 @@ _MOST_NESTING = 8  # form objects within form objects
 _MOST_PATHS = 4
 #: 1 - this: pdfium rounds sizes up, and 2480.0001 would be 2481 pixels.
 _ROUNDING = 1e-5
-
-Matrix = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -132,17 +130,11 @@ def _objects(page: pdfium.PdfPage) -> Iterator[tuple[Any, Matrix]]:
         if pdfium_c.FPDFPageObj_GetType(item) != pdfium_c.FPDF_PAGEOBJ_FORM:
             yield item, outer
         elif depth < _MOST_NESTING:
-            inner = _matrix(item) @ outer
+            inner = matrix_of(item) @ outer
             todo += [
                 (pdfium_c.FPDFFormObj_GetObject(item, index), inner, depth + 1)
                 for index in range(pdfium_c.FPDFFormObj_CountObjects(item))
             ]
-
-
-def _matrix(item: Any) -> Matrix:
-    found = pdfium_c.FS_MATRIX()
-    pdfium_c.FPDFPageObj_GetMatrix(item, found)
-    return np.array([[found.a, found.b, 0], [found.c, found.d, 0], [found.e, found.f, 1]])
 
 
 def _picture(
@@ -151,7 +143,7 @@ def _picture(
     """(pixels per point, points of the visible page that it covers)."""
     wide, high = ctypes.c_uint(), ctypes.c_uint()
     pdfium_c.FPDFImageObj_GetImagePixelSize(item, wide, high)
-    corners = np.array([[0, 0, 1], [1, 0, 1], [0, 1, 1], [1, 1, 1]]) @ _matrix(item) @ outer
+    corners = np.array([[0, 0, 1], [1, 0, 1], [0, 1, 1], [1, 1, 1]]) @ matrix_of(item) @ outer
     origin, right, top = corners[:3, :2]
     lengths = np.linalg.norm([right - origin, top - origin], axis=1)
     if lengths.min() <= 0:

@@ -10,17 +10,15 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pypdfium2 as pdfium
 import pypdfium2.raw as pdfium_c
 
+from pipelines.pages.pdf.matrix import Matrix, matrix_of
 from pipelines.pages.text_layer.lines import Box, Sight, address_of, runs_of
 from pipelines.pages.text_layer.visibility import parts_of
 
 _UNSEEN = (pdfium_c.FPDF_TEXTRENDERMODE_INVISIBLE, pdfium_c.FPDF_TEXTRENDERMODE_CLIP)
 _MAX_NESTING = 32  # form objects within form objects; pdfium itself stops there
-
-Matrix = npt.NDArray[np.float64]  #: (3, 3), for row vectors
 
 
 @dataclass(frozen=True)
@@ -152,14 +150,8 @@ def _placed_in(item: Any, outer: Matrix, depth: int) -> Iterator[_Placed]:
     if kind == pdfium_c.FPDF_PAGEOBJ_TEXT:
         size = ctypes.c_float()
         pdfium_c.FPDFTextObj_GetFontSize(item, size)
-        yield _Placed(item, _matrix(item) @ outer, size.value)
+        yield _Placed(item, matrix_of(item) @ outer, size.value)
     elif kind == pdfium_c.FPDF_PAGEOBJ_FORM and depth < _MAX_NESTING:
-        inner = _matrix(item) @ outer
+        inner = matrix_of(item) @ outer
         for index in range(pdfium_c.FPDFFormObj_CountObjects(item)):
             yield from _placed_in(pdfium_c.FPDFFormObj_GetObject(item, index), inner, depth + 1)
-
-
-def _matrix(item: Any) -> Matrix:
-    found = pdfium_c.FS_MATRIX()
-    pdfium_c.FPDFPageObj_GetMatrix(item, found)
-    return np.array([[found.a, found.b, 0], [found.c, found.d, 0], [found.e, found.f, 1]])
